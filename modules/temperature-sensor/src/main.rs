@@ -1,0 +1,2 @@
+//! Sample module.
+fn main() {}

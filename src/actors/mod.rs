@@ -1,0 +1,9 @@
+//! Thin shells: each turns a message into a `domain` call, and its effects into messages.
+
+pub mod agent;
+pub mod apis;
+pub mod clock;
+pub mod endpoint;
+pub mod hub;
+pub mod port;
+pub mod supervision;

@@ -1,0 +1,18 @@
+//! Decisions. Nothing here sleeps, reads a clock, opens a file or knows an actor.
+
+pub mod agent;
+pub mod backoff;
+pub mod bag;
+pub mod delivery;
+pub mod features;
+pub mod identity;
+pub mod link;
+pub mod method;
+pub mod packet;
+pub mod restart;
+pub mod route;
+pub mod row;
+pub mod sas;
+pub mod topic;
+pub mod tree;
+pub mod twin;

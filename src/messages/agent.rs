@@ -1,0 +1,72 @@
+//! What EdgeAgent's actors answer to.
+
+use actix::Message;
+use serde::Serialize;
+
+/// The modules of this device, for people and for the API.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "AgentStatus")]
+pub struct GetAgentStatus;
+
+/// See [`GetAgentStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AgentStatus {
+    /// Desired version acted upon.
+    pub desired_version: Option<u64>,
+    /// `lastDesiredStatus` code and description.
+    pub code: u16,
+    /// See `code`.
+    pub description: String,
+    /// `ready`, or why the container engine cannot be used.
+    pub engine: String,
+    /// Every module, `edgeAgent` and `edgeHub` first.
+    pub modules: Vec<ModuleStatusLine>,
+}
+
+/// One module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ModuleStatusLine {
+    /// Name in the deployment.
+    pub name: String,
+    /// `running`, `backoff`, ….
+    pub status: String,
+    /// ISO-8601 of when the status began.
+    pub since: Option<String>,
+    /// Restarts counted.
+    pub restarts: u32,
+    /// Why it is as it is.
+    pub why: String,
+    /// ISO-8601 of the next try.
+    pub next_attempt: Option<String>,
+    /// As in the deployment.
+    pub image: String,
+    /// Of the last exit.
+    pub exit_code: Option<i64>,
+    /// Differences between desired and actual; empty: in sync.
+    pub differences: Vec<String>,
+}
+
+/// Restarts the container of a module; answers when the engine has done it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct RestartModule(pub String);
+
+/// The last lines a module wrote: demultiplexed standard output and error.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ModuleLogs, String>")]
+pub struct GetLogs {
+    /// Name in the deployment.
+    pub module: String,
+    /// Lines; all without.
+    pub tail: Option<usize>,
+    /// Goes on as lines are written.
+    pub follow: bool,
+}
+
+/// A stream of chunks; ends with the container, or when the reader goes away.
+pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<bytes::Bytes, String>>;
+
+/// Stops every module's container (`edgectl stop --modules`).
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopModules;

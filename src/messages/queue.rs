@@ -1,0 +1,155 @@
+//! What the store-and-forward `queue` answers to (and localhub's telemetry log and
+//! cloud-to-device queue, where they do the same).
+
+use actix::Message;
+use bytes::Bytes;
+
+use super::state::StoreError;
+use crate::domain::bag::Bag;
+use crate::domain::delivery::Position;
+use crate::domain::identity::Identity;
+use crate::domain::row::{End, Endpoint, Key, Row, Stamp};
+
+/// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
+/// each. A PUBACK is sent for none of them before.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Verdict>, StoreError>")]
+pub struct Ingest(pub Vec<Telemetry>);
+
+/// One message of a client.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// The authenticated sender; on a link, the identity of the topic.
+    pub sender: Identity,
+    /// All properties, without what the link added.
+    pub bag: Bag,
+    /// Opaque.
+    pub body: Bytes,
+    /// What an edge added on its link.
+    pub link: Option<LinkStamp>,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "message of {}, {} bytes", self.sender, self.body.len())
+    }
+}
+
+/// `$.run`, `$.seq`, `$.low`, `$.try` of link.md, and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkStamp {
+    /// Device id of the edge.
+    pub edge: String,
+    /// Run and number.
+    pub stamp: Stamp,
+    /// Lowest number still owed by the edge.
+    pub low: u64,
+    /// Which try of this sender.
+    pub attempt: u64,
+}
+
+/// What became of a message. PUBACK follows in each case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on disk in every queue that it belongs to.
+    Stored,
+    /// No route took it; counted.
+    Unrouted,
+    /// A parent does not take it: status and message (link.md, refusal).
+    Refused(u16, String),
+}
+
+/// Reads up to `max` rows of an endpoint, by priority, then offset, out of one read transaction;
+/// expired rows end on the way. Never waits for more to arrive.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<Row>, StoreError>")]
+pub struct Pull {
+    /// Whose rows.
+    pub endpoint: Endpoint,
+    /// Where to begin.
+    pub from: Position,
+    /// Most rows wanted.
+    pub max: usize,
+    /// Most bytes of bodies wanted; one row is given in any case.
+    pub max_bytes: usize,
+    /// Senders whose rows are left out (lanes in backoff).
+    pub without: Vec<Identity>,
+}
+
+/// Deletes rows and counts their ends, in one transaction. Answers with the keys once that is
+/// committed. A row that is gone already is not counted twice.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<Key>, StoreError>")]
+pub struct Finish {
+    /// Whose rows.
+    pub endpoint: Endpoint,
+    /// Which, and how each ended.
+    pub ends: Vec<(Key, End)>,
+}
+
+/// An endpoint has rows that were not there before. Says nothing of how many.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stored(pub Endpoint);
+
+/// How the queue stands.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<QueueStatus, StoreError>")]
+pub struct GetQueueStatus;
+
+/// See [`GetQueueStatus`].
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct QueueStatus {
+    /// Per endpoint that has, or had, rows.
+    pub endpoints: Vec<EndpointStatus>,
+    /// Per route and endpoint.
+    pub routes: Vec<RouteCounts>,
+    /// Messages that no route took, by source.
+    pub unrouted: u64,
+    /// Messages taken in (each counted once, however many routes).
+    pub messages_in: u64,
+    /// Bytes of used pages.
+    pub used_bytes: u64,
+    /// Records whose checksum failed.
+    pub quarantined: u64,
+    /// The store's state in words: `ready`, or why not.
+    pub state: String,
+}
+
+/// What an endpoint is owed.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EndpointStatus {
+    /// `$upstream` or `device/module`.
+    pub endpoint: String,
+    /// Rows.
+    pub messages: u64,
+    /// Bytes of bodies and properties.
+    pub bytes: u64,
+    /// Age of the oldest row in seconds of store time.
+    pub oldest_seconds: Option<u64>,
+}
+
+/// The account of one route at one endpoint: `received` = `stored` + all ends.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RouteCounts {
+    /// Name.
+    pub route: String,
+    /// `$upstream` or `device/module/input`.
+    pub endpoint: String,
+    /// Rows appended.
+    pub received: u64,
+    /// Rows still owed.
+    pub stored: u64,
+    /// Named ends.
+    pub delivered: u64,
+    /// Named end.
+    pub expired: u64,
+    /// Named end.
+    pub dead_lettered: u64,
+    /// Named end.
+    pub evicted: u64,
+    /// Named end.
+    pub discarded: u64,
+    /// Named end.
+    pub quarantined: u64,
+}
