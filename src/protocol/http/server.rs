@@ -1,0 +1,202 @@
+//! Reads requests from a stream (TCP, TLS or a unix socket) and writes what the handler answers.
+//!
+//! A slow or silent peer costs a connection, never the thread: header, body and idle time have
+//! limits. Dropping a [`Server`] ends its connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::StreamExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Handler, HttpBody, HttpRequest, HttpResponse, parse_query};
+
+/// What one peer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a body; more is answered with 413.
+    pub body: usize,
+    /// From the first byte of a connection, or the end of an answer, to the end of a header.
+    pub header_time: Duration,
+    /// From the end of the header to the end of the body.
+    pub body_time: Duration,
+    /// Connections at one time; more wait in the listener's backlog.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body: 1 << 20,
+            header_time: Duration::from_secs(60),
+            body_time: Duration::from_secs(30),
+            connections: 64,
+        }
+    }
+}
+
+/// Serves one connection until the peer leaves or breaks the rules.
+pub async fn serve_connection<S>(stream: S, handler: Handler, limits: Limits) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(answer(request, handler, limits).await) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(io::Error::other)
+}
+
+async fn answer(request: Request<Incoming>, handler: Handler, limits: Limits) -> Response<Wire> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, limits.body).collect();
+    let response = match tokio::time::timeout(limits.body_time, body).await {
+        Err(_) => HttpResponse::error(408, "the body did not come in time").closing(),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => {
+            let message = format!("the body is larger than {} bytes", limits.body);
+            HttpResponse::error(413, message).closing()
+        }
+        Ok(Err(e)) => HttpResponse::error(400, format!("the body is broken: {e}")).closing(),
+        Ok(Ok(body)) => handler(to_request(&head, body.to_bytes())).await,
+    };
+    to_wire(response)
+}
+
+impl HttpResponse {
+    /// What follows on the connection cannot be read any more.
+    fn closing(self) -> Self {
+        self.with_header("Connection", "close")
+    }
+}
+
+fn to_request(head: &hyper::http::request::Parts, body: Bytes) -> HttpRequest {
+    let headers = head.headers.iter();
+    let headers = headers.map(|(n, v)| (n.as_str().into(), Bytes::copy_from_slice(v.as_bytes())));
+    HttpRequest {
+        method: head.method.as_str().to_ascii_uppercase(),
+        path: head.uri.path().into(),
+        query: parse_query(head.uri.query().unwrap_or_default()),
+        headers: headers.collect(),
+        body,
+    }
+}
+
+fn to_wire(response: HttpResponse) -> Response<Wire> {
+    let mut wire = Response::new(Wire(response.body));
+    *wire.status_mut() =
+        StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in &response.headers {
+        let header = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
+        match header {
+            (Ok(name), Ok(value)) => _ = wire.headers_mut().append(name, value),
+            _ => tracing::warn!(%name, "a header of an answer cannot be sent"),
+        }
+    }
+    wire
+}
+
+/// A body on its way out.
+struct Wire(HttpBody);
+
+impl Body for Wire {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut self.0 {
+            HttpBody::Full(body) if body.is_empty() => Poll::Ready(None),
+            HttpBody::Full(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
+            HttpBody::Stream(stream) => stream
+                .poll_next_unpin(cx)
+                .map(|next| next.map(|c| c.map(Frame::data).map_err(io::Error::other))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.0, HttpBody::Full(body) if body.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            HttpBody::Full(body) => SizeHint::with_exact(body.len() as u64),
+            HttpBody::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A listening socket that is being served, on the current thread. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Server(JoinHandle<()>);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Server {
+    /// Serves a unix socket.
+    pub fn unix(listener: UnixListener, handler: Handler, limits: Limits) -> Self {
+        Self::spawn(async move || listener.accept().await.map(|(s, _)| s), handler, limits)
+    }
+
+    /// Serves a TCP port.
+    pub fn tcp(listener: TcpListener, handler: Handler, limits: Limits) -> Self {
+        Self::spawn(async move || listener.accept().await.map(|(s, _)| s), handler, limits)
+    }
+
+    fn spawn<S>(
+        mut accept: impl AsyncFnMut() -> io::Result<S> + 'static,
+        handler: Handler,
+        limits: Limits,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        Server(tokio::task::spawn_local(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                while connections.len() >= limits.connections {
+                    connections.join_next().await;
+                }
+                while connections.try_join_next().is_some() {}
+                match accept().await {
+                    Ok(stream) => {
+                        let connection = serve_connection(stream, handler.clone(), limits);
+                        connections.spawn_local(async move {
+                            if let Err(why) = connection.await {
+                                tracing::debug!(%why, "an HTTP connection ended");
+                            }
+                        });
+                    }
+                    // Out of file descriptors, or a peer that left at once: others may come.
+                    Err(why) => {
+                        tracing::warn!(%why, "cannot accept an HTTP connection; trying again");
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                }
+            }
+        }))
+    }
+}
