@@ -1,0 +1,39 @@
+//! Times as JSON carries them: ISO-8601, UTC, milliseconds.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// What stands for "never".
+pub const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Unix time as text.
+pub fn text(unix: Duration) -> String {
+    let nanos = i128::try_from(unix.as_nanos()).unwrap_or_default();
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| NEVER.to_owned())
+}
+
+/// Text as Unix time; `None` if it is none, or before 1970.
+pub fn parse(text: &str) -> Option<Duration> {
+    let time = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos()).ok().map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_and_read_back() {
+        let time = Duration::from_millis(1_700_000_000_123);
+        assert_eq!(text(time), "2023-11-14T22:13:20.123Z");
+        assert_eq!(parse(&text(time)), Some(time));
+        assert_eq!(parse("2023-11-14T23:13:20.123+01:00"), Some(time));
+        assert_eq!(parse("soon"), None);
+    }
+}
