@@ -2,11 +2,15 @@
 
 pub mod agent;
 pub mod client;
+pub mod devicebound;
 pub mod identities;
 pub mod queue;
+pub mod registry;
 pub mod routes;
+pub mod service_twins;
 pub mod sessions;
 pub mod state;
 pub mod supervision;
+pub mod telemetry;
 pub mod twins;
 pub mod upstream;
