@@ -10,20 +10,25 @@
 //!    └──────────────────── read again ◄──── link lost ─────────────────┘
 //! ```
 //!
-//! Promises: per sender and priority rows are sent in order; `window` bounds in flight and
-//! ending together; a refused row holds up its sender at most.
+//! Promises: per sender and priority rows are sent in order; the budget bounds in flight and
+//! ending together; a refused row holds up its sender at most; what lies below `low` will never
+//! be sent again.
 //!
-//! Needs: a parent that throttles a row refuses whatever else that sender has in flight. Else a
-//! later row overtakes the refused one, and only a window of one per sender would prevent it.
+//! Needs: an endpoint that throttles a row refuses whatever else that sender has in flight with
+//! the same `attempt`. Else a later row overtakes the refused one. Offsets rise with each commit.
 //!
-//! next: `actors/upstream.rs`, which carries the effects out.
+//! next: `actors/hub/upstream/mod.rs`, which carries the effects out for the parent, and
+//! `actors/endpoint/`, which does so for a client.
 
+mod budget;
 mod in_flight;
 mod lanes;
 mod position;
 
 use std::time::Instant;
 
+use self::budget::Budget;
+pub use self::budget::{Config, Pace};
 use self::in_flight::InFlight;
 use self::lanes::Lanes;
 pub use self::position::Position;
@@ -51,19 +56,30 @@ impl Answer {
     }
 }
 
-/// What the shell is to do next.
+/// What the shell is to do next, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Read up to `max` rows.
+    /// Read rows, and call `on_loaded`.
     Load {
         /// Where to begin.
         from: Position,
         /// Free slots in the window.
         max: usize,
+        /// Free bytes in the window; one row is read in any case.
+        max_bytes: usize,
+        /// Senders whose rows are left out.
+        without: Vec<Identity>,
     },
     /// Send the row to the endpoint.
-    Publish(Row),
-    /// Record the end of a row and delete it, in one transaction.
+    Publish {
+        /// What.
+        row: Row,
+        /// Which try of this sender: `$.try` of link.md.
+        attempt: u64,
+        /// The lowest offset that is still owed: `$.low`.
+        low: Offset,
+    },
+    /// Record the end of a row and delete it, and call `on_ended`. Many may share a transaction.
     End {
         /// Which row.
         key: Key,
@@ -78,10 +94,15 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Delivery {
     window: usize,
+    budget: Budget,
     is_connected: bool,
     position: Position,
     in_flight: InFlight,
     lanes: Lanes,
+    /// The highest offset that was ever read.
+    highest: Offset,
+    /// Size of a row that found no room: to read again before there is would be in vain.
+    awaited_room: usize,
     /// There may be rows that were not read yet. Notices that overtake an answer stay noted here.
     has_news: bool,
     loading: Loading,
@@ -98,13 +119,16 @@ enum Loading {
 
 impl Delivery {
     /// Nothing read, nothing sent, no connection.
-    pub fn new(window: usize) -> Self {
+    pub fn new(config: Config) -> Self {
         Delivery {
-            window,
+            window: config.window,
+            budget: Budget::new(config),
             is_connected: false,
             position: Position::default(),
             in_flight: InFlight::default(),
             lanes: Lanes::default(),
+            highest: Offset::default(),
+            awaited_room: 0,
             has_news: true,
             loading: Loading::No,
         }
@@ -119,8 +143,9 @@ impl Delivery {
     /// The endpoint is gone: everything in flight is owed again. Delays go on.
     pub fn on_disconnected(&mut self) {
         self.is_connected = false;
-        if let Some(first) = self.in_flight.take_back() {
-            self.rewind(first);
+        for (key, sender) in self.in_flight.take_back() {
+            self.lanes.take_back(&sender, key, &mut self.position);
+            self.note_rewind();
         }
     }
 
@@ -130,38 +155,52 @@ impl Delivery {
         self.pull(now)
     }
 
+    /// Rows that were passed may be there again, or be gone (a resumed route, a purge, a message
+    /// that its holder gave back): everything is read again.
+    pub fn on_rewound(&mut self, now: Instant) -> Vec<Effect> {
+        self.position = Position::default();
+        self.lanes.forget_unsent();
+        self.note_rewind();
+        self.pull(now)
+    }
+
     /// The store answered a `Load`. No rows means: there were none then.
     pub fn on_loaded(&mut self, rows: Vec<Row>, now: Instant) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if self.loading == Loading::Yes {
-            self.has_news |= !rows.is_empty();
-            effects.extend(rows.into_iter().filter_map(|row| self.send(row)));
-        }
+        let is_valid = self.loading == Loading::Yes;
         self.loading = Loading::No;
-        debug_assert!(self.in_flight.len() <= self.window, "the store answers what was asked");
+        let mut effects = if is_valid { self.send(rows, now) } else { Vec::new() };
         effects.extend(self.pull(now));
         effects
+    }
+
+    /// The store could not answer a `Load`. It is asked again at the next `on_wake`.
+    pub fn on_not_loaded(&mut self) {
+        self.loading = Loading::No;
+        self.has_news = true;
     }
 
     /// The endpoint answered a row.
     pub fn on_answered(&mut self, key: Key, answer: Answer, now: Instant) -> Vec<Effect> {
-        let Some(sender) = self.in_flight.sender_of(key) else {
+        let Some(sent) = self.in_flight.sent(key) else {
             return Vec::new(); // late: the link was lost after it was sent
         };
         let mut effects = match answer {
-            Answer::Accepted => self.end(key, End::Delivered, &sender),
+            Answer::Accepted => self.end(key, End::Delivered, &sent.sender),
             Answer::Rejected(status) => {
-                self.end(key, End::DeadLettered(status.to_string()), &sender)
+                self.end(key, End::DeadLettered(status.to_string()), &sent.sender)
             }
-            Answer::Throttled(_) => self.back_off(key, &sender, now),
+            Answer::Throttled(_) => self.back_off(key, &sent.sender, now),
         };
+        if !matches!(answer, Answer::Throttled(_)) {
+            self.budget.on_acked(sent.bytes, now);
+        }
         effects.extend(self.pull(now));
         effects
     }
 
-    /// The store committed the end of a row.
-    pub fn on_ended(&mut self, key: Key, now: Instant) -> Vec<Effect> {
-        self.in_flight.on_ended(key);
+    /// The store committed the ends of rows.
+    pub fn on_ended(&mut self, keys: &[Key], now: Instant) -> Vec<Effect> {
+        keys.iter().for_each(|key| self.in_flight.on_ended(*key));
         self.pull(now)
     }
 
@@ -170,52 +209,127 @@ impl Delivery {
         self.pull(now)
     }
 
-    /// Sends a row that was read, unless it is in flight since before a rewind, or held.
-    fn send(&mut self, row: Row) -> Option<Effect> {
-        self.position.pass(row.key);
-        if self.in_flight.contains(row.key) || self.lanes.hold(&row.sender, row.key.offset) {
-            return None;
+    /// From now on so many rows may be in flight.
+    pub fn set_window(&mut self, window: usize) {
+        self.window = window;
+    }
+
+    /// The row that has waited longest for an answer, and its sender. Ask before
+    /// `on_disconnected`.
+    pub fn oldest(&self) -> Option<(Key, Identity)> {
+        self.in_flight.oldest()
+    }
+
+    /// Ends a row that the endpoint cannot answer. Call it while there is no connection.
+    pub fn give_up(&mut self, key: Key, sender: Identity, why: &str) -> Vec<Effect> {
+        if self.in_flight.contains(key) {
+            return Vec::new(); // it has ended, or was sent again
         }
-        self.in_flight.on_sent(&row);
-        Some(Effect::Publish(row))
+        self.in_flight.on_given_up(key, sender);
+        vec![Effect::End { key, how: End::DeadLettered(why.into()) }]
+    }
+
+    /// The lowest offset that may still be sent, or be sent again.
+    pub fn low(&self) -> Offset {
+        let held = self.in_flight.lowest().into_iter().chain(self.lanes.lowest());
+        held.fold(self.position.lowest(), Offset::min)
+    }
+
+    /// Rows sent and not answered, or answered and their end not committed.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Senders in backoff.
+    pub fn lanes_in_backoff(&self) -> usize {
+        self.lanes.waiting()
+    }
+
+    /// Sends what was read, as far as there is room, but for what is in flight since before a
+    /// rewind, or held. `has_news` stays unless there was nothing.
+    fn send(&mut self, rows: Vec<Row>, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(highest) = rows.iter().map(|row| row.key.offset).max() else {
+            self.position.exhaust(self.highest);
+            return effects;
+        };
+        self.highest = highest.max(self.highest);
+        self.has_news = true;
+        let room = self.budget.bytes(now);
+        for row in rows {
+            let is_in_flight = self.in_flight.contains(row.key);
+            let size = size(&row);
+            if !is_in_flight && self.in_flight.len() >= self.window {
+                break; // it was narrowed since
+            }
+            if !is_in_flight && self.in_flight.len() > 0 && self.in_flight.bytes() + size > room {
+                self.awaited_room = size;
+                break;
+            }
+            self.position.pass(row.key);
+            self.position.exhaust_above(row.key.priority, self.highest);
+            if is_in_flight || !self.lanes.admit(&row.sender, row.key, &self.position) {
+                continue;
+            }
+            self.in_flight.on_sent(&row, size);
+            let attempt = self.lanes.attempt(&row.sender);
+            effects.push(Effect::Publish { row, attempt, low: self.low() });
+        }
+        effects
     }
 
     fn end(&mut self, key: Key, how: End, sender: &Identity) -> Vec<Effect> {
         self.in_flight.on_answered(key);
-        self.lanes.close(sender);
+        if self.lanes.close(sender, key, &mut self.position) {
+            self.note_rewind();
+        }
         vec![Effect::End { key, how }]
     }
 
     fn back_off(&mut self, key: Key, sender: &Identity, now: Instant) -> Vec<Effect> {
         self.in_flight.remove(key);
-        let until = self.lanes.back_off(sender, key.offset, now);
+        let until = self.lanes.back_off(sender, key, &self.position, now);
         until.map(Effect::WakeAt).into_iter().collect()
     }
 
     /// Asks for as much as there is room for, from where the lanes that are due begin.
     fn pull(&mut self, now: Instant) -> Vec<Effect> {
         let in_flight = &self.in_flight;
-        if let Some(unsent) = self.lanes.resume(now, |sender| in_flight.has_sent(sender)) {
-            self.rewind(unsent);
+        if self.lanes.resume(now, &mut self.position, |sender| in_flight.has_sent(sender)) {
+            self.note_rewind();
         }
         if self.loading != Loading::No {
             return Vec::new();
         }
         self.in_flight.forget_ended();
-        let max = self.window - self.in_flight.len();
+        let max = self.window.saturating_sub(self.in_flight.len());
         if max == 0 || !self.is_connected || !self.has_news {
             return Vec::new();
         }
+        let room = self.budget.bytes(now);
+        let max_bytes = room.saturating_sub(self.in_flight.bytes());
+        if self.in_flight.len() > 0 && (max_bytes == 0 || max_bytes < self.awaited_room) {
+            return Vec::new();
+        }
+        self.awaited_room = 0;
         self.has_news = false;
         self.loading = Loading::Yes;
-        vec![Effect::Load { from: self.position.clone(), max }]
+        let without = self.lanes.held().cloned().collect();
+        vec![Effect::Load { from: self.position.clone(), max, max_bytes, without }]
     }
 
-    fn rewind(&mut self, offset: Offset) {
-        self.position.rewind(offset);
+    fn note_rewind(&mut self) {
         self.has_news = true;
         if self.loading != Loading::No {
             self.loading = Loading::Stale;
         }
     }
 }
+
+/// What a row takes up in the budget.
+fn size(row: &Row) -> usize {
+    row.body.len() + 64
+}
+
+#[cfg(test)]
+mod tests;
