@@ -6,6 +6,7 @@
 compile_error!("supervision needs panic = \"unwind\": a panic must end one actor, not the process");
 
 pub mod actors;
+pub mod cli;
 pub mod ctl;
 pub mod domain;
 pub mod localhub;

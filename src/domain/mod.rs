@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod bag;
+pub mod connection_string;
 pub mod delivery;
 pub mod features;
 pub mod identity;

@@ -1,0 +1,111 @@
+//! Command lines of `edge-runtime` and `localhub`: definitions only. That of `edgectl` is in
+//! `ctl/command.rs`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Layers, SettingsError};
+
+/// The service: EdgeAgent and EdgeHub.
+#[derive(Debug, Parser)]
+#[command(name = "edge-runtime", version, about = "An open IoT Edge runtime: agent and hub in one")]
+pub struct EdgeRuntime {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// What to do; `run` without.
+    #[command(subcommand)]
+    pub command: Option<EdgeCommand>,
+}
+
+/// The local hub.
+#[derive(Debug, Parser)]
+#[command(
+    name = "localhub",
+    version,
+    about = "A small local hub that speaks the IoT Hub protocols"
+)]
+pub struct Localhub {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// What to do; `serve` without.
+    #[command(subcommand)]
+    pub command: Option<HubCommand>,
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SettingsArgs {
+    /// Settings file (TOML); may be given more than once, later ones win
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// One setting, above files and environment: `--set log.level=debug`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl SettingsArgs {
+    /// The layers that they name, with the process's environment.
+    pub fn layers(self) -> Result<Layers, SettingsError> {
+        Layers::read(&self.config, self.set)
+    }
+}
+
+/// See [`EdgeRuntime`].
+#[derive(Clone, Debug, Subcommand)]
+pub enum EdgeCommand {
+    /// Run the service (the default)
+    Run,
+    /// Print the supervision tree as declared
+    Tree,
+    /// Print every setting in force and where its value came from
+    Config,
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// See [`EdgeCommand`].
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Copy what is whole out of a damaged store
+    Salvage {
+        /// The damaged environment
+        from: PathBuf,
+        /// A new one
+        to: PathBuf,
+    },
+}
+
+/// See [`Localhub`].
+#[derive(Clone, Debug, Subcommand)]
+pub enum HubCommand {
+    /// Run the hub (the default)
+    Serve,
+    /// Print every setting in force and where its value came from
+    Config,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        EdgeRuntime::command().debug_assert();
+        Localhub::command().debug_assert();
+    }
+
+    #[test]
+    fn files_and_flags_stand_before_the_command() {
+        let line = ["edge-runtime", "--config", "a", "--config", "b", "--set", "x=y", "config"];
+        let parsed = EdgeRuntime::try_parse_from(line).unwrap();
+        assert!(matches!(parsed.command, Some(EdgeCommand::Config)));
+        assert!(parsed.settings.config.len() == 2 && parsed.settings.set == ["x=y"]);
+        assert!(EdgeRuntime::try_parse_from(["edge-runtime"]).unwrap().command.is_none());
+        assert!(EdgeRuntime::try_parse_from(["edge-runtime", "walk"]).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! Settings of `edge-runtime`, as its parts get them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::error::SettingsError;
+use super::layers::{Layers, Loaded, Merged};
+use super::schema::EDGE;
+use super::values::{Log, Size};
+use crate::domain::connection_string::{ConnectionString, Secret};
+use crate::domain::identity::Identity;
+use crate::protocol::files::read_text;
+
+/// All of them. `config/default.toml` says what each is for.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// Who this device is.
+    pub device: Device,
+    /// Where its state lies.
+    pub state: State,
+    /// Where clients come in.
+    pub hub: Hub,
+    /// The parent.
+    pub upstream: Upstream,
+    /// Store-and-forward.
+    pub store: Store,
+    /// Modules.
+    pub agent: Agent,
+    /// The operator's socket.
+    pub management: Management,
+    /// For Prometheus.
+    pub metrics: Metrics,
+    /// Logs.
+    pub log: Log,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its connection string; without one the service does not start.
+    pub connection: Option<(ConnectionString, Identity)>,
+    /// The name by which clients reach this device.
+    pub gateway_hostname: String,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct State {
+    /// State directory.
+    pub path: PathBuf,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hub {
+    /// MQTT over TLS.
+    pub listen: Vec<SocketAddr>,
+    /// HTTPS.
+    pub listen_https: Vec<SocketAddr>,
+    /// MQTT without TLS; loopback only.
+    pub listen_plain: Vec<SocketAddr>,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Upstream {
+    /// `host:port` of the parent, if it is not `HostName:8883`.
+    pub address: Option<String>,
+    /// `host:port` of its REST endpoint, if it is not `HostName:443`.
+    pub https_address: Option<String>,
+    /// PEM file; without it the machine's own authorities.
+    pub trusted_ca: Option<PathBuf>,
+    /// `multiplexed`.
+    pub dialect: String,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Store {
+    /// Where the queue lies at first.
+    pub queue: PathBuf,
+    /// Under which directories a twin may move it.
+    pub allowed_roots: Vec<PathBuf>,
+    /// Budget; none without.
+    pub max_bytes: Option<Size>,
+    /// What happens at full budget.
+    pub full_policy: FullPolicy,
+    /// Kept free for ends, twins and the agent's state.
+    pub reserve_bytes: Size,
+}
+
+/// See [`Store`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FullPolicy {
+    /// New messages wait.
+    RejectNew,
+    /// The oldest go.
+    DropOldest,
+    /// Those of the lowest priority go.
+    DropLowestPriority,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Docker API address.
+    pub docker: String,
+    /// Docker network of the modules.
+    pub network: String,
+    /// For private registries.
+    pub registry_credentials: Vec<RegistryCredential>,
+    /// One socket for every module, without checking the caller.
+    pub workload_development_socket: Option<PathBuf>,
+}
+
+/// A log-in of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryCredential {
+    /// Host of the registry.
+    pub address: String,
+    /// Who.
+    pub username: String,
+    /// The password, or what stood in its file.
+    pub password: Secret,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Management {
+    /// Path of the socket.
+    pub socket: PathBuf,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Where; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    device: RawDevice,
+    state: State,
+    hub: Hub,
+    upstream: Upstream,
+    store: Store,
+    agent: RawAgent,
+    management: Management,
+    metrics: RawMetrics,
+    log: Log,
+}
+
+#[derive(Default, Deserialize)]
+struct RawDevice {
+    connection_string: Option<String>,
+    connection_string_file: Option<PathBuf>,
+    #[serde(default)]
+    gateway_hostname: String,
+}
+
+#[derive(Deserialize)]
+struct RawAgent {
+    docker: String,
+    network: String,
+    #[serde(default)]
+    registry_credentials: Vec<RawCredential>,
+    workload_development_socket: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct RawCredential {
+    address: String,
+    username: String,
+    password: Option<String>,
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct RawMetrics {
+    listen: String,
+}
+
+/// Hosts that speak no link (link.md), and who they are.
+const OTHER_HUBS: [&str; 5] = [
+    ".azure-devices.net",
+    ".azure-devices.cn",
+    ".azure-devices.us",
+    ".azure-devices.de",
+    ".azure-devices-provisioning.net",
+];
+
+impl EdgeSettings {
+    /// Loads them; `host_name` is the machine's.
+    pub fn load(layers: &Layers, host_name: &str) -> Result<Loaded<Self>, SettingsError> {
+        let mut merged = Merged::new(&EDGE, layers)?;
+        let state = PathBuf::from(merged.text("state.path").unwrap_or_default());
+        let below = |name: &str| state.join(name).display().to_string();
+        merged.derive("device.gateway_hostname", host_name.into(), "host name")?;
+        merged.derive("store.queue", below("queue"), "default, in state.path")?;
+        merged.derive("management.socket", below("mgmt.sock"), "default, in state.path")?;
+        let raw: Raw = merged.typed()?;
+        let settings = EdgeSettings {
+            device: device(raw.device, &merged)?,
+            state: raw.state,
+            hub: raw.hub,
+            upstream: raw.upstream,
+            store: raw.store,
+            agent: agent(raw.agent, &merged)?,
+            management: raw.management,
+            metrics: Metrics { listen: raw.metrics.listen.parse().ok() },
+            log: raw.log,
+        };
+        Ok(Loaded { settings, effective: merged.effective() })
+    }
+
+    /// Who this device is; an error says how to set it.
+    pub fn connection(&self) -> Result<&(ConnectionString, Identity), SettingsError> {
+        self.device.connection.as_ref().ok_or_else(|| SettingsError::Wrong {
+            place: "settings".into(),
+            key: "device.connection_string".into(),
+            why: "is missing: give the connection string of this edge device (`edgectl hub device \
+                  create NAME --edge` prints one), or device.connection_string_file"
+                .into(),
+        })
+    }
+}
+
+fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
+    let given = raw.connection_string.filter(|text| !text.trim().is_empty());
+    let (key, text) = match (given, raw.connection_string_file) {
+        (Some(_), Some(_)) => {
+            let file = merged.place("device.connection_string_file");
+            let why =
+                format!("and device.connection_string_file ({file}) are both set: remove one");
+            return Err(merged.wrong("device.connection_string", why));
+        }
+        (Some(text), None) => ("device.connection_string", Some(text)),
+        (None, Some(path)) => ("device.connection_string_file", Some(read_text(&path)?)),
+        (None, None) => ("device.connection_string", None),
+    };
+    let gateway_hostname = raw.gateway_hostname;
+    let Some(text) = text else { return Ok(Device { connection: None, gateway_hostname }) };
+    let wrong = |why: String| merged.wrong(key, why);
+    let parsed = ConnectionString::parse_device(&text);
+    let connection = parsed.map_err(|e| wrong(format!("cannot be used: {e}")))?;
+    let host = connection.0.host_and_port(0).0.to_ascii_lowercase();
+    if OTHER_HUBS.iter().any(|hub| host.ends_with(hub)) {
+        return Err(wrong(format!(
+            "names {host}, which does not speak the multiplexed link that this version connects \
+             with: use a localhub or another edge-runtime as the parent"
+        )));
+    }
+    Ok(Device { connection: Some(connection), gateway_hostname })
+}
+
+fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
+    let key = "agent.registry_credentials";
+    let credential = |raw: RawCredential| {
+        let password = match (raw.password, raw.password_file) {
+            (Some(password), None) => password,
+            (None, Some(path)) => read_text(&path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            _ => {
+                let why =
+                    format!("needs password or password_file, one of them, for {}", raw.address);
+                return Err(merged.wrong(key, why));
+            }
+        };
+        let (address, username, password) = (raw.address, raw.username, Secret::new(password));
+        Ok(RegistryCredential { address, username, password })
+    };
+    let credentials = raw.registry_credentials.into_iter().map(credential);
+    Ok(Agent {
+        docker: raw.docker,
+        network: raw.network,
+        registry_credentials: credentials.collect::<Result<_, SettingsError>>()?,
+        workload_development_socket: raw.workload_development_socket,
+    })
+}

@@ -1,0 +1,52 @@
+//! Settings of `localhub`.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::edge::State;
+use super::error::SettingsError;
+use super::layers::{Layers, Loaded, Merged};
+use super::schema::LOCALHUB;
+use super::values::{Age, Log, Size};
+
+/// All of them. `config/localhub.toml` says what each is for.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LocalhubSettings {
+    /// `HostName` in connection strings and tokens.
+    pub hostname: String,
+    /// Where its state lies.
+    pub state: State,
+    /// MQTT over TLS.
+    pub listen: Vec<SocketAddr>,
+    /// REST.
+    pub listen_https: Vec<SocketAddr>,
+    /// MQTT without TLS; loopback only.
+    pub listen_plain: Vec<SocketAddr>,
+    /// How much telemetry is kept.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// Logs.
+    pub log: Log,
+}
+
+/// See [`LocalhubSettings`].
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Telemetry {
+    /// Bytes; all without.
+    pub retention_bytes: Option<Size>,
+    /// Age; all without.
+    pub retention_age: Option<Age>,
+}
+
+impl LocalhubSettings {
+    /// Loads them.
+    pub fn load(layers: &Layers) -> Result<Loaded<Self>, SettingsError> {
+        let merged = Merged::new(&LOCALHUB, layers)?;
+        let settings: Self = merged.typed()?;
+        if settings.hostname.is_empty() || settings.hostname.contains(['/', ';', '=']) {
+            return Err(merged.wrong("hostname", "expects a host name or an address"));
+        }
+        Ok(Loaded { settings, effective: merged.effective() })
+    }
+}

@@ -1,0 +1,27 @@
+//! Settings of the programs: typed, layered, and every mistake in them named with its place.
+//!
+//! `schema.rs` lists the keys, `layers.rs` puts the sources on top of each other,
+//! `edge.rs` and `hub.rs` are what the programs get.
+
+mod edge;
+mod error;
+mod file;
+mod hub;
+mod kind;
+mod layers;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use self::edge::{
+    Agent, Device, EdgeSettings, FullPolicy, Hub, Management, Metrics, RegistryCredential, State,
+    Store, Upstream,
+};
+pub use self::error::SettingsError;
+pub use self::hub::{LocalhubSettings, Telemetry};
+pub use self::layers::{Effective, Layers, Loaded};
+pub use self::values::{Age, Log, LogFormat, Size};
+
+/// Exit status of bad settings (`EX_CONFIG`): a service manager does not try again.
+pub const EX_CONFIG: u8 = 78;

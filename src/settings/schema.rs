@@ -1,0 +1,94 @@
+//! Every key, in the order of the documentation. `config/*.toml` documents them.
+
+use super::kind::Kind::{self, *};
+
+/// A program's settings.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// Names and kinds.
+    pub(super) keys: &'static [(&'static str, Kind)],
+    /// The built-in defaults: the documented file itself.
+    pub(super) defaults: &'static str,
+    /// What variables begin with.
+    pub(super) prefix: &'static str,
+}
+
+/// Of `edge-runtime` (interfaces 2).
+pub(super) const EDGE: Schema = Schema {
+    keys: &[
+        ("device.connection_string", ConnectionString),
+        ("device.connection_string_file", Path),
+        ("device.gateway_hostname", Text),
+        ("state.path", Path),
+        ("hub.listen", Addresses),
+        ("hub.listen_https", Addresses),
+        ("hub.listen_plain", LoopbackAddresses),
+        ("upstream.address", HostPort),
+        ("upstream.https_address", HostPort),
+        ("upstream.trusted_ca", Path),
+        ("upstream.dialect", OneOf(&["multiplexed"])),
+        ("store.queue", Path),
+        ("store.allowed_roots", Paths),
+        ("store.max_bytes", Size),
+        ("store.full_policy", OneOf(&["reject-new", "drop-oldest", "drop-lowest-priority"])),
+        ("store.reserve_bytes", Size),
+        ("agent.docker", Text),
+        ("agent.network", Text),
+        ("agent.registry_credentials", Tables(CREDENTIAL)),
+        ("agent.workload_development_socket", Path),
+        ("management.socket", Path),
+        ("metrics.listen", Address),
+        ("log.level", LogLevel),
+        ("log.format", OneOf(&["text", "json"])),
+    ],
+    defaults: include_str!("../../config/default.toml"),
+    prefix: "EDGE_RUNTIME__",
+};
+
+const CREDENTIAL: &[(&str, Kind)] =
+    &[("address", Text), ("username", Text), ("password", Secret), ("password_file", Path)];
+
+/// Of `localhub` (interfaces 4).
+pub(super) const LOCALHUB: Schema = Schema {
+    keys: &[
+        ("hostname", Text),
+        ("state.path", Path),
+        ("listen", Addresses),
+        ("listen_https", Addresses),
+        ("listen_plain", LoopbackAddresses),
+        ("telemetry.retention_bytes", Size),
+        ("telemetry.retention_age", Age),
+        ("log.level", LogLevel),
+        ("log.format", OneOf(&["text", "json"])),
+    ],
+    defaults: include_str!("../../config/localhub.toml"),
+    prefix: "LOCALHUB__",
+};
+
+impl Schema {
+    /// The kind of a key; if there is no such key, the nearest that there is.
+    pub(super) fn kind(&self, key: &str) -> Result<Kind, Option<String>> {
+        match self.keys.iter().find(|(name, _)| *name == key) {
+            Some((_, kind)) => Ok(*kind),
+            None => Err(nearest(key, self.keys.iter().map(|(name, _)| *name))),
+        }
+    }
+
+    /// Whether keys begin with this.
+    pub(super) fn is_section(&self, key: &str) -> bool {
+        let is_below = |name: &str| name.strip_prefix(key).is_some_and(|r| r.starts_with('.'));
+        self.keys.iter().any(|(name, _)| is_below(name))
+    }
+}
+
+/// The name that is most like `key`, if one is.
+pub(super) fn nearest<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let alike = |name: &str| {
+        let whole = strsim::normalized_damerau_levenshtein(key, name);
+        let tail = strsim::jaro_winkler(&last(key), &last(name));
+        whole.max(tail * 0.9)
+    };
+    let best = names.map(|name| (alike(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(alike, _)| *alike > 0.65).map(|(_, name)| name.to_owned())
+}
