@@ -20,3 +20,4 @@ pub mod service_error;
 pub mod topic;
 pub mod tree;
 pub mod twin;
+pub mod workload;

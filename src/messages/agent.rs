@@ -70,3 +70,10 @@ pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<bytes::Byt
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopModules;
+
+/// The modules that are to be on this device, all of them: `workload` makes the directory and the
+/// socket of each (`domain/workload.rs`) and removes the others'. Asked before a container is made:
+/// answers when the sockets listen, or names those that do not.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct ModulesChanged(pub Vec<String>);
