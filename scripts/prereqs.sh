@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# What must be on the machine besides the container engine; installs what is missing where it can.
+#   source scripts/prereqs.sh; need_rust; need_cc; need_python VENV PACKAGE...
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need_rust() {
+    if ! have cargo && [ -f "$HOME/.cargo/env" ]; then
+        # shellcheck disable=SC1091
+        source "$HOME/.cargo/env"
+    fi
+    have cargo || die "cargo is not installed" "install Rust $(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml") with rustup (https://rustup.rs)"
+}
+
+# The LMDB and ring crates compile C.
+need_cc() {
+    if have cc || have gcc || have clang; then return 0; fi
+    can_apt || die "no C compiler (cc) is installed" "install gcc and the C library's headers (Debian: build-essential; Fedora: gcc glibc-devel)"
+    apt_install "a C compiler: LMDB is C" gcc libc6-dev
+}
+
+# A command and the Debian package that brings it.
+need() {
+    if have "$1"; then return 0; fi
+    can_apt || die "$1 is not installed" "install the package $2"
+    apt_install "$1" "$2"
+}
+
+# need_python VENV PACKAGE...: a virtual environment with these packages; again only when the list changed.
+need_python() {
+    local venv=$1 stamp
+    shift
+    need python3 python3
+    stamp=$(printf '%s\n' "$@")
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.packages" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+    step "making the Python environment ${venv#"$root"/} ($*)"
+    if ! python3 -m venv --clear "$venv" >"$root/target/venv.log" 2>&1; then
+        can_apt || die "python3 cannot make virtual environments" "install the package python3-venv"
+        apt_install "Python virtual environments" python3-venv
+        python3 -m venv --clear "$venv"
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+        die "pip could not install $*" "see that the Python package index can be reached, then run this again"
+    echo "$stamp" >"$venv/.packages"
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    need_rust
+    need_cc
+    need curl curl
+    need ss iproute2
+    need flock util-linux
+fi
