@@ -1,1 +1,3 @@
-//! Stub.
+//! The actors of the hub: what EdgeHub is made of, and in part the local hub.
+
+pub mod state;

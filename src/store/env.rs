@@ -1,0 +1,265 @@
+//! Opens an LMDB environment: looks before it maps, locks, checks id and format, migrates.
+//!
+//! Default sync only: NOSYNC and NOMETASYNC lose what was acknowledged, WRITEMAP turns a full disk
+//! into a SIGBUS (all measured). NORDAHEAD keeps a queue larger than memory from evicting the rest.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, OnCommit, RoTxn, RwTxn, WithoutTls};
+use ring::rand::SecureRandom;
+
+use super::fault::{self, Fault};
+use super::header::{self, BadFile};
+use super::table::Table;
+use crate::messages::state::StoreError;
+
+/// Address space of `state/`: 64 GiB, or 256 MiB on 32 bits. Never resized.
+pub const STATE_MAP_SIZE: usize = if WIDE { 64 << 30 } else { 256 << 20 };
+/// Address space of `queue/`: 256 GiB, or 768 MiB on 32 bits. Never resized.
+pub const QUEUE_MAP_SIZE: usize = if WIDE { (256_u64 << 30) as usize } else { 768 << 20 };
+const WIDE: bool = size_of::<usize>() == 8;
+
+const MAX_READERS: u32 = 126;
+const META: &str = "_meta";
+const META_KIND: u8 = 1;
+const FORMAT: &[u8] = b"format";
+const ID: &[u8] = b"id";
+
+/// Which store it is; made with it, and it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId(pub u128);
+
+/// Brings a store of one format version to the next, within one transaction.
+pub type Migration = fn(&[Table<'static>], &mut RwTxn<'_>) -> Result<(), Fault>;
+
+/// How an environment is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Address space.
+    pub map_size: usize,
+    /// Bytes of disk kept for what must be written on a full one (`space.rs`); 0: none.
+    pub reserve: u64,
+    /// Only this store will do: nothing is created in its stead.
+    pub expected: Option<StoreId>,
+    /// The n-th brings format n + 1 to n + 2; the format written is one more than there are.
+    pub migrations: &'static [Migration],
+}
+
+impl Options {
+    /// For `state/`.
+    pub fn state() -> Self {
+        Options { map_size: STATE_MAP_SIZE, reserve: 4 << 20, expected: None, migrations: &[] }
+    }
+
+    /// For `queue/`.
+    pub fn queue() -> Self {
+        Options { map_size: QUEUE_MAP_SIZE, reserve: 16 << 20, ..Options::state() }
+    }
+}
+
+/// Why an environment cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no store, and another one will not do.
+    #[error("no store at {0}: is the device that it is on plugged in?")]
+    Missing(PathBuf),
+    /// There is a store, but not the one that was expected.
+    #[error("the store at {0} is another one than the one that belongs to this runtime")]
+    Other(PathBuf),
+    /// Another process has it.
+    #[error("the store at {0} is in use by process {1}: stop that first")]
+    InUse(PathBuf, String),
+    /// It cannot be read safely.
+    #[error("the store at {0} is damaged: {1}; keep a copy of it before you do anything else")]
+    Damaged(PathBuf, String),
+    /// A later version of this program wrote it.
+    #[error("the store at {0} has format {1}, this program knows up to {2}: use a newer one")]
+    Newer(PathBuf, u32, u32),
+    /// The directory or the file cannot be used.
+    #[error("cannot open the store at {0}: {1}")]
+    Io(PathBuf, String),
+}
+
+/// An open environment. Opened once per process: LMDB cannot do more.
+#[derive(Debug)]
+pub struct Environment {
+    pub(super) env: Env<WithoutTls>,
+    pub(super) tables: Vec<Table<'static>>,
+    pub(super) options: Options,
+    id: StoreId,
+    directory: PathBuf,
+    _lock: File,
+}
+
+/// So that all tables can be opened in one transaction.
+struct Tables<'t>(Vec<Table<'t>>);
+
+impl OnCommit for Tables<'_> {
+    type Committed = Vec<Table<'static>>;
+
+    fn on_commit(self, token: &heed::CommitToken) -> Self::Committed {
+        self.0.into_iter().map(|table| table.on_commit(token)).collect()
+    }
+}
+
+impl Environment {
+    /// Opens the store in `directory`, or makes one, with `tables` in it. Blocks.
+    pub fn open(
+        directory: &Path,
+        tables: &[&'static str],
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let at = || directory.to_path_buf();
+        let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
+        let data = directory.join("data.mdb");
+        let is_new = !data.exists();
+        if is_new && options.expected.is_some() {
+            return Err(OpenError::Missing(at()));
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
+        let lock = lock(directory)?;
+        if !is_new {
+            let file = File::options().read(true).write(true).open(&data).map_err(io)?;
+            header::check(&file).map_err(|bad| match bad {
+                BadFile::Io(error) => io(error),
+                bad => OpenError::Damaged(at(), bad.to_string()),
+            })?;
+        }
+        let env = map(directory, tables.len(), &options).map_err(|error| match error {
+            heed::Error::Io(error) => io(error),
+            error => OpenError::Damaged(at(), error.to_string()),
+        })?;
+        let damaged = |error: heed::Error| OpenError::Damaged(at(), error.to_string());
+        env.clear_stale_readers().map_err(damaged)?;
+        let mut all = create(&env, tables).map_err(damaged)?;
+        let meta = all.remove(0);
+        let id = settle(&env, &meta, &all, &options, directory)?;
+        if is_new {
+            // The names of new files are not durable before their directories are.
+            let directories = [Some(directory), directory.parent()];
+            for directory in directories.into_iter().flatten().filter(|d| *d != Path::new("")) {
+                File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+            }
+        }
+        Ok(Environment { env, tables: all, options, id, directory: at(), _lock: lock })
+    }
+
+    /// Which store it is.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn table(&self, name: &str) -> Result<Table<'static>, StoreError> {
+        let table = self.tables.iter().find(|table| table.name == name);
+        table.copied().ok_or_else(|| StoreError::Broken(format!("the store has no table `{name}`")))
+    }
+
+    /// A transaction that must live within one function: a stalled one lets the file grow.
+    pub(super) fn read(&self) -> Result<RoTxn<'_, WithoutTls>, StoreError> {
+        self.env.read_txn().map_err(|error| fault::of_read(&error))
+    }
+}
+
+/// One process at a time. The file names who it is.
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
+    let path = directory.join("holder");
+    let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let mut file = options.map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+            write!(file, "{}", std::process::id()).map_err(io)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder); // only says more in the error
+            Err(OpenError::InUse(directory.into(), holder))
+        }
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+#[expect(unsafe_code, reason = "the one place: memory is mapped from a file")]
+fn map(directory: &Path, tables: usize, options: &Options) -> heed::Result<Env<WithoutTls>> {
+    let mut open = EnvOpenOptions::new().read_txn_without_tls();
+    let dbs = u32::try_from(tables + 1).expect("tables are few");
+    open.map_size(options.map_size).max_readers(MAX_READERS).max_dbs(dbs);
+    // SAFETY: the file is ours alone, by the lock that the caller holds; it is local, and nobody
+    // shortens it: `space.rs` only makes it longer. Its length was checked against its last page,
+    // so no page that LMDB refers to lies behind its end. NO_READ_AHEAD weakens no guarantee;
+    // none of NO_SYNC, NO_META_SYNC, WRITE_MAP and NO_LOCK is set.
+    unsafe { open.flags(EnvFlags::NO_READ_AHEAD).open(directory) }
+}
+
+/// Opens `_meta` and all tables, in this order.
+fn create(env: &Env<WithoutTls>, names: &[&'static str]) -> heed::Result<Vec<Table<'static>>> {
+    let txn = env.write_txn()?;
+    let all = env.create_databases_and_commit(txn, |opener, txn| {
+        let mut all = Vec::new();
+        for name in [META].iter().chain(names) {
+            let raw = opener.create_database::<Bytes, Bytes>(txn, Some(name))?;
+            all.push(Table { name, raw });
+        }
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(Tables(all)))
+    })?;
+    Ok(all.unwrap_commit())
+}
+
+/// Checks id and format, or writes them into a new store; migrates.
+fn settle(
+    env: &Env<WithoutTls>,
+    meta: &Table<'static>,
+    tables: &[Table<'static>],
+    options: &Options,
+    directory: &Path,
+) -> Result<StoreId, OpenError> {
+    let damaged = |why: String| OpenError::Damaged(directory.into(), why);
+    let lmdb = |error: heed::Error| damaged(error.to_string());
+    let newest = options.migrations.len() as u32 + 1;
+    let mut txn = env.write_txn().map_err(lmdb)?;
+    let number = |txn: &RwTxn<'_>, key: &[u8]| match meta.get(txn, META_KIND, key).map_err(lmdb)? {
+        None => Ok(None),
+        Some(Ok(payload)) => match payload.try_into() {
+            Ok(bytes) => Ok(Some(u128::from_be_bytes(bytes))),
+            Err(_) => Err(damaged("its head does not decode".into())),
+        },
+        Some(Err(damage)) => Err(damaged(format!("its head: {damage}"))),
+    };
+    let (found, format) = (number(&txn, ID)?, number(&txn, FORMAT)?);
+    let id = found.unwrap_or_else(random);
+    let format = format.map_or(newest, |format| u32::try_from(format).unwrap_or(u32::MAX));
+    if options.expected.is_some_and(|expected| expected != StoreId(id)) {
+        return Err(OpenError::Other(directory.into()));
+    }
+    if format > newest {
+        return Err(OpenError::Newer(directory.into(), format, newest));
+    }
+    for migrate in options.migrations.iter().skip((format as usize).saturating_sub(1)) {
+        migrate(tables, &mut txn).map_err(|fault| damaged(format!("migration: {fault:?}")))?;
+    }
+    if found.is_none() || format != newest {
+        for (key, value) in [(ID, id), (FORMAT, u128::from(newest))] {
+            meta.put(&mut txn, META_KIND, key, &[&value.to_be_bytes()]).map_err(lmdb)?;
+        }
+    }
+    txn.commit().map_err(lmdb)?;
+    Ok(StoreId(id))
+}
+
+/// A number that nobody else has.
+pub(super) fn random() -> u128 {
+    let mut bytes = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).expect("the kernel has random numbers");
+    u128::from_be_bytes(bytes)
+}

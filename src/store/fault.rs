@@ -1,0 +1,71 @@
+//! Why a transaction did not succeed, and what follows from it.
+
+use crate::messages::state::StoreError;
+use crate::store::value::Damage;
+
+/// Why a write could not be carried out.
+#[derive(Debug)]
+pub enum Fault {
+    /// The work itself refuses; nothing of it is written.
+    Refused(StoreError),
+    /// LMDB refuses.
+    Lmdb(heed::Error),
+    /// The work panicked.
+    Panicked(String),
+}
+
+impl From<heed::Error> for Fault {
+    fn from(error: heed::Error) -> Self {
+        Fault::Lmdb(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Fault::Refused(error)
+    }
+}
+
+impl From<Damage> for Fault {
+    fn from(damage: Damage) -> Self {
+        Fault::Refused(StoreError::Broken(damage.to_string()))
+    }
+}
+
+/// What follows from a fault.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// This work cannot be done; other work can.
+    Refuse(StoreError),
+    /// The device does not take it now: again later, nothing is answered meanwhile.
+    Later(String),
+    /// The environment is lost for this process.
+    Broken(String),
+}
+
+impl Fault {
+    /// `used` and `limit`: bytes of the map, for what people read.
+    pub(super) fn verdict(self, used: u64, limit: u64) -> Verdict {
+        use heed::MdbError as Mdb;
+        match self {
+            Fault::Refused(error) => Verdict::Refuse(error),
+            Fault::Panicked(why) => {
+                Verdict::Refuse(StoreError::Broken(format!("a write panicked: {why}")))
+            }
+            // A short write on a full disk comes as EIO (measured).
+            Fault::Lmdb(heed::Error::Io(error)) => Verdict::Later(error.to_string()),
+            Fault::Lmdb(heed::Error::Mdb(Mdb::MapFull | Mdb::TxnFull)) => {
+                Verdict::Refuse(StoreError::Full { used, limit })
+            }
+            Fault::Lmdb(heed::Error::Mdb(error @ (Mdb::BadValSize | Mdb::KeyExist))) => {
+                Verdict::Refuse(StoreError::Broken(error.to_string()))
+            }
+            Fault::Lmdb(error) => Verdict::Broken(error.to_string()),
+        }
+    }
+}
+
+/// An error of a read, for those who asked.
+pub(super) fn of_read(error: &heed::Error) -> StoreError {
+    StoreError::Broken(format!("cannot read: {error}"))
+}

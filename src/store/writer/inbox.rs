@@ -1,0 +1,141 @@
+//! What waits to be written: two lines, so that vital work need not wait behind appends.
+//!
+//! Bounded by the permits that each piece of work holds (`mod.rs`).
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::holds::Holds;
+use super::job::Job;
+use super::{Kind, Window};
+use crate::messages::state::StoreError;
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    vital: VecDeque<Box<dyn Job>>,
+    appends: VecDeque<Box<dyn Job>>,
+    weight: usize,
+    is_closed: bool,
+}
+
+impl Lines {
+    fn line(&mut self, kind: Kind) -> &mut VecDeque<Box<dyn Job>> {
+        match kind {
+            Kind::Vital => &mut self.vital,
+            Kind::Append => &mut self.appends,
+        }
+    }
+}
+
+/// What to do next.
+pub(super) enum Next {
+    Commit(Vec<Box<dyn Job>>),
+    /// Closed, and nothing is left.
+    End,
+}
+
+impl Inbox {
+    /// Appends work to its line; if the inbox is closed, answers it.
+    pub(super) fn push(&self, job: Box<dyn Job>) {
+        let mut lines = self.lock();
+        if lines.is_closed {
+            drop(lines);
+            job.answer(Err(StoreError::Unavailable));
+            return;
+        }
+        lines.weight += job.weight();
+        lines.line(job.kind()).push_back(job);
+        drop(lines);
+        self.changed.notify_one();
+    }
+
+    /// Puts work back at the head of its line, in the order given.
+    pub(super) fn put_back(&self, jobs: Vec<Box<dyn Job>>) {
+        let mut lines = self.lock();
+        for job in jobs.into_iter().rev() {
+            lines.weight += job.weight();
+            lines.line(job.kind()).push_front(job);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Waits for work that may be done, then until `not_before` for more of it, unless there is
+    /// enough. Vital work comes first.
+    pub(super) fn take(
+        &self,
+        holds: &Holds,
+        not_before: Instant,
+        window: Window,
+        now: impl Fn() -> Instant,
+    ) -> Next {
+        let mut lines = self.lock();
+        loop {
+            let time = now();
+            let is_closed = lines.is_closed;
+            let is_due = |kind| is_closed || !holds.is_held(kind, time);
+            let has_vital = !lines.vital.is_empty() && is_due(Kind::Vital);
+            let has_appends = !lines.appends.is_empty() && is_due(Kind::Append);
+            if !has_vital && !has_appends {
+                if is_closed && lines.vital.is_empty() && lines.appends.is_empty() {
+                    return Next::End;
+                }
+                lines = self.wait(lines, holds.next(time).map(|until| until - time));
+            } else if is_closed || lines.weight >= window.weight || not_before <= time {
+                return Next::Commit(lines.take(has_vital, has_appends, window.weight));
+            } else {
+                lines = self.wait(lines, Some(not_before - time));
+            }
+        }
+    }
+
+    fn wait<'l>(
+        &self,
+        lines: MutexGuard<'l, Lines>,
+        time: Option<std::time::Duration>,
+    ) -> MutexGuard<'l, Lines> {
+        match time {
+            Some(time) => {
+                let woken = self.changed.wait_timeout(lines, time);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Nothing in here can be half done when a thread panics.
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    /// Takes up to `most` weight, at least one piece.
+    fn take(&mut self, vital: bool, appends: bool, most: usize) -> Vec<Box<dyn Job>> {
+        let (mut taken, mut weight) = (Vec::new(), 0);
+        let kinds = [(vital, Kind::Vital), (appends, Kind::Append)];
+        for (_, kind) in kinds.into_iter().filter(|(wanted, _)| *wanted) {
+            while weight < most {
+                let Some(job) = self.line(kind).pop_front() else { break };
+                weight += job.weight();
+                taken.push(job);
+            }
+        }
+        self.weight -= weight;
+        taken
+    }
+}

@@ -1,0 +1,84 @@
+//! A piece of work and the one who waits for its answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use heed::RwTxn;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Kind;
+use crate::messages::state::StoreError;
+use crate::store::fault::Fault;
+
+/// A [`Work`] whose result the writer need not know.
+pub(super) trait Job: Send {
+    fn kind(&self) -> Kind;
+
+    fn weight(&self) -> usize;
+
+    fn allow(&mut self, permit: OwnedSemaphorePermit);
+
+    /// Does it, in a transaction that may still be aborted.
+    fn run(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault>;
+
+    /// Tells how it ended.
+    fn answer(self: Box<Self>, end: Result<(), StoreError>);
+}
+
+pub(super) struct Work<T, F> {
+    kind: Kind,
+    weight: usize,
+    work: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    /// Its place in line, given back when it is answered.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<T, F> Work<T, F> {
+    pub(super) fn new(
+        kind: Kind,
+        weight: usize,
+        work: F,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+    ) -> Self {
+        Work { kind, weight: weight.max(1), work, result: None, reply, permit: None }
+    }
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnMut(&mut RwTxn<'_>) -> Result<T, Fault> + Send,
+{
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn allow(&mut self, permit: OwnedSemaphorePermit) {
+        self.permit = Some(permit);
+    }
+
+    fn run(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault> {
+        // The transaction is aborted after a panic, and work keeps nothing outside of it.
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(txn)));
+        let result = result.unwrap_or_else(|panic| Err(Fault::Panicked(words(&*panic))));
+        self.result = Some(result?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, end: Result<(), StoreError>) {
+        let Work { result, reply, permit, .. } = *self;
+        drop(permit);
+        let result = end.and_then(|()| result.ok_or(StoreError::Unavailable));
+        let _ = reply.send(result); // nobody may wait any more
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}

@@ -1,0 +1,176 @@
+//! One thread per environment that writes: it runs what waits in ONE transaction, commits it with
+//! fsync, and only then answers (group commit).
+//!
+//! Promises: an answer `Ok` means on disk. Work of one [`Kind`] is committed in the order of
+//! submission. A piece of work that fails, or panics, fails alone: the transaction is aborted and
+//! each piece runs again by itself. So work must be re-runnable and keep nothing outside the
+//! transaction. While the device refuses (EIO, ENOSPC) nothing is answered and all is tried again;
+//! vital work does not wait for appends then. When LMDB gives up (MDB_PANIC), everything is
+//! answered `Broken` for good, and the process has to exit: `bin` opens environments once.
+//!
+//! next: `thread.rs`, the loop; `inbox.rs`, what waits.
+
+mod holds;
+mod inbox;
+mod job;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use heed::RwTxn;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::inbox::Inbox;
+use self::job::Work;
+use self::plan::Plan;
+#[cfg(any(test, feature = "faults"))]
+pub use self::plan::Planned;
+use self::thread::Loop;
+use super::env::Environment;
+use super::fault::Fault;
+use crate::messages::state::StoreError;
+
+/// Pieces of work that may wait at a time; whoever submits more waits before they are taken.
+const CAPACITY: usize = 4_096;
+
+/// What a piece of work does to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Frees more than it takes, or must be possible on a full disk: it may use up the reserve.
+    Vital,
+    /// Adds to what is stored: waits while the disk is full.
+    Append,
+}
+
+/// When to commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Transactions begin at least this far apart; the first after a pause begins at once.
+    pub pause: Duration,
+    /// Unless so much weight waits: then at once.
+    pub weight: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window { pause: Duration::from_micros(500), weight: 512 }
+    }
+}
+
+/// How the writer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriterState {
+    /// It writes.
+    Ready,
+    /// The device refuses; what waits is tried again. Why.
+    Retrying(String),
+    /// The environment is lost for this process. Why.
+    Broken(String),
+    /// It was stopped.
+    Stopped,
+}
+
+/// What the thread tells those who hold the handle.
+struct Shared {
+    inbox: Inbox,
+    commits: AtomicU64,
+    plan: Plan,
+}
+
+/// Handle of the thread. When it is dropped, what waits is written first.
+pub struct Writer {
+    shared: Arc<Shared>,
+    permits: Arc<Semaphore>,
+    state: watch::Receiver<WriterState>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "writer, {:?}", *self.state.borrow())
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(environment: Arc<Environment>, window: Window) -> std::io::Result<Self> {
+        let (report, state) = watch::channel(WriterState::Ready);
+        let (inbox, commits, plan) = (Inbox::default(), AtomicU64::new(0), Plan::default());
+        let shared = Arc::new(Shared { inbox, commits, plan });
+        let of_thread = Arc::clone(&shared);
+        let run = move || Loop::new(&environment, &of_thread, window, report).run();
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
+        let permits = Arc::new(Semaphore::new(CAPACITY));
+        Ok(Writer { shared, permits, state, thread: Some(thread) })
+    }
+
+    /// Hands in a piece of work; its answer comes after the commit. It is in line when this
+    /// returns, unless [`CAPACITY`] pieces wait already: then it queues when the future is polled.
+    /// `weight`: messages, or pages.
+    pub fn submit<T: Send + 'static, F>(
+        &self,
+        kind: Kind,
+        weight: usize,
+        work: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F>
+    where
+        F: FnMut(&mut RwTxn<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let mut work = Work::new(kind, weight, work, reply);
+        let late = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => {
+                work.permit = Some(permit);
+                self.shared.inbox.push(Box::new(work));
+                None
+            }
+            Err(_) => {
+                let work: Box<dyn job::Job> = Box::new(work);
+                Some((work, Arc::clone(&self.permits), Arc::clone(&self.shared)))
+            }
+        };
+        async move {
+            if let Some((mut work, permits, shared)) = late {
+                work.allow(permits.acquire_owned().await.map_err(|_| StoreError::Unavailable)?);
+                shared.inbox.push(work);
+            }
+            answer.await.unwrap_or(Err(StoreError::Unavailable))
+        }
+    }
+
+    /// How the writer does; can be waited on.
+    pub fn state(&self) -> watch::Receiver<WriterState> {
+        self.state.clone()
+    }
+
+    /// Transactions committed since the start.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more; what waits is written, or answered `Unavailable` if that fails.
+    pub fn stop(&self) {
+        self.shared.inbox.close();
+    }
+
+    /// The next failures to come, for tests.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn plan(&self, failures: impl IntoIterator<Item = Planned>) {
+        self.shared.plan.extend(failures);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic of it was reported by the hook
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The loop of the writer thread: take what waits, run it, commit, answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::holds::Holds;
+use super::inbox::Next;
+use super::job::Job;
+use super::{Kind, Shared, Window, WriterState};
+use crate::messages::state::StoreError;
+use crate::store::env::Environment;
+use crate::store::fault::{Fault, Verdict};
+use crate::store::space::{Space, used_pages};
+
+pub(super) struct Loop<'s> {
+    environment: &'s Environment,
+    shared: &'s Shared,
+    window: Window,
+    report: watch::Sender<WriterState>,
+    space: Space,
+    holds: Holds,
+    /// When the last transaction began.
+    begun: Option<Instant>,
+}
+
+type Batch = Vec<Box<dyn Job>>;
+
+#[expect(clippy::disallowed_methods, reason = "this thread is no actor: it has no other clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<'s> Loop<'s> {
+    pub(super) fn new(
+        environment: &'s Environment,
+        shared: &'s Shared,
+        window: Window,
+        report: watch::Sender<WriterState>,
+    ) -> Self {
+        let space = Space::new(&environment.env, environment.options.reserve);
+        let (holds, begun) = (Holds::default(), None);
+        Loop { environment, shared, window, report, space, holds, begun }
+    }
+
+    /// Until the inbox is closed and empty. A panic loses the batch that was being written: those
+    /// who wait for it are told `Unavailable`; the loop goes on with the next.
+    pub(super) fn run(mut self) {
+        loop {
+            let ended = catch_unwind(AssertUnwindSafe(|| while self.step() {}));
+            if ended.is_ok() {
+                break;
+            }
+        }
+        if !matches!(*self.report.borrow(), WriterState::Broken(_)) {
+            self.report.send_replace(WriterState::Stopped);
+        }
+    }
+
+    /// One transaction. `false`: there is nothing left to do.
+    fn step(&mut self) -> bool {
+        let not_before = self.begun.map_or_else(now, |begun| begun + self.window.pause);
+        match self.shared.inbox.take(&self.holds, not_before, self.window, now) {
+            Next::Commit(batch) => {
+                self.begun = Some(now());
+                let broken = match &*self.report.borrow() {
+                    WriterState::Broken(why) => Some(StoreError::Broken(why.clone())),
+                    _ => None,
+                };
+                match broken {
+                    Some(error) => answer(batch, &Err(error)),
+                    None => self.settle(batch),
+                }
+                true
+            }
+            Next::End => false,
+        }
+    }
+
+    /// Commits a batch as a whole or, if some of it cannot be done, one by one.
+    fn settle(&mut self, mut batch: Batch) {
+        let mut end = self.attempt(&mut batch);
+        if batch.len() > 1 && matches!(end, Err(Verdict::Refuse(_))) {
+            let mut rest = batch.into_iter();
+            loop {
+                let Some(one) = rest.next() else { return };
+                batch = vec![one];
+                end = self.attempt(&mut batch);
+                if matches!(end, Err(Verdict::Later(_) | Verdict::Broken(_))) {
+                    batch.extend(rest);
+                    break;
+                }
+                self.conclude(batch, end);
+            }
+        }
+        self.conclude(batch, end);
+    }
+
+    fn conclude(&mut self, batch: Batch, end: Result<(), Verdict>) {
+        let directory = self.environment.directory();
+        match end {
+            Ok(()) => {
+                self.on_written(&batch);
+                answer(batch, &Ok(()));
+            }
+            Err(Verdict::Refuse(error)) => answer(batch, &Err(error)),
+            Err(Verdict::Later(why)) => self.hold(batch, why),
+            Err(Verdict::Broken(why)) => {
+                tracing::error!(?directory, why, "store is broken");
+                self.report.send_replace(WriterState::Broken(why.clone()));
+                answer(batch, &Err(StoreError::Broken(why)));
+            }
+        }
+    }
+
+    /// Runs all of it in one transaction.
+    fn attempt(&mut self, batch: &mut Batch) -> Result<(), Verdict> {
+        let env = &self.environment.env;
+        let has_appends = batch.iter().any(|job| job.kind() == Kind::Append);
+        let is_full = !self.space.refill(env);
+        let mut txn = env.write_txn().map_err(|error| self.verdict(error.into()))?;
+        if is_full && has_appends && !self.space.is_ample(env, &txn, &self.environment.tables) {
+            return Err(Verdict::Later("the disk is full, but for the reserve".into()));
+        }
+        for job in batch {
+            job.run(&mut txn).map_err(|fault| self.verdict(fault))?;
+        }
+        let planned = self.shared.plan.before_commit(has_appends);
+        planned.and_then(|()| txn.commit()).map_err(|error| self.verdict(error.into()))?;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.plan.after_commit();
+        Ok(())
+    }
+
+    fn verdict(&self, fault: Fault) -> Verdict {
+        let Environment { env, tables, options, .. } = self.environment;
+        let is_full = matches!(&fault, Fault::Lmdb(heed::Error::Mdb(heed::MdbError::MapFull)));
+        let page_size = u64::from(env.unnamed_database_stat().page_size);
+        let used = match env.read_txn() {
+            Ok(txn) if is_full => used_pages(env, &txn, tables) * page_size,
+            _ => 0,
+        };
+        fault.verdict(used, options.map_size as u64)
+    }
+
+    /// The device takes again what is of the kinds in `batch`.
+    fn on_written(&mut self, batch: &Batch) {
+        if self.holds.is_empty() {
+            return;
+        }
+        for job in batch {
+            self.holds.clear(job.kind());
+        }
+        if self.holds.is_empty() {
+            tracing::info!(directory = ?self.environment.directory(), "store writes again");
+            self.report.send_replace(WriterState::Ready);
+        }
+    }
+
+    /// Puts a batch that the device refused back in line. Vital work in it is tried again without
+    /// the appends at once: it may be what makes room for them.
+    fn hold(&mut self, batch: Batch, why: String) {
+        if self.shared.inbox.is_closed() {
+            return answer(batch, &Err(StoreError::Unavailable)); // no time left to wait
+        }
+        let has_appends = batch.iter().any(|job| job.kind() == Kind::Append);
+        let kind = if has_appends { Kind::Append } else { Kind::Vital };
+        let delay = self.holds.hold(kind, now());
+        let directory = self.environment.directory();
+        tracing::warn!(?directory, ?kind, why, ?delay, "store cannot write");
+        self.report.send_replace(WriterState::Retrying(why));
+        self.shared.inbox.put_back(batch);
+    }
+}
+
+fn answer(batch: Batch, end: &Result<(), StoreError>) {
+    for job in batch {
+        job.answer(end.clone());
+    }
+}
