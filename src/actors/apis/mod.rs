@@ -1,1 +1,3 @@
-//! Stub.
+//! What programs and people on this machine ask the runtime: modules, operators, Prometheus.
+
+pub mod workload;
