@@ -65,3 +65,9 @@ pub struct Snapshot {
     /// Why it was last restarted.
     pub last_error: Option<String>,
 }
+
+/// Test builds only: the actor at this path below the receiver panics. Answers whether there is
+/// one.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct PanicAt(pub Vec<String>);

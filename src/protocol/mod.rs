@@ -7,3 +7,4 @@ pub mod http_client;
 pub mod lock;
 pub mod notify;
 pub mod tls;
+pub mod codec;

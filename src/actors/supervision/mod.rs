@@ -2,13 +2,21 @@
 //!
 //! `obituary` tells how a child ended, `domain/restart` decides, the supervisor builds it anew.
 
+mod child;
 mod obituary;
+mod snapshot;
+mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Display;
 
 use actix::prelude::*;
 
+pub use self::child::{Factory, Running};
 pub use self::obituary::{Obituary, remember_panics};
+pub use self::snapshot::{panic_below, snapshot_of};
+pub use self::supervisor::Supervisor;
 use crate::messages::supervision::Health;
 
 /// What an actor of the tree has in common with all others. Say `supervised!(Type);` beside it.

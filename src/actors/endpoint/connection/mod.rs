@@ -1,0 +1,228 @@
+//! One socket of one client, from CONNACK to its close.
+//!
+//! Packets come in batches (`inbound.rs`); messages go to the queue and are acknowledged when
+//! they are on disk (`uplink.rs`); what is owed to the client comes from the queue (`outbox.rs`).
+//!
+//! next: `uplink.rs`
+
+mod inbound;
+mod outbox;
+mod requests;
+mod uplink;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use self::outbox::Outbox;
+use self::uplink::Parked;
+use super::backend::Backend;
+use super::budget::Budget;
+use super::greeting::Greeted;
+use super::reader::Reader;
+use super::sessions::ConnectionSettings;
+use super::writer::Writer;
+use crate::actors::clock;
+use crate::actors::supervision::{Obituary, Running, Supervised};
+use crate::domain::identity::Identity;
+use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
+use crate::domain::row::Endpoint;
+use crate::messages::client::{Down, Downlink};
+use crate::messages::sessions::{Closed, Open, Opened};
+use crate::messages::state::StoreError;
+use crate::messages::supervision::Health;
+
+/// The store answers an opening long before.
+const OPEN: Duration = Duration::from_secs(40);
+/// More unwritten bytes than this, and the client does not read: it is closed.
+const MAX_BACKLOG: usize = 16 << 20;
+
+/// See the module documentation.
+pub struct Connection {
+    identity: Identity,
+    peer: String,
+    backend: Backend,
+    settings: ConnectionSettings,
+    writer: Writer,
+    budget: Rc<Budget>,
+    /// Until CONNACK is sent.
+    reader: Option<Reader>,
+    is_clean: bool,
+    keep_alive: Duration,
+    until: Option<u64>,
+    /// 0 until the session is open.
+    epoch: u64,
+    filters: Vec<(String, bool)>,
+    parked: VecDeque<Parked>,
+    is_ingesting: bool,
+    outbox: Outbox,
+    heard: Instant,
+    obituary: Obituary,
+}
+
+impl Connection {
+    /// Starts the connection of a client that may come in.
+    pub fn accept(
+        greeted: Greeted,
+        backend: Backend,
+        settings: ConnectionSettings,
+        obituary: Obituary,
+    ) -> Running {
+        let Greeted { reader, half, connect, identity, granted, peer, .. } = greeted;
+        let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
+        let writer = Writer::default();
+        let outbox = Outbox::new(Endpoint::client(&identity), settings.window);
+        let connection = Connection {
+            identity,
+            peer,
+            backend,
+            settings,
+            writer: writer.clone(),
+            reader: Some(reader.with_budget(Rc::clone(&budget))),
+            budget,
+            is_clean: connect.is_clean,
+            keep_alive: patience(connect.keep_alive),
+            until: granted.until,
+            epoch: 0,
+            filters: Vec::new(),
+            parked: VecDeque::new(),
+            is_ingesting: false,
+            outbox,
+            heard: clock::now(),
+            obituary,
+        };
+        let addr = Connection::create(move |ctx| {
+            let write = writer.run(half).into_actor(&connection);
+            write.map(|end, this: &mut Connection, ctx| this.on_write_end(end, ctx)).spawn(ctx);
+            connection
+        });
+        Running::worker(&addr)
+    }
+
+    fn on_opened(&mut self, opened: Result<Opened, StoreError>, ctx: &mut Context<Self>) {
+        match opened {
+            Ok(opened) => {
+                self.epoch = opened.epoch;
+                self.filters = opened.filters;
+                let is_present = opened.is_present && !self.is_clean;
+                self.outbox.resume(opened.unacked, is_present);
+                self.writer.send(&ServerPacket::ConnAck(is_present, ConnectCode::Accepted));
+                tracing::info!(identity = %self.identity, peer = self.peer, is_present, "connected");
+                if let Some(reader) = self.reader.take() {
+                    ctx.add_stream(reader.into_batches());
+                }
+                self.start_outbox(is_present, ctx);
+            }
+            Err(error) => {
+                let code = ConnectCode::ServerUnavailable;
+                self.writer.send(&ServerPacket::ConnAck(false, code));
+                self.close(&format!("session cannot be opened: {error}"), ctx);
+            }
+        }
+    }
+
+    fn on_write_end(&mut self, end: Result<(), String>, ctx: &mut Context<Self>) {
+        if let Err(why) = end {
+            self.close(&why, ctx);
+        }
+    }
+
+    /// Ends the connection; what is not acknowledged will come again.
+    fn close(&mut self, why: &str, ctx: &mut Context<Self>) {
+        tracing::info!(identity = %self.identity, peer = self.peer, why, "connection closed");
+        self.writer.close();
+        ctx.stop();
+    }
+
+    fn publish(&self, topic: String, payload: bytes::Bytes) {
+        let (qos, id) = (QoS::AtMostOnce, 0);
+        let publish = Publish { dup: false, qos, retain: false, topic, id, payload };
+        self.writer.send(&ServerPacket::Publish(publish));
+    }
+
+    /// Keep-alive, token expiry, a client that does not read: looked at every so often.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        let silent = clock::now().saturating_duration_since(self.heard);
+        let is_expired = self.until.is_some_and(|until| clock::unix_time().as_secs() > until);
+        if silent > self.keep_alive {
+            self.close("nothing heard within 1.5 times the keep-alive", ctx);
+        } else if is_expired {
+            self.close("its token has expired", ctx);
+        } else if self.writer.backlog() > MAX_BACKLOG {
+            self.close("the client does not read", ctx);
+        } else {
+            let next = (self.keep_alive - silent).clamp(Duration::from_millis(100), Duration::from_secs(1));
+            ctx.run_later(next, Self::watch);
+        }
+    }
+}
+
+/// 1.5 times the keep-alive, 10 minutes at most and without one (spec edgehub 1.3).
+fn patience(keep_alive: u16) -> Duration {
+    const MOST: Duration = Duration::from_secs(600);
+    match keep_alive {
+        0 => MOST,
+        seconds => (Duration::from_secs(u64::from(seconds)) * 3 / 2).min(MOST),
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (identity, is_clean) = (self.identity.clone(), self.is_clean);
+        let open = Open { identity, is_clean, downlink: ctx.address().recipient() };
+        let opened = self.backend.open.ask(open, OPEN).into_actor(self);
+        opened
+            .map(|opened, this, ctx| {
+                this.on_opened(opened.unwrap_or(Err(StoreError::Unavailable)), ctx);
+            })
+            .spawn(ctx);
+        self.watch(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.writer.close();
+        if self.epoch != 0 {
+            let (identity, epoch) = (self.identity.clone(), self.epoch);
+            let unacked = self.outbox.unacked();
+            self.backend.closed.tell(Closed { identity, epoch, unacked }); // once
+        }
+    }
+}
+
+impl Supervised for Connection {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        let (parked, unacked) = (self.parked.len(), self.outbox.unacked().len());
+        Health { state: format!("{parked} messages parked, {unacked} un-acked by the client") }
+    }
+
+    fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        self.close("the hub stops", ctx);
+    }
+}
+crate::supervised!(Connection);
+
+impl Handler<Downlink> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Downlink { what, .. }: Downlink, ctx: &mut Self::Context) {
+        match what {
+            Down::Owed => self.pull_owed(ctx),
+            Down::Rewind(_) => self.rewind(ctx),
+            Down::Method { call, name, payload } => self.on_method(call, &name, payload),
+            Down::Desired { version, patch } => {
+                self.publish(crate::domain::topic::desired(version), patch);
+            }
+            Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
+            Down::ScopeChanged { .. } => {}
+            Down::Close(why) => self.close(&why, ctx),
+        }
+    }
+}

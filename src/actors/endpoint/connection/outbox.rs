@@ -1,0 +1,208 @@
+//! What is owed to a client: rows of its endpoint, in order, a window at a time, redelivered to a
+//! resumed session with the same packet ids; and messages that the parent holds a lock on.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+
+use super::Connection;
+use crate::actors::clock;
+use crate::domain::bag::Bag;
+use crate::domain::delivery::{Answer, Config, Delivery, Effect};
+use crate::domain::packet::{Publish, QoS, ServerPacket};
+use crate::domain::packet_ids::{PacketIds, Sent};
+use crate::domain::row::{End, Endpoint, Key, Row};
+use crate::domain::topic;
+use crate::messages::queue::{Finish, Pull};
+use crate::messages::sessions::Settle;
+use crate::messages::state::StoreError;
+
+/// What a resumed session is owed waits for its first SUBSCRIBE, so that a client which has just
+/// started can set its handlers, but no longer than this (spec sdk.md, trap 14).
+const HOLD: Duration = Duration::from_secs(2);
+const STORE: Duration = Duration::from_secs(60);
+/// Before the next try at a store that did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the module documentation.
+pub(super) struct Outbox {
+    endpoint: Endpoint,
+    delivery: Delivery,
+    ids: PacketIds,
+    /// Rows of the first window after a restart of the process may have been sent before it.
+    doubtful: usize,
+    window: usize,
+    is_released: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(endpoint: Endpoint, window: usize) -> Self {
+        let config = Config { window, ..Config::CLIENT };
+        let (delivery, ids) = (Delivery::new(config), PacketIds::default());
+        Outbox { endpoint, delivery, ids, doubtful: 0, window, is_released: false }
+    }
+
+    /// Takes up what an earlier connection of the session left behind.
+    pub(super) fn resume(&mut self, unacked: Vec<(u16, Key)>, is_present: bool) {
+        self.doubtful = if is_present && unacked.is_empty() { self.window } else { 0 };
+        self.ids = PacketIds::with_earlier(unacked);
+    }
+
+    pub(super) fn unacked(&self) -> Vec<(u16, Key)> {
+        self.ids.unacked_rows()
+    }
+}
+
+impl Connection {
+    pub(super) fn start_outbox(&mut self, is_present: bool, ctx: &mut Context<Self>) {
+        if is_present {
+            ctx.run_later(HOLD, Self::release_outbox);
+        }
+    }
+
+    /// From now on what is owed is sent, if the client has asked for it.
+    pub(super) fn release_outbox(&mut self, ctx: &mut Context<Self>) {
+        let features = topic::features(&self.filters, &self.identity);
+        let is_module = self.identity.module_id().is_some();
+        if self.outbox.is_released || !(features.inputs && is_module || features.c2d) {
+            return;
+        }
+        self.outbox.is_released = true;
+        let effects = self.outbox.delivery.on_connected(clock::now());
+        self.carry_out(effects, ctx);
+    }
+
+    pub(super) fn pull_owed(&mut self, ctx: &mut Context<Self>) {
+        let effects = self.outbox.delivery.on_stored(clock::now());
+        self.carry_out(effects, ctx);
+    }
+
+    pub(super) fn rewind(&mut self, ctx: &mut Context<Self>) {
+        let effects = self.outbox.delivery.on_rewound(clock::now());
+        self.carry_out(effects, ctx);
+    }
+
+    pub(super) fn on_puback(&mut self, id: u16, ctx: &mut Context<Self>) {
+        match self.outbox.ids.release(id) {
+            Some(Sent::Row(key)) => self.on_row_taken(key, ctx),
+            Some(Sent::Locked(lock)) => {
+                let identity = self.identity.clone();
+                self.backend.settle.tell(Settle { identity, lock }); // once per message
+            }
+            None => {} // of an earlier connection
+        }
+    }
+
+    fn on_row_taken(&mut self, key: Key, ctx: &mut Context<Self>) {
+        let now = clock::now();
+        let effects = self.outbox.delivery.on_answered(key, Answer::Accepted, now);
+        self.carry_out(effects, ctx);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        let mut ends = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Load { from, max, max_bytes, without } => {
+                    let endpoint = self.outbox.endpoint.clone();
+                    self.load(Pull { endpoint, from, max, max_bytes, without }, ctx);
+                }
+                Effect::Publish { row, .. } => self.send_row(row, ctx),
+                Effect::End { key, how } => ends.push((key, how)),
+                Effect::WakeAt(at) => {
+                    ctx.run_later(at.saturating_duration_since(clock::now()), |this, ctx| {
+                        let effects = this.outbox.delivery.on_wake(clock::now());
+                        this.carry_out(effects, ctx);
+                    });
+                }
+            }
+        }
+        if !ends.is_empty() {
+            self.finish(ends, ctx);
+        }
+    }
+
+    fn load(&mut self, pull: Pull, ctx: &mut Context<Self>) {
+        let rows = self.backend.pull.ask(pull, STORE).into_actor(self);
+        rows.map(|rows, this, ctx| match rows.unwrap_or(Err(StoreError::Unavailable)) {
+            Ok(rows) => {
+                let effects = this.outbox.delivery.on_loaded(rows, clock::now());
+                this.carry_out(effects, ctx);
+            }
+            Err(error) => {
+                tracing::warn!(identity = %this.identity, %error, "what is owed cannot be read");
+                this.outbox.delivery.on_not_loaded();
+                ctx.run_later(RETRY, Self::pull_owed);
+            }
+        })
+        .spawn(ctx);
+    }
+
+    fn finish(&mut self, ends: Vec<(Key, End)>, ctx: &mut Context<Self>) {
+        let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
+        let ended = self.backend.finish.ask(finish, STORE).into_actor(self);
+        ended
+            .map(|ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
+                Ok(keys) => {
+                    let effects = this.outbox.delivery.on_ended(&keys, clock::now());
+                    this.carry_out(effects, ctx);
+                }
+                // The rows are still owed: they will come again on the next connection.
+                Err(error) => this.close(&format!("ends cannot be stored: {error}"), ctx),
+            })
+            .spawn(ctx);
+    }
+
+    fn send_row(&mut self, row: Row, ctx: &mut Context<Self>) {
+        let topic = match &row.input {
+            Some(input) => {
+                let bag = row.bag.without(&["$.on"]);
+                let device = row.sender.device_id();
+                let bag = match row.sender.module_id() {
+                    Some(module) => bag.with(&[("$.cdid", device), ("$.cmid", module)]),
+                    None => bag.with(&[("$.cdid", device)]),
+                };
+                topic::input(&self.identity, input, &bag)
+            }
+            None => topic::devicebound(&self.identity, &row.bag),
+        };
+        if !self.is_at_least_once(&topic) {
+            self.publish(topic, row.body); // with QoS 0 it is delivered once it is written
+            return self.on_row_taken(row.key, ctx);
+        }
+        let Some((id, was_sent)) = self.outbox.ids.for_row(row.key) else {
+            return; // all 65,535 ids are in use: the window is far below that
+        };
+        let dup = was_sent || self.outbox.doubtful > 0;
+        self.outbox.doubtful = self.outbox.doubtful.saturating_sub(1);
+        let (qos, payload) = (QoS::AtLeastOnce, row.body);
+        let publish = Publish { dup, qos, retain: false, topic, id, payload };
+        self.writer.send(&ServerPacket::Publish(publish));
+    }
+
+    /// Whether a filter with `QoS` 1 asks for this topic.
+    fn is_at_least_once(&self, topic: &str) -> bool {
+        self.filters.iter().any(|(filter, is_one)| *is_one && topic::matches(filter, topic))
+    }
+
+    pub(super) fn send_locked(
+        &mut self,
+        lock: String,
+        bag: &Bag,
+        body: Bytes,
+        _: &mut Context<Self>,
+    ) {
+        let topic = topic::devicebound(&self.identity, bag);
+        if !self.is_at_least_once(&topic) {
+            self.publish(topic, body);
+            let identity = self.identity.clone();
+            return self.backend.settle.tell(Settle { identity, lock }); // once per message
+        }
+        if let Some(id) = self.outbox.ids.allocate(Sent::Locked(lock)) {
+            let qos = QoS::AtLeastOnce;
+            let publish = Publish { dup: false, qos, retain: false, topic, id, payload: body };
+            self.writer.send(&ServerPacket::Publish(publish));
+        }
+    }
+}

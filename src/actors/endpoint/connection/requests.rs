@@ -1,0 +1,79 @@
+//! Twins and direct methods of one client.
+//!
+//! A twin request is acknowledged after its answer, so that one cut off by a disconnect is sent
+//! again (spec sdk.md, trap 8); it is answered whether or not the answers are subscribed (11).
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+
+use super::Connection;
+use crate::domain::method::Outcome;
+use crate::domain::topic;
+use crate::messages::sessions::MethodAnswered;
+use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
+
+const TWIN: Duration = Duration::from_secs(40);
+
+impl Connection {
+    pub(super) fn on_twin_get(
+        &mut self,
+        rid: String,
+        ack: Option<u16>,
+        reserved: usize,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = self.backend.get_twin.ask(GetTwin(self.identity.clone()), TWIN);
+        self.answer_twin(async move { answer.await.ok() }, Some(rid), ack, reserved, ctx);
+    }
+
+    pub(super) fn on_twin_patch(
+        &mut self,
+        rid: Option<String>,
+        patch: Bytes,
+        ack: Option<u16>,
+        reserved: usize,
+        ctx: &mut Context<Self>,
+    ) {
+        let patch = PatchReported { identity: self.identity.clone(), patch };
+        let answer = self.backend.patch_reported.ask(patch, TWIN);
+        self.answer_twin(async move { answer.await.ok() }, rid, ack, reserved, ctx);
+    }
+
+    fn answer_twin(
+        &mut self,
+        answer: impl Future<Output = Option<TwinAnswer>> + 'static,
+        rid: Option<String>,
+        ack: Option<u16>,
+        reserved: usize,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = answer.into_actor(self);
+        answer
+            .map(move |answer, this, _| {
+                // No answer within 40 s: late enough to keep a client from asking in a hot loop.
+                let answer =
+                    answer.unwrap_or_else(|| TwinAnswer::error(503, "twins are not available now"));
+                if let Some(rid) = rid {
+                    let topic = topic::twin_answer(answer.status, &rid, answer.version);
+                    this.publish(topic, answer.body);
+                }
+                this.acknowledge(ack, reserved);
+            })
+            .spawn(ctx);
+    }
+
+    pub(super) fn on_method(&mut self, call: u64, name: &str, payload: Bytes) {
+        let payload = if payload.is_empty() { Bytes::from_static(b"null") } else { payload };
+        self.publish(topic::method(name, &call.to_string()), payload);
+    }
+
+    pub(super) fn on_method_answer(&mut self, status: i32, rid: &str, payload: Bytes) {
+        if let Ok(call) = rid.parse() {
+            let (from, outcome) = (self.identity.clone(), Outcome::Answered(status, payload));
+            // At most one of ours: a call ends in its first answer.
+            self.backend.method_answered.tell(MethodAnswered { from, call, outcome });
+        }
+    }
+}

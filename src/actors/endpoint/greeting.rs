@@ -1,0 +1,127 @@
+//! The first packet of a client: CONNECT, who it is, and whether it may come in.
+//!
+//! CONNACK 3 tells a client to try again, 5 makes some give up for good (spec sdk.md, trap 2): so
+//! 5 is for a certain refusal only, and everything else is 3.
+//!
+//! next: `connection/`
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::time::timeout;
+
+use super::backend::Backend;
+use super::reader::Reader;
+use super::stream::{Arrived, ByteStream};
+use crate::domain::identity::Identity;
+use crate::domain::packet::{ClientPacket, Connect, ConnectCode, ServerPacket};
+use crate::domain::user_name::UserName;
+use crate::messages::identities::{Granted, LogIn, Refusal};
+use crate::protocol::codec;
+
+/// The first packet must be whole by then.
+const CONNECT: Duration = Duration::from_secs(60);
+/// A log-in may need the parent.
+const LOG_IN: Duration = Duration::from_secs(30);
+
+/// A client that may come in; CONNACK is not sent yet.
+pub struct Greeted {
+    /// What follows CONNECT comes from here.
+    pub reader: Reader,
+    /// CONNACK and all else goes here.
+    pub half: WriteHalf<Box<dyn ByteStream>>,
+    /// Keep-alive, clean session.
+    pub connect: Connect,
+    /// Who.
+    pub identity: Identity,
+    /// For how long.
+    pub granted: Granted,
+    /// It is a link of this version (link.md).
+    pub link: Option<u32>,
+    /// Address, for logs.
+    pub peer: String,
+}
+
+/// Reads CONNECT and checks who it is. Whoever may not come in is answered, logged and closed.
+pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
+    let Arrived { stream, peer, thumbprints } = arrived;
+    let (read, mut half) = tokio::io::split(stream);
+    let mut reader = Reader::new(read);
+    let connect = match timeout(CONNECT, reader.next()).await {
+        Ok(Ok(ClientPacket::Connect(connect))) => *connect,
+        Ok(Ok(_)) => {
+            tracing::warn!(peer, "first packet is not CONNECT: closed");
+            return None;
+        }
+        Ok(Err(end)) => {
+            tracing::debug!(peer, %end, "gone before CONNECT");
+            return None;
+        }
+        Err(_) => {
+            tracing::info!(peer, "no CONNECT in a minute: closed");
+            return None;
+        }
+    };
+    match admit(&connect, thumbprints, &backend).await {
+        Ok((user, granted)) => {
+            let UserName { identity, link, .. } = user;
+            Some(Greeted { reader, half, connect, identity, granted, link, peer })
+        }
+        Err(refusal) => {
+            tracing::warn!(peer, client = connect.client_id, %refusal, "log-in refused");
+            let code = match refusal {
+                Refusal::NotReady(_) => ConnectCode::ServerUnavailable,
+                Refusal::Denied(_) => ConnectCode::NotAuthorized,
+            };
+            refuse(&mut half, code).await;
+            None
+        }
+    }
+}
+
+/// Nobody is there to take a client: it is told to come again.
+pub async fn turn_away(arrived: Arrived) {
+    let (read, mut half) = tokio::io::split(arrived.stream);
+    let mut reader = Reader::new(read);
+    if let Ok(Ok(ClientPacket::Connect(_))) = timeout(CONNECT, reader.next()).await {
+        refuse(&mut half, ConnectCode::ServerUnavailable).await;
+    }
+}
+
+async fn admit(
+    connect: &Connect,
+    thumbprints: Vec<String>,
+    backend: &Backend,
+) -> Result<(UserName, Granted), Refusal> {
+    let denied = |why: &dyn std::fmt::Display| Refusal::Denied(why.to_string());
+    let user_name = connect.user_name.as_deref();
+    let user_name = user_name.ok_or_else(|| denied(&"there is no user name"))?;
+    let user = UserName::parse(user_name).map_err(|error| denied(&error))?;
+    if user.identity.as_str() != connect.client_id {
+        return Err(denied(&format!("client id differs from the user name's {}", user.identity)));
+    }
+    if let Some(missing) = backend.readiness.missing() {
+        return Err(Refusal::NotReady(missing));
+    }
+    let log_in = LogIn {
+        identity: user.identity.clone(),
+        token: connect.password.clone(),
+        thumbprints,
+        link: user.link,
+    };
+    let answer = backend.log_in.ask(log_in, LOG_IN).await;
+    let granted = answer.unwrap_or_else(|error| Err(Refusal::NotReady(error.to_string())))?;
+    Ok((user, granted))
+}
+
+async fn refuse(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
+    let mut bytes = BytesMut::new();
+    codec::encode(&ServerPacket::ConnAck(false, code), &mut bytes).expect("CONNACK has a form");
+    let answer = async {
+        half.write_all(&bytes).await?;
+        half.flush().await?;
+        half.shutdown().await
+    };
+    let _ = timeout(Duration::from_secs(5), answer).await; // it is going anyway
+}

@@ -1,0 +1,188 @@
+//! Reads a client's packets in batches, as they come, under the connection's budget.
+//!
+//! Reading stops only for a PUBLISH that has no room; what frees memory (PUBACK, PINGREQ) is
+//! behind it for 10 s at most, then the connection is closed.
+//!
+//! next: `connection/`
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::Stream;
+use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::time::timeout;
+
+use super::budget::Budget;
+use super::stream::ByteStream;
+use crate::domain::packet::ClientPacket;
+use crate::protocol::codec::{self, BadPacket};
+
+/// No room for a PUBLISH in this time: closed.
+const ROOM: Duration = Duration::from_secs(10);
+/// No byte of a packet that has begun: closed.
+const STALL: Duration = Duration::from_secs(30);
+/// A packet is complete in this time, or the connection is closed.
+const WHOLE: Duration = Duration::from_secs(300);
+/// Packets in one batch at most, so that no client keeps the thread to itself.
+const BATCH: usize = 64;
+
+/// Why nothing more will be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadEnd {
+    /// The client closed its side.
+    #[error("closed by the client")]
+    Closed,
+    /// The socket failed.
+    #[error("socket: {0}")]
+    Socket(String),
+    /// What came is not to be had.
+    #[error(transparent)]
+    Bad(#[from] BadPacket),
+    /// A packet that has begun did not go on.
+    #[error("a packet was not completed in time")]
+    Stalled,
+    /// No room for a PUBLISH in 10 s.
+    #[error("too many messages wait for their acknowledgement")]
+    NoRoom,
+}
+
+/// A packet and how many bytes are reserved for it (0 unless it is a PUBLISH).
+pub type Sized = (ClientPacket, usize);
+
+/// The half of a stream that packets come from.
+pub struct Reader {
+    half: ReadHalf<Box<dyn ByteStream>>,
+    buffer: BytesMut,
+    budget: Option<Rc<Budget>>,
+    /// Room for the packet at the front of the buffer has been reserved.
+    is_reserved: bool,
+    /// How long a PUBLISH may wait for room.
+    room: Duration,
+}
+
+impl Reader {
+    /// Reads without a budget until [`Reader::with_budget`] gives one.
+    pub fn new(half: ReadHalf<Box<dyn ByteStream>>) -> Self {
+        Reader { half, buffer: BytesMut::new(), budget: None, is_reserved: false, room: ROOM }
+    }
+
+    /// From now on PUBLISH packets take room.
+    pub fn with_budget(mut self, budget: Rc<Budget>) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// A link waits for room for as long as it takes (architecture 4).
+    pub fn patient(mut self) -> Self {
+        self.room = Duration::from_secs(86_400 * 365);
+        self
+    }
+
+    /// The next packet.
+    pub async fn next(&mut self) -> Result<ClientPacket, ReadEnd> {
+        loop {
+            if let Some((packet, _)) = self.take().await? {
+                return Ok(packet);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// All packets that are there, at least one.
+    async fn batch(&mut self) -> Result<Vec<Sized>, ReadEnd> {
+        let mut batch = Vec::new();
+        loop {
+            while batch.len() < BATCH {
+                if !batch.is_empty() && !self.fits() {
+                    return Ok(batch); // handle these first: they free room
+                }
+                match self.take().await {
+                    Ok(Some(packet)) => batch.push(packet),
+                    Ok(None) => break,
+                    Err(_) if !batch.is_empty() => return Ok(batch), // said again next time
+                    Err(end) => return Err(end),
+                }
+            }
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Whether the packet at the front can be taken without waiting.
+    fn fits(&mut self) -> bool {
+        if let (false, Ok(Some(frame)), Some(budget)) =
+            (self.is_reserved, codec::peek(&self.buffer), &self.budget)
+            && frame.is_publish
+        {
+            self.is_reserved = budget.try_reserve(frame.length);
+            return self.is_reserved;
+        }
+        true
+    }
+
+    async fn take(&mut self) -> Result<Option<Sized>, ReadEnd> {
+        let Some(frame) = codec::peek(&self.buffer)? else { return Ok(None) };
+        if frame.is_publish && !self.is_reserved {
+            if let Some(budget) = &self.budget {
+                let room = timeout(self.room, budget.reserve(frame.length)).await;
+                room.map_err(|_| ReadEnd::NoRoom)?;
+            }
+            self.is_reserved = true;
+        }
+        if self.buffer.len() < frame.length {
+            return Ok(None);
+        }
+        let packet = codec::decode(&mut self.buffer)?;
+        let reserved = if frame.is_publish { frame.length } else { 0 };
+        self.is_reserved = false;
+        Ok(packet.map(|packet| (packet, reserved)))
+    }
+
+    /// Reads what there is. An idle connection holds no buffer.
+    async fn fill(&mut self) -> Result<(), ReadEnd> {
+        let is_idle = self.buffer.is_empty();
+        if is_idle {
+            self.buffer = BytesMut::new();
+        }
+        let wanted = codec::peek(&self.buffer)?.map_or(0, |frame| frame.length);
+        let missing = wanted.saturating_sub(self.buffer.len());
+        let read = async {
+            let mut got = 0;
+            loop {
+                self.buffer.reserve(missing.clamp(4096, 65_536));
+                let read = if is_idle {
+                    self.half.read_buf(&mut self.buffer).await
+                } else {
+                    let read = timeout(STALL, self.half.read_buf(&mut self.buffer)).await;
+                    read.map_err(|_| ReadEnd::Stalled)?
+                };
+                match read {
+                    Ok(0) => return Err(ReadEnd::Closed),
+                    Ok(read) => got += read,
+                    Err(error) => return Err(ReadEnd::Socket(error.to_string())),
+                }
+                if got >= missing {
+                    return Ok(());
+                }
+            }
+        };
+        if is_idle {
+            read.await // keep-alive is the connection's business
+        } else {
+            timeout(WHOLE, read).await.map_err(|_| ReadEnd::Stalled)?
+        }
+    }
+
+    /// Batches for ever, then the reason why no more will come.
+    pub fn into_batches(self) -> impl Stream<Item = Result<Vec<Sized>, ReadEnd>> {
+        futures_util::stream::unfold(Some(self), |reader| async {
+            let mut reader = reader?;
+            let batch = reader.batch().await;
+            let is_end = batch.is_err();
+            Some((batch, (!is_end).then_some(reader)))
+        })
+    }
+}

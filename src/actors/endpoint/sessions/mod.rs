@@ -1,0 +1,236 @@
+//! Sessions: durable subscriptions, takeover, who is online; direct methods (`methods.rs`).
+//!
+//! Owner of the connections: it starts one for each client that may come in, and they end with
+//! it. Subscriptions are on disk before they are acknowledged; all else can be lost.
+
+mod methods;
+mod owner;
+mod presence;
+mod restore;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::backend::Backend;
+use super::budget::{Limits, Shared};
+use crate::actors::clock;
+use crate::actors::port::Port;
+use crate::actors::supervision::{Obituary, Running, Supervised};
+use crate::domain::calls::Calls;
+use crate::domain::directory::Directory;
+use crate::domain::identity::Identity;
+use crate::domain::method::Outcome;
+use crate::messages::client::{Down, Downlink};
+use crate::messages::queue::Stored;
+use crate::messages::sessions::{Closed, Open, Opened, Subscribe};
+use crate::messages::state::{Change, Save, Scan, StoreError};
+use crate::messages::supervision::Health;
+
+/// Table of `state/` (or of localhub's store) that sessions are kept in.
+pub const TABLE: &str = "sessions";
+
+/// An old connection that does not leave in this time is left behind.
+const TAKEOVER: Duration = Duration::from_secs(2);
+const STORE: Duration = Duration::from_secs(30);
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct ConnectionSettings {
+    /// Parking of one connection.
+    pub limits: Limits,
+    /// Parking of all.
+    pub parking: std::rc::Rc<Shared>,
+    /// Rows in flight to one client.
+    pub window: usize,
+    /// This process is an edge: `{id}/$edgeHub` and `$edgeAgent` live in it.
+    pub edge_device: Option<String>,
+}
+
+/// See the module documentation.
+pub struct Sessions {
+    backend: Backend,
+    save: Port<Save>,
+    scan: Port<Scan>,
+    settings: ConnectionSettings,
+    directory: Directory<Recipient<Downlink>>,
+    is_restored: bool,
+    epochs: u64,
+    /// Openings that wait for the connection before them to leave: by its epoch.
+    waiting: HashMap<u64, tokio::sync::oneshot::Sender<()>>,
+    calls: Calls,
+    callers: HashMap<u64, tokio::sync::oneshot::Sender<Outcome>>,
+    connections: HashMap<u64, (Identity, Running)>,
+    obituary: Obituary,
+}
+
+impl Sessions {
+    /// Not restored yet: clients get CONNACK 3 until it is.
+    pub fn new(
+        backend: Backend,
+        save: Port<Save>,
+        scan: Port<Scan>,
+        settings: ConnectionSettings,
+        obituary: Obituary,
+    ) -> Self {
+        Sessions {
+            backend,
+            save,
+            scan,
+            settings,
+            directory: Directory::default(),
+            is_restored: false,
+            // Epochs go on after a restart of this actor, so that late notices stay late.
+            epochs: clock::unix_time().as_millis() as u64 * 1000,
+            waiting: HashMap::new(),
+            calls: Calls::default(),
+            callers: HashMap::new(),
+            connections: HashMap::new(),
+            obituary,
+        }
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.epochs += 1;
+        self.epochs
+    }
+
+    fn save(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let saved = self.save.ask(Save(changes), STORE);
+        async move { saved.await.unwrap_or(Err(StoreError::Unavailable)) }
+    }
+
+    fn send(&self, to: &Identity, what: Down) {
+        if let Some(seat) = self.directory.seat(to) {
+            seat.handle.do_send(Downlink { to: to.clone(), what }); // a notice, or bounded by its sender
+        }
+    }
+}
+
+impl Supervised for Sessions {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        let (online, kept) = (self.directory.online().count(), self.directory.sessions());
+        Health { state: format!("{online} online, {kept} sessions kept") }
+    }
+
+    fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        for (_, running) in self.connections.values() {
+            running.shutdown.do_send(crate::messages::supervision::Shutdown); // once each
+        }
+        // Connections close their sockets on the next turns of the loop.
+        ctx.run_later(Duration::from_millis(50), |_, ctx| ctx.stop());
+    }
+}
+crate::supervised!(Sessions);
+
+/// A connection never outlives the sessions that know of it.
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        for (_, running) in self.connections.values() {
+            running.shutdown.do_send(crate::messages::supervision::Shutdown);
+        }
+    }
+}
+
+impl Handler<Open> for Sessions {
+    type Result = ResponseActFuture<Self, Result<Opened, StoreError>>;
+
+    fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
+        if !self.is_restored {
+            return Box::pin(async { Err(StoreError::Unavailable) }.into_actor(self));
+        }
+        let Open { identity, is_clean, downlink } = open;
+        let forgotten = is_clean && self.directory.forget(&identity);
+        let epoch = self.next_epoch();
+        let earlier = self.directory.open(&identity, epoch, is_clean, downlink);
+        let earlier = earlier.filter(|seat| !seat.is_behind_edge).map(|seat| {
+            let why = "another connection of the same client took over".to_owned();
+            seat.handle.do_send(Downlink { to: identity.clone(), what: Down::Close(why) });
+            let (left, wait) = tokio::sync::oneshot::channel();
+            self.waiting.insert(seat.epoch, left);
+            wait
+        });
+        let saved = forgotten.then(|| self.save(vec![Change::delete(TABLE, identity.as_str())]));
+        let ready = async move {
+            if let Some(left) = earlier {
+                let _ = tokio::time::timeout(TAKEOVER, left).await; // then it is left behind
+            }
+            match saved {
+                Some(saved) => saved.await,
+                None => Ok(()),
+            }
+        };
+        Box::pin(ready.into_actor(self).map(move |saved, this, ctx| {
+            saved?;
+            let session = this.directory.session(&identity).cloned();
+            let opened = Opened {
+                epoch,
+                is_present: session.is_some(),
+                filters: session.map(|stored| stored.filters).unwrap_or_default(),
+                unacked: this.directory.take_unacked(&identity),
+            };
+            this.announce(&identity);
+            this.reached(&identity, ctx);
+            Ok(opened)
+        }))
+    }
+}
+
+impl Handler<Closed> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, closed: Closed, _: &mut Self::Context) {
+        let Closed { identity, epoch, unacked } = closed;
+        if let Some(waiting) = self.waiting.remove(&epoch) {
+            let _ = waiting.send(()); // it may have waited long enough
+        }
+        if self.directory.closed(&identity, epoch, unacked) {
+            self.farewell(identity);
+        }
+    }
+}
+
+impl Handler<Subscribe> for Sessions {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let Subscribe { identity, epoch, add, remove } = subscribe;
+        let seat = self.directory.seat(&identity).filter(|seat| seat.epoch == epoch);
+        let Some(is_clean) = seat.map(|seat| seat.is_clean) else {
+            return Box::pin(async { Err(StoreError::Unavailable) }.into_actor(self)); // taken over
+        };
+        let (stored, _) = self.directory.subscribe(&identity, &add, &remove);
+        let value = serde_json::to_vec(&stored).expect("filters are plain data");
+        let changes = if is_clean {
+            vec![]
+        } else {
+            vec![Change::put(TABLE, identity.as_str(), value)]
+        };
+        let saved = self.save(changes);
+        let told = self.announce(&identity);
+        let done = async move {
+            saved.await?;
+            told.await;
+            Ok(())
+        };
+        Box::pin(done.into_actor(self).map(move |done, this, ctx| {
+            this.reached(&identity, ctx);
+            done
+        }))
+    }
+}
+
+impl Handler<Stored> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, Stored(endpoint): Stored, _: &mut Self::Context) {
+        if let Ok(identity) = Identity::parse(&endpoint.0) {
+            self.send(&identity, Down::Owed);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who is online: identities behind an edge, what is sent to clients, and telling the backend.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Sessions;
+use crate::domain::identity::Identity;
+use crate::messages::client::{Down, Downlink};
+use crate::messages::sessions::{
+    Attach, Detach, ListOnline, Online, PresenceChanged, Send as SendDown,
+};
+
+/// How long a SUBACK waits for the parent to know of the features (link.md, attach).
+const TELL: Duration = Duration::from_secs(2);
+
+impl Sessions {
+    /// Tells the backend what an identity has asked for now.
+    pub(super) fn announce(&self, identity: &Identity) -> impl Future<Output = ()> + use<> {
+        let features = self.directory.seat(identity).map(|seat| seat.features);
+        let told = self.backend.presence.ask(PresenceChanged { identity: identity.clone(), features }, TELL);
+        async move {
+            let _ = told.await; // it is told again when the link comes up
+        }
+    }
+
+    /// Tells the backend that somebody left.
+    pub(super) fn farewell(&self, identity: Identity) {
+        self.backend.presence.tell(PresenceChanged { identity, features: None }); // idempotent
+    }
+}
+
+impl Handler<Attach> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        let Attach { identity, features, link, epoch } = attach;
+        self.directory.attach(identity.clone(), features, epoch, link);
+        let _told = self.announce(&identity); // asked; nobody waits for the answer
+        self.reached(&identity, ctx);
+    }
+}
+
+impl Handler<Detach> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, Detach { identity, epoch }: Detach, _: &mut Self::Context) {
+        for gone in self.directory.detach(identity.as_ref(), epoch) {
+            self.farewell(gone);
+        }
+    }
+}
+
+impl Handler<SendDown> for Sessions {
+    type Result = bool;
+
+    fn handle(&mut self, SendDown { to, what }: SendDown, _: &mut Self::Context) -> bool {
+        let Some(seat) = self.directory.seat(&to) else { return false };
+        let is_wanted = match &what {
+            Down::Owed => seat.features.c2d || seat.features.inputs,
+            Down::CloudToDevice { .. } => seat.features.c2d,
+            Down::Desired { .. } => seat.features.desired,
+            Down::Method { .. } => seat.features.methods,
+            Down::ScopeChanged { .. } | Down::Rewind(_) | Down::Close(_) => true,
+        };
+        if is_wanted {
+            seat.handle.do_send(Downlink { to, what }); // bounded by its sender
+        }
+        is_wanted
+    }
+}
+
+impl Handler<ListOnline> for Sessions {
+    type Result = MessageResult<ListOnline>;
+
+    fn handle(&mut self, _: ListOnline, _: &mut Self::Context) -> Self::Result {
+        let online = self.directory.online().map(|(identity, seat)| Online {
+            identity: identity.clone(),
+            features: seat.features,
+            is_behind_edge: seat.is_behind_edge,
+        });
+        MessageResult(online.collect())
+    }
+}

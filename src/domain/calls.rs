@@ -1,0 +1,148 @@
+//! Direct methods under way: each ends once, in its answer or in 404 or 504, and is sent at most
+//! once (link.md, method; spec edgehub 1.11).
+//!
+//! ```text
+//!  invoke ─┬─ reachable ──► sent ──answer──► ended
+//!          └─ waiting ──────►┘  └──too late──► 504
+//!                └─ connect time-out ──► 404
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::identity::Identity;
+use super::method::{Call, Outcome};
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send the call to its target, with its number.
+    Send(u64, Identity, Call),
+    /// Tell the caller.
+    End(u64, Outcome),
+}
+
+#[derive(Debug)]
+struct Pending {
+    target: Identity,
+    call: Call,
+    is_sent: bool,
+    until: Instant,
+}
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub struct Calls {
+    last: u64,
+    pending: BTreeMap<u64, Pending>,
+}
+
+impl Calls {
+    /// A new call. Answers its number and what to do.
+    pub fn on_invoked(
+        &mut self,
+        target: Identity,
+        call: Call,
+        is_reachable: bool,
+        now: Instant,
+    ) -> (u64, Vec<Effect>) {
+        self.last += 1;
+        let number = self.last;
+        let until = now + call.connect_timeout;
+        let pending = Pending { target: target.clone(), call, is_sent: false, until };
+        self.pending.insert(number, pending);
+        let effects = if is_reachable { self.on_reachable(&target, now) } else { Vec::new() };
+        let effects = if effects.is_empty() { self.on_time(now) } else { effects };
+        (number, effects)
+    }
+
+    /// The target is connected and has subscribed to methods.
+    pub fn on_reachable(&mut self, target: &Identity, now: Instant) -> Vec<Effect> {
+        let waiting = self.pending.iter_mut();
+        let waiting = waiting.filter(|(_, call)| !call.is_sent && call.target == *target);
+        waiting
+            .map(|(number, pending)| {
+                pending.is_sent = true;
+                pending.until = now + pending.call.response_timeout;
+                Effect::Send(*number, target.clone(), pending.call.clone())
+            })
+            .collect()
+    }
+
+    /// An answer came. Only the target's own counts, and only the first.
+    pub fn on_answered(&mut self, from: &Identity, number: u64, outcome: Outcome) -> Vec<Effect> {
+        match self.pending.get(&number) {
+            Some(pending) if pending.is_sent && pending.target == *from => {
+                self.pending.remove(&number);
+                vec![Effect::End(number, outcome)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Time has passed.
+    pub fn on_time(&mut self, now: Instant) -> Vec<Effect> {
+        let over = self.pending.iter().filter(|(_, call)| call.until <= now);
+        let over: Vec<_> = over.map(|(number, call)| (*number, call.is_sent)).collect();
+        over.into_iter()
+            .map(|(number, was_sent)| {
+                self.pending.remove(&number);
+                let outcome = if was_sent { Outcome::TimedOut } else { Outcome::NotConnected };
+                Effect::End(number, outcome)
+            })
+            .collect()
+    }
+
+    /// When `on_time` has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.pending.values().map(|pending| pending.until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn call(connect: u64) -> Call {
+        Call {
+            name: "reset".into(),
+            payload: "null".into(),
+            response_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(connect),
+        }
+    }
+
+    fn target() -> Identity {
+        Identity::parse("d/m").unwrap()
+    }
+
+    #[test]
+    fn a_call_is_sent_once_and_ends_in_the_first_answer_of_its_target() {
+        let (mut calls, now) = (Calls::default(), Instant::now());
+        let (one, effects) = calls.on_invoked(target(), call(0), true, now);
+        assert_eq!(effects, [Effect::Send(one, target(), call(0))]);
+        assert_eq!(calls.on_reachable(&target(), now), []);
+        let ok = Outcome::Answered(200, "{}".into());
+        let stranger = Identity::parse("d/other").unwrap();
+        assert_eq!(calls.on_answered(&stranger, one, ok.clone()), []);
+        assert_eq!(calls.on_answered(&target(), one, ok.clone()), [Effect::End(one, ok.clone())]);
+        assert_eq!(calls.on_answered(&target(), one, ok), []);
+        assert_eq!(calls.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_is_waited_for_as_long_as_the_caller_says() {
+        let (mut calls, now) = (Calls::default(), Instant::now());
+        let (one, effects) = calls.on_invoked(target(), call(0), false, now);
+        assert_eq!(effects, [Effect::End(one, Outcome::NotConnected)]);
+        let (two, effects) = calls.on_invoked(target(), call(5), false, now);
+        assert_eq!(effects, []);
+        let later = now + Duration::from_secs(4);
+        assert_eq!(calls.on_time(later), []);
+        assert_eq!(calls.on_reachable(&target(), later), [Effect::Send(two, target(), call(5))]);
+        let too_late = later + Duration::from_secs(30);
+        assert_eq!(calls.on_time(too_late), [Effect::End(two, Outcome::TimedOut)]);
+    }
+}

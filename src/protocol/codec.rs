@@ -1,0 +1,222 @@
+//! MQTT 3.1.1 framing: bytes to `domain::packet` and back, with rumqttc's codec.
+//!
+//! Chosen over rumqttd's, which is faster per packet but hides packet id, `QoS` and DUP (ADR 2).
+//!
+//! next: `actors/endpoint/reader.rs`
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{
+    self, ConnAck, ConnectReturnCode, PubAck, SubAck, SubscribeReasonCode, UnsubAck,
+};
+use rumqttc::mqttbytes::{self, Error};
+
+use crate::domain::packet::{ClientPacket, Connect, ConnectCode, Publish, QoS, ServerPacket};
+
+/// Largest body of a PUBLISH; one byte more and the connection is closed (architecture 4.1).
+pub const MAX_PAYLOAD: usize = 262_144;
+
+/// Largest remaining length of any packet: body, topic, packet id.
+const MAX_PACKET: usize = MAX_PAYLOAD + 65_535 + 4;
+
+/// Why a connection that sent this is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPacket {
+    /// Above [`MAX_PAYLOAD`].
+    #[error("payload of {0} bytes is above the limit of 262144")]
+    TooLarge(usize),
+    /// Not MQTT 3.1.1, or not what a client may send.
+    #[error("malformed packet: {0}")]
+    Malformed(String),
+}
+
+/// A packet that has begun to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Whole length, header included.
+    pub length: usize,
+    /// A PUBLISH: room must be reserved for it before it is read.
+    pub is_publish: bool,
+}
+
+/// Looks at the fixed header at the front of `bytes`; `None` until it is complete.
+pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
+    let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
+    let mut remaining = 0usize;
+    for (index, byte) in rest.iter().take(4).enumerate() {
+        remaining |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            if remaining > MAX_PACKET {
+                return Err(BadPacket::TooLarge(remaining));
+            }
+            let frame = Frame { length: index + 2 + remaining, is_publish: first >> 4 == 3 };
+            return Ok(Some(frame));
+        }
+    }
+    if rest.len() >= 4 {
+        return Err(BadPacket::Malformed("remaining length of more than 4 bytes".into()));
+    }
+    Ok(None)
+}
+
+/// Takes one packet off the front of `bytes`; `None` until it is complete.
+pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
+    let packet = match v4::Packet::read(bytes, MAX_PACKET) {
+        Ok(packet) => packet,
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Err(Error::PayloadSizeLimitExceeded(size)) => return Err(BadPacket::TooLarge(size)),
+        Err(error) => return Err(BadPacket::Malformed(error.to_string())),
+    };
+    Ok(Some(match packet {
+        v4::Packet::Connect(connect) => ClientPacket::Connect(Box::new(connect_of(connect))),
+        v4::Packet::Publish(publish) => {
+            if publish.payload.len() > MAX_PAYLOAD {
+                return Err(BadPacket::TooLarge(publish.payload.len()));
+            }
+            if publish.topic.is_empty() || publish.topic.contains(['+', '#', '\0']) {
+                return Err(BadPacket::Malformed("topic name with a wildcard, or empty".into()));
+            }
+            ClientPacket::Publish(Publish {
+                dup: publish.dup,
+                qos: qos_of(publish.qos),
+                retain: publish.retain,
+                topic: publish.topic,
+                id: publish.pkid,
+                payload: publish.payload,
+            })
+        }
+        v4::Packet::PubAck(ack) => ClientPacket::PubAck(ack.pkid),
+        v4::Packet::Subscribe(subscribe) => {
+            let filters = subscribe.filters.into_iter();
+            let filters = filters.map(|filter| (filter.path, qos_of(filter.qos))).collect();
+            ClientPacket::Subscribe(subscribe.pkid, filters)
+        }
+        v4::Packet::Unsubscribe(unsubscribe) => {
+            ClientPacket::Unsubscribe(unsubscribe.pkid, unsubscribe.topics)
+        }
+        v4::Packet::PingReq => ClientPacket::PingReq,
+        v4::Packet::Disconnect => ClientPacket::Disconnect,
+        other => {
+            return Err(BadPacket::Malformed(format!("a client does not send {other:?}")));
+        }
+    }))
+}
+
+/// Appends one packet to `bytes`.
+pub fn encode(packet: &ServerPacket, bytes: &mut BytesMut) -> Result<(), BadPacket> {
+    let written = match packet {
+        ServerPacket::ConnAck(is_present, code) => {
+            let code = match code {
+                ConnectCode::Accepted => ConnectReturnCode::Success,
+                ConnectCode::ServerUnavailable => ConnectReturnCode::ServiceUnavailable,
+                ConnectCode::NotAuthorized => ConnectReturnCode::NotAuthorized,
+            };
+            ConnAck::new(code, *is_present).write(bytes)
+        }
+        ServerPacket::Publish(publish) => {
+            let mut packet = v4::Publish::from_bytes(
+                publish.topic.as_str(),
+                rumqttc_qos(publish.qos),
+                publish.payload.clone(),
+            );
+            packet.dup = publish.dup;
+            packet.pkid = publish.id;
+            packet.write(bytes)
+        }
+        ServerPacket::PubAck(id) => PubAck::new(*id).write(bytes),
+        ServerPacket::SubAck(id, granted) => {
+            let codes = granted.iter().map(|qos| match qos {
+                Some(qos) => SubscribeReasonCode::Success(rumqttc_qos(*qos)),
+                None => SubscribeReasonCode::Failure,
+            });
+            SubAck::new(*id, codes.collect()).write(bytes)
+        }
+        ServerPacket::UnsubAck(id) => UnsubAck::new(*id).write(bytes),
+        ServerPacket::PingResp => {
+            bytes.extend_from_slice(&[0xD0, 0]);
+            Ok(2)
+        }
+    };
+    written.map(drop).map_err(|error| BadPacket::Malformed(error.to_string()))
+}
+
+fn connect_of(connect: v4::Connect) -> Connect {
+    let (user_name, password) = match connect.login {
+        Some(login) => (Some(login.username), Some(login.password)),
+        None => (None, None),
+    };
+    Connect {
+        client_id: connect.client_id,
+        keep_alive: connect.keep_alive,
+        is_clean: connect.clean_session,
+        user_name: user_name.filter(|name| !name.is_empty()),
+        password: password.filter(|password| !password.is_empty()),
+        will: connect.last_will.map(|will| (will.topic, will.message)),
+    }
+}
+
+fn qos_of(qos: mqttbytes::QoS) -> QoS {
+    match qos {
+        mqttbytes::QoS::AtMostOnce => QoS::AtMostOnce,
+        mqttbytes::QoS::AtLeastOnce => QoS::AtLeastOnce,
+        mqttbytes::QoS::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+fn rumqttc_qos(qos: QoS) -> mqttbytes::QoS {
+    match qos {
+        QoS::AtMostOnce => mqttbytes::QoS::AtMostOnce,
+        QoS::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
+        QoS::ExactlyOnce => mqttbytes::QoS::ExactlyOnce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wire(publish: &Publish) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        encode(&ServerPacket::Publish(publish.clone()), &mut bytes).unwrap();
+        bytes
+    }
+
+    fn publish(payload: usize) -> Publish {
+        Publish {
+            dup: false,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            topic: "devices/d/messages/events/".into(),
+            id: 7,
+            payload: Bytes::from(vec![1; payload]),
+        }
+    }
+
+    #[test]
+    fn the_largest_payload_is_taken_and_one_byte_more_is_not() {
+        let largest = publish(MAX_PAYLOAD);
+        let taken = decode(&mut wire(&largest)).unwrap();
+        assert_eq!(taken, Some(ClientPacket::Publish(largest)));
+        let refused = decode(&mut wire(&publish(MAX_PAYLOAD + 1)));
+        assert_eq!(refused, Err(BadPacket::TooLarge(MAX_PAYLOAD + 1)));
+    }
+
+    #[test]
+    fn a_packet_in_parts_is_waited_for() {
+        let whole = wire(&publish(300));
+        let length = whole.len();
+        assert_eq!(peek(&whole[..1]).unwrap(), None);
+        assert_eq!(peek(&whole[..3]).unwrap(), Some(Frame { length, is_publish: true }));
+        assert_eq!(decode(&mut BytesMut::from(&whole[..length - 1])).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_codec_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = peek(&bytes);
+            let _ = decode(&mut BytesMut::from(&bytes[..]));
+        }
+    }
+}
