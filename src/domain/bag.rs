@@ -1,4 +1,235 @@
-//! The property bag of a message.
-/// All properties of a message in wire order: canonical percent-encoded text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Bag(std::sync::Arc<str>);
+//! The property bag: all properties of a message, as they stand in its topic (spec sdk.md 1.4).
+//!
+//! `k=v` pairs joined by `&`, both percent-encoded. Kept as canonical text, decoded on the way
+//! through: a message is stored and sent on without taking its properties apart.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What stays as it is: the unreserved characters of RFC 3986.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// See the module documentation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Bag(Arc<str>);
+
+/// Why a text is not a bag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBag {
+    /// `=v`
+    #[error("property without a name")]
+    NoName,
+    /// `k=v=w`
+    #[error("property `{0}` has a second `=`: write it as %3D")]
+    TwoValues(String),
+    /// `%FF`
+    #[error("property `{0}` is not UTF-8")]
+    NotUtf8(String),
+}
+
+/// Percent-encodes a name or a value.
+pub fn escape(text: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(text, ESCAPED)
+}
+
+impl Bag {
+    /// The text after `events/` or the like. A leading `?` and a trailing `/` do not belong to it;
+    /// `+` is a plus; a pair without `=` has no value; of equal names the last counts.
+    pub fn parse(text: &str) -> Result<Self, BadBag> {
+        let text = text.strip_prefix('?').unwrap_or(text);
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let mut pairs: Vec<(Cow<str>, Option<Cow<str>>)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = match pair.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (pair, None),
+            };
+            if value.is_some_and(|value| value.contains('=')) {
+                return Err(BadBag::TwoValues(name.to_owned()));
+            }
+            let decode = |part| percent_decode_str(part).decode_utf8();
+            let not_utf8 = |_| BadBag::NotUtf8(name.to_owned());
+            let name = decode(name).map_err(not_utf8)?;
+            let value =
+                value.map(decode).transpose().map_err(|_| BadBag::NotUtf8(name.to_string()))?;
+            if name.is_empty() {
+                return Err(BadBag::NoName);
+            }
+            pairs.retain(|(other, _)| *other != name);
+            pairs.push((name, value));
+        }
+        Ok(Self::from_pairs(pairs.iter().map(|(name, value)| (&**name, value.as_deref()))))
+    }
+
+    /// Of decoded names and values.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut text = String::new();
+        for (name, value) in pairs {
+            push(&mut text, name, value);
+        }
+        Bag(text.into())
+    }
+
+    /// As it stands in a topic.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Length as it stands in a topic, in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// No properties.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Decoded names and values, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, str>>)> {
+        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
+            Some((name, value)) => (unescape(name), Some(unescape(value))),
+            None => (unescape(pair), None),
+        })
+    }
+
+    /// The value of a name: `Some(None)` if it is there without one.
+    pub fn get(&self, name: &str) -> Option<Option<Cow<'_, str>>> {
+        self.pairs().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// Like `get`, whatever the case of ASCII letters.
+    pub fn get_ignore_case(&self, name: &str) -> Option<Option<Cow<'_, str>>> {
+        self.pairs().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The value of a name that is there with one.
+    pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.get(name).flatten()
+    }
+
+    /// Without these names.
+    pub fn without(&self, names: &[&str]) -> Bag {
+        if !self.pairs().any(|(name, _)| names.contains(&&*name)) {
+            return self.clone();
+        }
+        let mut text = String::new();
+        for (name, value) in self.pairs().filter(|(name, _)| !names.contains(&&**name)) {
+            push(&mut text, &name, value.as_deref());
+        }
+        Bag(text.into())
+    }
+
+    /// With these at the end; they replace what has the same name.
+    pub fn with(&self, added: &[(&str, &str)]) -> Bag {
+        let names: Vec<_> = added.iter().map(|(name, _)| *name).collect();
+        let mut text = self.without(&names).0.to_string();
+        for (name, value) in added {
+            push(&mut text, name, Some(value));
+        }
+        Bag(text.into())
+    }
+}
+
+fn push(text: &mut String, name: &str, value: Option<&str>) {
+    use std::fmt::Write;
+    if !text.is_empty() {
+        text.push('&');
+    }
+    let written = match value {
+        Some(value) => write!(text, "{}={}", escape(name), escape(value)),
+        None => write!(text, "{}", escape(name)),
+    };
+    written.expect("a string takes everything");
+}
+
+fn unescape(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8().expect("checked when the bag was made")
+}
+
+impl Default for Bag {
+    fn default() -> Self {
+        Bag("".into())
+    }
+}
+
+impl fmt::Debug for Bag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Bag {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bag {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Bag::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, canonical: &str) {
+        assert_eq!(Bag::parse(text).unwrap().as_str(), canonical, "{text}");
+    }
+
+    #[test]
+    fn a_bag_is_kept_in_canonical_form() {
+        check("", "");
+        check("a=b&%24.ct=application%2fjson/", "a=b&%24.ct=application%2Fjson");
+        check("?a=1+2&flag&empty=", "a=1%2B2&flag&empty=");
+        check("a=1&b=2&a=3", "b=2&a=3");
+        check("k%20%C3%BC=v%2F1", "k%20%C3%BC=v%2F1");
+    }
+
+    #[test]
+    fn what_is_not_a_bag_is_named() {
+        assert_eq!(Bag::parse("=v"), Err(BadBag::NoName));
+        assert_eq!(Bag::parse("a=b=c"), Err(BadBag::TwoValues("a".into())));
+        assert_eq!(Bag::parse("a=%FF"), Err(BadBag::NotUtf8("a".into())));
+    }
+
+    #[test]
+    fn properties_are_found_added_and_left_out() {
+        let bag = Bag::parse("%24.on=out&Level=info&flag").unwrap();
+        assert_eq!(bag.value("$.on").as_deref(), Some("out"));
+        assert_eq!(bag.get_ignore_case("level"), Some(Some("info".into())));
+        assert_eq!((bag.get("flag"), bag.get("none")), (Some(None), None));
+        assert_eq!(bag.without(&["$.on"]).as_str(), "Level=info&flag");
+        assert_eq!(bag.with(&[("Level", "a b")]).as_str(), "%24.on=out&flag&Level=a%20b");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_put_in_comes_out(pairs in prop::collection::btree_map(".{1,9}", prop::option::of(".{0,9}"), 0..5)) {
+            let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
+            let bag = Bag::from_pairs(pairs.iter().copied());
+            let again = Bag::parse(bag.as_str()).unwrap();
+            prop_assert_eq!(&again, &bag);
+            let out: Vec<_> = again.pairs().map(|(k, v)| (k.into_owned(), v.map(Cow::into_owned))).collect();
+            let put: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect();
+            prop_assert_eq!(out, put);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,60}") {
+            if let Ok(bag) = Bag::parse(&text) {
+                let _ = bag.pairs().count();
+            }
+        }
+    }
+}

@@ -1,1 +1,218 @@
-//! Stub.
+//! The topics of IoT Hub, both ways (spec edgehub 1.5 to 1.8, sdk.md 1.4), bound to the identity
+//! that has logged in.
+
+use super::bag::{BadBag, Bag};
+use super::features::Features;
+use super::identity::Identity;
+
+/// Longest topic that can be sent on with what a link adds (architecture 4.1).
+pub const MAX_TOPIC: usize = 63_487;
+
+/// What a client publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientTopic {
+    /// A message; `$.on` names the output.
+    Telemetry(Bag),
+    /// Asks for its twin.
+    TwinGet {
+        /// Echoed as it is.
+        rid: String,
+    },
+    /// Changes its reported properties.
+    TwinPatch {
+        /// Without one there is no answer.
+        rid: Option<String>,
+    },
+    /// Answers a direct method.
+    MethodAnswer {
+        /// The method's own.
+        status: i32,
+        /// Of the call.
+        rid: String,
+    },
+}
+
+/// Why a PUBLISH closes the connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTopic {
+    /// Deny by default.
+    #[error("the topic is of another identity")]
+    OtherIdentity,
+    /// Not in the table.
+    #[error("IoT Hub has no such topic")]
+    Unknown,
+    /// Properties.
+    #[error(transparent)]
+    BadBag(#[from] BadBag),
+    /// Could not be sent on.
+    #[error("the topic is longer than {MAX_TOPIC} bytes when its properties are encoded")]
+    TooLong,
+}
+
+/// Parses the topic of a PUBLISH of `who`.
+pub fn parse_publish(topic: &str, who: &Identity) -> Result<ClientTopic, BadTopic> {
+    if let Some(rest) = topic.strip_prefix("devices/") {
+        return parse_telemetry(rest, who);
+    }
+    let parse = |prefix: &str| topic.strip_prefix(prefix).map(parameters);
+    if let Some(rid) = parse("$iothub/twin/GET/") {
+        return Ok(ClientTopic::TwinGet { rid: rid.ok_or(BadTopic::Unknown)? });
+    }
+    if let Some(rid) = parse("$iothub/twin/PATCH/properties/reported/") {
+        return Ok(ClientTopic::TwinPatch { rid });
+    }
+    let answer = topic.strip_prefix("$iothub/methods/res/").ok_or(BadTopic::Unknown)?;
+    let (status, rest) = answer.split_once('/').ok_or(BadTopic::Unknown)?;
+    let status = status.parse().map_err(|_| BadTopic::Unknown)?;
+    Ok(ClientTopic::MethodAnswer { status, rid: parameters(rest).ok_or(BadTopic::Unknown)? })
+}
+
+fn parse_telemetry(rest: &str, who: &Identity) -> Result<ClientTopic, BadTopic> {
+    let (device, rest) = rest.split_once('/').ok_or(BadTopic::Unknown)?;
+    let (module, rest) = match rest.strip_prefix("modules/") {
+        Some(rest) => {
+            let (module, rest) = rest.split_once('/').ok_or(BadTopic::Unknown)?;
+            (Some(module), rest)
+        }
+        None => (None, rest),
+    };
+    let bag = match rest.strip_prefix("messages/events") {
+        Some("") => "",
+        Some(bag) => bag.strip_prefix('/').ok_or(BadTopic::Unknown)?,
+        None => return Err(BadTopic::Unknown),
+    };
+    if device != who.device_id() || module != who.module_id() {
+        return Err(BadTopic::OtherIdentity);
+    }
+    let bag = Bag::parse(bag)?;
+    // As long as the longest form it is sent on in: to an input of a module.
+    if bag.len() + who.resource().len() + "/messages/events/".len() > MAX_TOPIC {
+        return Err(BadTopic::TooLong);
+    }
+    Ok(ClientTopic::Telemetry(bag))
+}
+
+/// `$rid` of `?$rid=…&…`, as it was written.
+fn parameters(query: &str) -> Option<String> {
+    let query = query.strip_prefix('?')?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let rid = pairs.find(|(name, _)| matches!(*name, "$rid" | "%24rid"));
+    rid.map(|(_, rid)| rid.to_owned()).filter(|rid| !rid.is_empty())
+}
+
+/// What a filter asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterClass {
+    /// `$iothub/methods/POST/#`
+    Methods,
+    /// `$iothub/twin/PATCH/properties/desired/#`
+    Desired,
+    /// `devices/{d}/messages/devicebound/#`
+    CloudToDevice,
+    /// `$iothub/twin/res/#`
+    TwinAnswers,
+    /// `devices/{d}/modules/{m}/inputs/#`, one input, or `devices/{d}/modules/{m}/#`
+    Inputs,
+    /// Of somebody else: closes the connection.
+    OtherIdentity,
+    /// Nothing that the hub has.
+    Unknown,
+}
+
+/// Tells what a filter of `who` asks for.
+pub fn classify(filter: &str, who: &Identity) -> FilterClass {
+    if filter.starts_with("$iothub/methods/POST/") {
+        return FilterClass::Methods;
+    }
+    if filter.starts_with("$iothub/twin/PATCH/properties/desired/") {
+        return FilterClass::Desired;
+    }
+    if filter.starts_with("$iothub/twin/res/") {
+        return FilterClass::TwinAnswers;
+    }
+    let Some(rest) = filter.strip_prefix("devices/") else { return FilterClass::Unknown };
+    let Some((device, rest)) = rest.split_once('/') else { return FilterClass::Unknown };
+    if device != who.device_id() {
+        return FilterClass::OtherIdentity;
+    }
+    if let Some(rest) = rest.strip_prefix("modules/") {
+        let (module, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        if Some(module) != who.module_id() {
+            return FilterClass::OtherIdentity;
+        }
+        return match rest {
+            "#" | "inputs/#" => FilterClass::Inputs,
+            input if input.starts_with("inputs/") && input.ends_with("/#") => FilterClass::Inputs,
+            rest if rest.starts_with("messages/devicebound/") => FilterClass::CloudToDevice,
+            _ => FilterClass::Unknown,
+        };
+    }
+    match rest {
+        _ if who.module_id().is_some() => FilterClass::OtherIdentity,
+        "messages/devicebound/#" => FilterClass::CloudToDevice,
+        _ => FilterClass::Unknown,
+    }
+}
+
+/// What a set of filters asks for.
+pub fn features(filters: &[(String, bool)], who: &Identity) -> Features {
+    let mut features = Features::default();
+    for (filter, _) in filters {
+        match classify(filter, who) {
+            FilterClass::Methods => features.methods = true,
+            FilterClass::Desired => features.desired = true,
+            FilterClass::CloudToDevice => features.c2d = who.module_id().is_none(),
+            FilterClass::Inputs => features.inputs = true,
+            _ => {}
+        }
+    }
+    features
+}
+
+/// Whether a filter covers a topic (MQTT 3.1.1, 4.7).
+pub fn matches(filter: &str, topic: &str) -> bool {
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// A message for an input of a module.
+pub fn input(who: &Identity, input: &str, bag: &Bag) -> String {
+    format!("{}/inputs/{input}/{}", who.resource(), bag.as_str())
+}
+
+/// A cloud-to-device message. The slash is there with an empty bag too (sdk.md, trap 6).
+pub fn devicebound(who: &Identity, bag: &Bag) -> String {
+    let topic = format!("{}/messages/devicebound/", who.resource());
+    let to = format!("/{}/messages/devicebound", who.resource());
+    let bag = bag.without(&["$.to"]);
+    let to = Bag::from_pairs([("$.to", Some(to.as_str()))]);
+    let joint = if bag.is_empty() { "" } else { "&" };
+    format!("{topic}{}{joint}{}", to.as_str(), bag.as_str())
+}
+
+/// The answer to a twin request.
+pub fn twin_answer(status: u16, rid: &str, version: Option<u64>) -> String {
+    let version = version.map(|version| format!("&$version={version}")).unwrap_or_default();
+    format!("$iothub/twin/res/{status}/?$rid={rid}{version}")
+}
+
+/// A patch of desired properties.
+pub fn desired(version: u64) -> String {
+    format!("$iothub/twin/PATCH/properties/desired/?$version={version}")
+}
+
+/// A direct method; its name is sent raw (sdk.md 1.4).
+pub fn method(name: &str, rid: &str) -> String {
+    format!("$iothub/methods/POST/{name}/?$rid={rid}")
+}
+
+#[cfg(test)]
+mod tests;

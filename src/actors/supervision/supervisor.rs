@@ -45,7 +45,11 @@ enum Then {
 
 impl Supervisor {
     /// Starts the tree below `node`, which must be a supervisor.
-    pub fn start_tree(node: &'static Node, factory: &Rc<dyn Factory>, obituary: Obituary) -> Running {
+    pub fn start_tree(
+        node: &'static Node,
+        factory: &Rc<dyn Factory>,
+        obituary: Obituary,
+    ) -> Running {
         let Node::Supervisor(name, strategy, _, nodes) = node else {
             unreachable!("the root of a tree is a supervisor");
         };
@@ -208,7 +212,9 @@ impl Handler<ChildExited> for Supervisor {
 
     fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
         let ChildExited { child, birth, exit, why } = exited;
-        let Some(index) = self.children.iter().position(|other| other.name == child) else { return };
+        let Some(index) = self.children.iter().position(|other| other.name == child) else {
+            return;
+        };
         let child = &mut self.children[index];
         if child.birth != birth || child.running.is_none() {
             return; // an earlier life

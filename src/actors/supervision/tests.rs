@@ -9,7 +9,9 @@ use actix::prelude::*;
 use super::{Factory, Obituary, Running, Supervised, Supervisor};
 use crate::domain::restart::{Intensity, RestartPolicy};
 use crate::domain::tree::{Node, Restart, Strategy};
-use crate::messages::supervision::{ChildExited, Health, PanicAt, Shutdown, Snapshot, TakeSnapshot};
+use crate::messages::supervision::{
+    ChildExited, Health, PanicAt, Shutdown, Snapshot, TakeSnapshot,
+};
 
 const ALWAYS: Restart = Restart::As(RestartPolicy::Always, Intensity::ESCALATES);
 const INNER: Node = Node::Supervisor(
@@ -18,12 +20,8 @@ const INNER: Node = Node::Supervisor(
     Restart::As(RestartPolicy::Always, Intensity::NEVER_ESCALATES),
     &[Node::Worker("one", ALWAYS), Node::Worker("two", ALWAYS), Node::Worker("three", ALWAYS)],
 );
-const TREE: Node = Node::Supervisor(
-    "root",
-    Strategy::OneForOne,
-    ALWAYS,
-    &[Node::Worker("alone", ALWAYS), INNER],
-);
+const TREE: Node =
+    Node::Supervisor("root", Strategy::OneForOne, ALWAYS, &[Node::Worker("alone", ALWAYS), INNER]);
 
 /// Notes when it starts and stops.
 struct Worker {
@@ -128,7 +126,8 @@ impl World {
     async fn panic_too_often(&self, path: &[&str]) {
         for restart in 0..11 {
             self.panic(path).await;
-            self.pass(Intensity::ESCALATES.backoff.delay(restart) + Duration::from_millis(200)).await;
+            self.pass(Intensity::ESCALATES.backoff.delay(restart) + Duration::from_millis(200))
+                .await;
         }
     }
 

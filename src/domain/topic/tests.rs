@@ -1,0 +1,103 @@
+//! Tables of topics and filters.
+
+use super::*;
+
+fn who(id: &str) -> Identity {
+    Identity::parse(id).unwrap()
+}
+
+#[track_caller]
+fn publishes(topic: &str, id: &str, wanted: &Result<ClientTopic, BadTopic>) {
+    assert_eq!(parse_publish(topic, &who(id)), *wanted, "{topic} by {id}");
+}
+
+#[test]
+fn topics_of_clients_are_parsed_and_bound_to_who_publishes() {
+    let bag = |text| Ok(ClientTopic::Telemetry(Bag::parse(text).unwrap()));
+    publishes("devices/d/messages/events/", "d", &bag(""));
+    publishes("devices/d/messages/events", "d", &bag(""));
+    publishes("devices/d/messages/events/a=1&b=2", "d", &bag("a=1&b=2"));
+    publishes("devices/d/modules/m/messages/events/%24.on=o/", "d/m", &bag("%24.on=o"));
+    let other = Err(BadTopic::OtherIdentity);
+    publishes("devices/e/messages/events/", "d", &other);
+    publishes("devices/d/messages/events/", "d/m", &other);
+    publishes("devices/d/modules/n/messages/events/", "d/m", &other);
+    publishes("devices/d/messages/eventsx", "d", &Err(BadTopic::Unknown));
+    publishes("a/b", "d", &Err(BadTopic::Unknown));
+    publishes("devices/d/messages/events/=x", "d", &Err(BadTopic::BadBag(BadBag::NoName)));
+    let get = Ok(ClientTopic::TwinGet { rid: "a-1%2F".into() });
+    publishes("$iothub/twin/GET/?$rid=a-1%2F", "d", &get);
+    publishes("$iothub/twin/GET/?$version=1&%24rid=a-1%2F", "d", &get);
+    publishes("$iothub/twin/GET/", "d", &Err(BadTopic::Unknown));
+    let patch = |rid: Option<&str>| Ok(ClientTopic::TwinPatch { rid: rid.map(str::to_owned) });
+    publishes("$iothub/twin/PATCH/properties/reported/?$rid=7", "d", &patch(Some("7")));
+    publishes("$iothub/twin/PATCH/properties/reported/", "d", &patch(None));
+    publishes("$iothub/twin/DELETE/?$rid=7", "d", &Err(BadTopic::Unknown));
+    let answer = Ok(ClientTopic::MethodAnswer { status: -1, rid: "9".into() });
+    publishes("$iothub/methods/res/-1/?$rid=9", "d", &answer);
+    publishes("$iothub/methods/res/ok/?$rid=9", "d", &Err(BadTopic::Unknown));
+}
+
+#[test]
+fn a_topic_that_grows_too_long_when_encoded_is_refused() {
+    let topic = |length| format!("devices/d/messages/events/a={}", "ü".repeat(length));
+    let raw = topic(10_000);
+    assert!(parse_publish(&raw, &who("d")).is_ok());
+    let grown = topic(11_000); // 22,000 bytes as written, 66,000 encoded
+    assert_eq!(parse_publish(&grown, &who("d")), Err(BadTopic::TooLong));
+}
+
+#[test]
+fn filters_are_told_apart() {
+    use FilterClass::*;
+    let table = [
+        ("$iothub/methods/POST/#", "d", Methods),
+        ("$iothub/twin/PATCH/properties/desired/#", "d", Desired),
+        ("$iothub/twin/res/#", "d", TwinAnswers),
+        ("devices/d/messages/devicebound/#", "d", CloudToDevice),
+        ("devices/e/messages/devicebound/#", "d", OtherIdentity),
+        ("devices/+/messages/devicebound/#", "d", OtherIdentity),
+        ("devices/d/modules/m/inputs/#", "d/m", Inputs),
+        ("devices/d/modules/m/inputs/one/#", "d/m", Inputs),
+        ("devices/d/modules/m/#", "d/m", Inputs),
+        ("devices/d/modules/n/#", "d/m", OtherIdentity),
+        ("devices/d/messages/devicebound/#", "d/m", OtherIdentity),
+        ("devices/#", "d", Unknown),
+        ("#", "d", Unknown),
+        ("é/a", "d", Unknown),
+    ];
+    for (filter, id, class) in table {
+        assert_eq!(classify(filter, &who(id)), class, "{filter} of {id}");
+    }
+}
+
+#[test]
+fn wildcards_match_as_the_standard_says() {
+    let table = [
+        ("a/#", "a", true),
+        ("a/#", "a/b/c", true),
+        ("a/+/c", "a/b/c", true),
+        ("a/+", "a/b/c", false),
+        ("é/+", "é/x", true),
+        ("a", "a/b", false),
+        ("devices/d/modules/m/#", "devices/d/modules/m/inputs/i/k=v", true),
+        ("#", "$iothub/x", true),
+    ];
+    for (filter, topic, wanted) in table {
+        assert_eq!(matches(filter, topic), wanted, "{filter} on {topic}");
+    }
+}
+
+#[test]
+fn topics_to_clients_have_the_exact_form_that_sdks_parse() {
+    let (device, module) = (who("d"), who("d/m"));
+    assert_eq!(
+        devicebound(&device, &Bag::parse("p=a%2Fb").unwrap()),
+        "devices/d/messages/devicebound/%24.to=%2Fdevices%2Fd%2Fmessages%2Fdevicebound&p=a%2Fb"
+    );
+    assert_eq!(input(&module, "in1", &Bag::default()), "devices/d/modules/m/inputs/in1/");
+    assert_eq!(twin_answer(200, "r", None), "$iothub/twin/res/200/?$rid=r");
+    assert_eq!(twin_answer(204, "r", Some(3)), "$iothub/twin/res/204/?$rid=r&$version=3");
+    assert_eq!(desired(4), "$iothub/twin/PATCH/properties/desired/?$version=4");
+    assert_eq!(method("do it", "1"), "$iothub/methods/POST/do it/?$rid=1");
+}
