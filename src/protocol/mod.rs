@@ -1,10 +1,10 @@
 //! Speaks: the only code that names the crates for MQTT, TLS, certificates, HTTP and Docker.
 
 pub mod certs;
+pub mod codec;
 pub mod files;
 pub mod http;
 pub mod http_client;
 pub mod lock;
 pub mod notify;
 pub mod tls;
-pub mod codec;
