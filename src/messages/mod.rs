@@ -3,7 +3,9 @@
 pub mod agent;
 pub mod client;
 pub mod devicebound;
+pub mod engine;
 pub mod identities;
+pub mod modules;
 pub mod queue;
 pub mod registry;
 pub mod routes;

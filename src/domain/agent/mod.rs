@@ -1,1 +1,20 @@
-//! Stub.
+//! EdgeAgent's decisions: what a deployment means, what differs from it, what to do about it.
+//!
+//! `manifest` reads the desired properties, `body` makes of a module what the engine is asked to
+//! create, `plan` compares that with what the engine has, `restarts` says when to try again,
+//! `reported` tells the hub. next: `manifest/mod.rs`, then `actors/agent/deployment.rs`.
+
+pub mod body;
+pub mod create_options;
+pub mod diff;
+pub mod fields;
+pub mod image;
+pub mod manifest;
+pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod reported;
+pub mod restarts;
+pub mod state;
+pub mod when;
+pub mod words;

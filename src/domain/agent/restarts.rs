@@ -1,0 +1,202 @@
+//! When a module's container is started again: the rule of `domain/restart`, with the numbers and
+//! the words of IoT Edge, and without its dead ends.
+//!
+//! 10 s, doubled up to 300 s; forgotten after 10 min of health. After 20 in a row the module is
+//! `failed`, and is tried again every 5 min: nothing is given up for good.
+//! next: `actors/agent/module.rs`.
+
+use std::time::{Duration, Instant};
+
+use super::words::ModuleStatus;
+use crate::domain::backoff::Backoff;
+use crate::domain::restart::{Exit, Intensity, RestartLog, RestartPolicy, Verdict};
+
+/// Of all module containers.
+pub const INTENSITY: Intensity = Intensity {
+    backoff: Backoff { first: Duration::from_secs(10), max: Duration::from_secs(300) },
+    healthy_after: Duration::from_secs(600),
+    limit: None,
+};
+
+/// Restarts in a row after which a module is called `failed`.
+pub const FAILED_AFTER: u32 = 20;
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It stays as it is.
+    Rest(ModuleStatus),
+    /// It is started again after this long, and has this status until then.
+    Again(Duration, ModuleStatus),
+}
+
+/// The restarts of one module.
+#[derive(Debug)]
+pub struct Restarts {
+    log: RestartLog,
+    policy: RestartPolicy,
+}
+
+impl Restarts {
+    /// None yet.
+    pub fn new(policy: RestartPolicy) -> Self {
+        Restarts { log: RestartLog::new(policy, INTENSITY), policy }
+    }
+
+    /// The deployment has another policy now; restarts so far still count.
+    pub fn set_policy(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
+        self.log.set_policy(policy);
+    }
+
+    /// Restarts since it was last healthy.
+    pub fn in_a_row(&self) -> u32 {
+        self.log.in_a_row()
+    }
+
+    /// It runs, since `now`.
+    pub fn on_started(&mut self, now: Instant) {
+        self.log.on_started(now);
+    }
+
+    /// It still runs: after long enough the restarts so far are forgotten.
+    pub fn on_running(&mut self, now: Instant) {
+        self.log.on_running(now);
+    }
+
+    /// Its run ended under our eyes.
+    pub fn on_ended(&mut self, exit: Exit, now: Instant) -> Next {
+        match self.log.on_exit(exit, now) {
+            Verdict::Restart(delay) => self.again(delay),
+            Verdict::Leave | Verdict::Escalate => Next::Rest(match exit {
+                Exit::Normal => ModuleStatus::Stopped,
+                Exit::Unhealthy => ModuleStatus::Unhealthy,
+                Exit::Failed | Exit::Panicked => ModuleStatus::Failed,
+            }),
+        }
+    }
+
+    /// It was found ended, some time ago, when nobody watched: before this process, or while the
+    /// engine was away. A clean end is then as likely a shutdown of the machine as work done: all
+    /// but `never` run anew, at once.
+    pub fn on_found_ended(&mut self, exit: Exit, ago: Duration, now: Instant) -> Next {
+        if exit == Exit::Normal && self.policy > RestartPolicy::Never {
+            return Next::Again(Duration::ZERO, ModuleStatus::Backoff);
+        }
+        match self.on_ended(exit, now) {
+            Next::Again(delay, status) => Next::Again(delay.saturating_sub(ago), status),
+            rest => rest,
+        }
+    }
+
+    /// It could not be brought up: no image, no identity, the engine refused. Whatever the policy,
+    /// it is tried again.
+    pub fn on_not_started(&mut self, now: Instant) -> Next {
+        let delay = self.log.retry(now);
+        self.again(delay)
+    }
+
+    fn again(&self, delay: Duration) -> Next {
+        if self.log.in_a_row() > FAILED_AFTER {
+            return Next::Again(INTENSITY.backoff.max, ModuleStatus::Failed);
+        }
+        Next::Again(delay, ModuleStatus::Backoff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Exit::{Failed, Normal, Unhealthy};
+    use ModuleStatus as Status;
+    use RestartPolicy::{Always, Never, OnFailure, OnUnhealthy};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_policy_restarts_after_its_exits_and_names_the_status_otherwise() {
+        let again = Next::Again(SECOND * 10, Status::Backoff);
+        let table = [
+            (Never, Normal, Next::Rest(Status::Stopped)),
+            (Never, Failed, Next::Rest(Status::Failed)),
+            (Never, Unhealthy, Next::Rest(Status::Unhealthy)),
+            (OnFailure, Normal, Next::Rest(Status::Stopped)),
+            (OnFailure, Failed, again),
+            (OnFailure, Unhealthy, Next::Rest(Status::Unhealthy)),
+            (OnUnhealthy, Normal, Next::Rest(Status::Stopped)),
+            (OnUnhealthy, Failed, again),
+            (OnUnhealthy, Unhealthy, again),
+            (Always, Normal, again),
+            (Always, Failed, again),
+            (Always, Unhealthy, again),
+        ];
+        for (policy, exit, next) in table {
+            let mut restarts = Restarts::new(policy);
+            assert_eq!(restarts.on_ended(exit, Instant::now()), next, "{policy:?} {exit:?}");
+        }
+    }
+
+    #[test]
+    fn delays_double_to_five_minutes_then_it_is_failed_and_still_tried() {
+        let mut restarts = Restarts::new(Always);
+        let now = Instant::now();
+        let all: Vec<Next> = (0..25).map(|_| restarts.on_ended(Failed, now)).collect();
+        let delays = |nexts: &[Next]| {
+            let delay = |next: &Next| match next {
+                Next::Again(delay, _) => delay.as_secs(),
+                Next::Rest(_) => panic!("it gave up"),
+            };
+            nexts.iter().map(delay).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(&all[..7]), [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(all[19], Next::Again(SECOND * 300, Status::Backoff));
+        assert_eq!(all[20], Next::Again(SECOND * 300, Status::Failed));
+        assert_eq!(all[24], Next::Again(SECOND * 300, Status::Failed));
+    }
+
+    #[test]
+    fn ten_minutes_of_health_forget_what_was() {
+        let mut restarts = Restarts::new(Always);
+        let now = Instant::now();
+        restarts.on_ended(Failed, now);
+        restarts.on_ended(Failed, now);
+        restarts.on_started(now);
+        restarts.on_running(now + SECOND * 599);
+        assert_eq!(restarts.in_a_row(), 2);
+        restarts.on_running(now + SECOND * 600);
+        assert_eq!(restarts.in_a_row(), 0);
+        let next = restarts.on_ended(Failed, now + SECOND * 700);
+        assert_eq!(next, Next::Again(SECOND * 10, Status::Backoff));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_tried_again_whatever_the_policy() {
+        let mut restarts = Restarts::new(Never);
+        let now = Instant::now();
+        assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 10, Status::Backoff));
+        assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 20, Status::Backoff));
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_is_made_good() {
+        let found = |policy, exit, ago| {
+            Restarts::new(policy).on_found_ended(exit, SECOND * ago, Instant::now())
+        };
+        let at_once = Next::Again(Duration::ZERO, Status::Backoff);
+        assert_eq!(found(OnUnhealthy, Normal, 5), at_once, "the machine was shut down");
+        assert_eq!(found(Never, Normal, 5), Next::Rest(Status::Stopped));
+        assert_eq!(found(Never, Failed, 5), Next::Rest(Status::Failed));
+        assert_eq!(found(OnFailure, Failed, 3), Next::Again(SECOND * 7, Status::Backoff));
+        assert_eq!(found(OnFailure, Failed, 60), at_once);
+    }
+
+    #[test]
+    fn a_new_policy_keeps_the_count() {
+        let mut restarts = Restarts::new(Always);
+        let now = Instant::now();
+        restarts.on_ended(Failed, now);
+        restarts.set_policy(OnFailure);
+        assert_eq!(restarts.on_ended(Failed, now), Next::Again(SECOND * 20, Status::Backoff));
+        assert_eq!(restarts.on_ended(Normal, now), Next::Rest(Status::Stopped));
+    }
+}

@@ -1,0 +1,169 @@
+//! How a module does, and what that makes of the deployment: `lastDesiredStatus`, differences.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::fields::Invalid;
+use super::manifest::{Manifest, ModuleSpec, Rejected};
+use super::words::{DesiredStatus, ModuleStatus};
+
+/// How far a module's desired properties were carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Applied {
+    /// Not yet.
+    #[default]
+    Pending,
+    /// The container is the wanted one. How it does is another matter.
+    Done,
+    /// It could not be, and is tried again.
+    Failed(String),
+}
+
+/// How a module does, as the one who runs it sees it. Times are since the epoch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModuleState {
+    /// The module.
+    pub name: String,
+    /// In a word.
+    pub status: ModuleStatus,
+    /// When it came to be so.
+    pub since: Option<Duration>,
+    /// Why, in words; does not change by the second.
+    pub why: String,
+    /// How far a download is.
+    pub progress: String,
+    /// Restarts since it was last healthy.
+    pub restarts: u32,
+    /// The last of them.
+    pub last_restart: Option<Duration>,
+    /// When it is tried again.
+    pub next_attempt: Option<Duration>,
+    /// Of the last run.
+    pub exit_code: Option<i64>,
+    /// When the last run began.
+    pub started: Option<Duration>,
+    /// When the last run ended.
+    pub finished: Option<Duration>,
+    /// Hash of the image that is run.
+    pub image_id: String,
+    /// Whether it is what was asked for.
+    pub applied: Applied,
+}
+
+impl ModuleState {
+    /// Whether modules that start later need not wait for it: it is up, or will not be soon.
+    pub fn is_settled(&self) -> bool {
+        self.applied != Applied::Pending
+    }
+
+    /// Everything that an operator should know, in one line.
+    pub fn line(&self) -> String {
+        match (self.why.is_empty(), self.progress.is_empty()) {
+            (_, true) => self.why.clone(),
+            (true, false) => self.progress.clone(),
+            (false, false) => format!("{} ({})", self.why, self.progress),
+        }
+    }
+}
+
+/// What came of a deployment as a whole: code and description of `lastDesiredStatus`.
+pub fn outcome(
+    deployment: &Result<Manifest, Rejected>,
+    states: &BTreeMap<String, ModuleState>,
+) -> (u16, String) {
+    let manifest = match deployment {
+        Ok(manifest) => manifest,
+        Err(rejected) => return (rejected.code(), rejected.to_string()),
+    };
+    let bad: Vec<&Invalid> = manifest.modules.values().filter_map(|it| it.as_ref().err()).collect();
+    if !bad.is_empty() {
+        let bad = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return (400, format!("not all modules are well formed: {bad}"));
+    }
+    let applied = |name: &String| states.get(name).map(|it| it.applied.clone()).unwrap_or_default();
+    let applied: Vec<(&String, Applied)> =
+        manifest.modules.keys().map(|name| (name, applied(name))).collect();
+    let failed = applied.iter().filter_map(|(name, applied)| match applied {
+        Applied::Failed(why) => Some(format!("{name}: {why}")),
+        Applied::Pending | Applied::Done => None,
+    });
+    let failed = failed.collect::<Vec<_>>().join("; ");
+    if !failed.is_empty() {
+        return (500, failed);
+    }
+    let pending = applied.iter().filter(|(_, applied)| *applied == Applied::Pending);
+    let pending = pending.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    if !pending.is_empty() {
+        return (406, format!("is being applied to: {pending}"));
+    }
+    (200, String::new())
+}
+
+/// In what a module is not as it was asked for; empty: in sync.
+pub fn differences(spec: &Result<ModuleSpec, Invalid>, state: &ModuleState) -> Vec<String> {
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(invalid) => return vec![format!("its desired properties are wrong: {invalid}")],
+    };
+    let mut differences = Vec::new();
+    match &state.applied {
+        Applied::Done => {}
+        Applied::Pending => differences.push("its desired properties are being applied".into()),
+        Applied::Failed(why) => differences.push(format!("could not be applied: {why}")),
+    }
+    let is_wanted = match spec.status {
+        DesiredStatus::Running => state.status == ModuleStatus::Running,
+        DesiredStatus::Stopped => {
+            matches!(state.status, ModuleStatus::Stopped | ModuleStatus::Failed)
+        }
+        DesiredStatus::Other(_) => true,
+    };
+    if !is_wanted {
+        let (wanted, is) = (spec.status.as_str(), state.status);
+        differences.push(format!("status: desired {wanted}, is {is}"));
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn manifest(modules: serde_json::Value) -> Result<Manifest, Rejected> {
+        let document = json!({
+            "schemaVersion": "1.1", "runtime": {"type": "docker"}, "systemModules": {},
+            "modules": modules,
+        });
+        Manifest::parse(&document, None)
+    }
+
+    fn states(applied: &[(&str, Applied)]) -> BTreeMap<String, ModuleState> {
+        let state = |name: &str, applied: &Applied| {
+            let state = ModuleState { applied: applied.clone(), ..ModuleState::default() };
+            (name.to_owned(), state)
+        };
+        applied.iter().map(|(name, applied)| state(name, applied)).collect()
+    }
+
+    #[test]
+    fn the_code_tells_what_came_of_the_deployment() {
+        let module = json!({"type": "docker", "status": "running", "settings": {"image": "i"}});
+        let good = manifest(json!({"a": module, "b": module}));
+        let bad = manifest(json!({"a": module, "b": {"type": "docker"}}));
+        let failed = || Applied::Failed("no such image".into());
+        fn code(deployment: &Result<Manifest, Rejected>, applied: &[(&str, Applied)]) -> u16 {
+            outcome(deployment, &states(applied)).0
+        }
+        assert_eq!(code(&good, &[]), 406);
+        assert_eq!(code(&good, &[("a", Applied::Done)]), 406);
+        assert_eq!(code(&good, &[("a", Applied::Done), ("b", Applied::Done)]), 200);
+        assert_eq!(code(&good, &[("a", Applied::Done), ("b", failed())]), 500);
+        assert_eq!(code(&good, &[("b", failed())]), 500);
+        assert_eq!(code(&bad, &[("a", Applied::Done)]), 400);
+        assert_eq!(code(&manifest(json!({})), &[]), 200, "nothing is asked for, and that is so");
+        assert_eq!(code(&Err(Rejected::Empty), &[("a", Applied::Done)]), 417);
+        let (_, why) = outcome(&good, &states(&[("b", failed())]));
+        assert_eq!(why, "b: no such image");
+    }
+}

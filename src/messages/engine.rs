@@ -1,0 +1,129 @@
+//! What `engine` answers to, and what it tells: the container engine (Docker, Podman).
+
+use actix::Message;
+use serde_json::Value;
+
+use crate::domain::agent::manifest::Credential;
+use crate::domain::agent::observed::Observed;
+
+/// Why the engine did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// It does not answer; it is tried again all the time.
+    #[error("the container engine is away: {0}")]
+    Away(String),
+    /// No such container, image or network.
+    #[error("{0}")]
+    NotFound(String),
+    /// A name is taken, or a container is in another state.
+    #[error("{0}")]
+    Conflict(String),
+    /// It will not, whatever the reason.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How the engine does.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "EngineStatus")]
+pub struct GetEngineStatus;
+
+/// See [`GetEngineStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// It answers.
+    pub is_ready: bool,
+    /// `ready`, or why it cannot be used.
+    pub text: String,
+    /// Its version.
+    pub version: String,
+    /// Of the machine it runs on.
+    pub architecture: String,
+}
+
+/// The containers that carry our instance's label: of one module, or all.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<Observed>, EngineError>")]
+pub struct ListContainers {
+    /// Of this module only.
+    pub module: Option<String>,
+}
+
+/// Does one thing.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[rtype(result = "Result<Done, EngineError>")]
+pub enum Run {
+    /// Creates a container: name and body.
+    Create {
+        /// For people; the engine gives an id.
+        name: String,
+        /// JSON, as it is.
+        body: Value,
+    },
+    /// Starts a container.
+    Start(String),
+    /// Stops a container, with the time that it was given to end by itself.
+    Stop(String),
+    /// Removes a container; volumes with a name are kept.
+    Remove(String),
+    /// Creates the modules' network if it is not there.
+    EnsureNetwork(String),
+}
+
+/// What came of [`Run`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is done.
+    Plain,
+    /// The id of the new container.
+    Created(String),
+    /// The address of the host in the network, if it has one.
+    Network(Option<String>),
+}
+
+/// Has an image, asking the registry for it. At most three at a time; the others wait.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Pulled, EngineError>")]
+pub struct PullImage {
+    /// For this module: progress is told under its name.
+    pub module: String,
+    /// What.
+    pub image: String,
+    /// The registry is asked; otherwise the image must be there.
+    pub ask_registry: bool,
+    /// The registry's log-in.
+    pub credential: Option<Credential>,
+}
+
+/// The image is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// If the registry could not be asked: why, and that the image on this device is used.
+    pub note: String,
+}
+
+/// How far a download is. A notice, at most once a second.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PullProgress {
+    /// For this module.
+    pub module: String,
+    /// In words.
+    pub text: String,
+}
+
+/// Something happened to a container of ours. A notice: look.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ContainerChanged {
+    /// The module.
+    pub module: String,
+}
+
+/// The engine came up, or went away. A notice.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct EngineChanged {
+    /// It answers now. Containers may have ended meanwhile.
+    pub is_up: bool,
+}

@@ -1,0 +1,51 @@
+//! What `modules` answers to, and what it tells `deployment`.
+
+use actix::Message;
+
+use crate::domain::agent::body::Body;
+use crate::domain::agent::manifest::{Credential, ModuleSpec};
+use crate::domain::agent::plan::Want;
+use crate::domain::agent::state::ModuleState;
+
+/// A module as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// For the planner.
+    pub want: Want,
+    /// From the deployment.
+    pub spec: ModuleSpec,
+    /// For the engine.
+    pub body: Body,
+    /// For the image's registry.
+    pub credential: Option<Credential>,
+    /// Why no container can be made of it, on this device.
+    pub obstacle: Option<String>,
+}
+
+/// All modules, as they are to be from now on; idempotent. A module that is not among them, nor
+/// among those kept, is stopped and removed.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Assign {
+    /// By startup order.
+    pub modules: Vec<Assignment>,
+    /// Names of modules whose desired properties are wrong: what runs of them is left alone.
+    pub kept: Vec<String>,
+    /// Modules that have containers, and are wanted no more.
+    pub unwanted: Vec<String>,
+}
+
+/// A module does otherwise than before. A notice.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ModuleChanged(pub ModuleState);
+
+/// A module, its container and its state are gone. A notice.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ModuleGone(pub String);
+
+/// `modules` has (re)started and knows nothing: assign. A notice.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ModulesStarted;
