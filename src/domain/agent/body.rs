@@ -5,6 +5,7 @@
 //! next: `plan.rs`, which compares the hash of it with what runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -13,8 +14,9 @@ use super::fields::{Object, some_field, take_field};
 use super::manifest::ModuleSpec;
 use super::names::{
     GENERATION, IMAGE, INSTANCE, MODULE, NAMESPACE, SPEC_HASH, WORKLOAD_MOUNT, WORKLOAD_URI, hex,
-    workload_directory,
 };
+
+use crate::domain::workload;
 
 /// What is the same for all modules of this device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub struct Surroundings {
     pub network: String,
     /// Name and address by which a container reaches EdgeHub, where a name must be made known.
     pub extra_host: Option<(String, String)>,
-    /// Under it lie the directories of the workload sockets.
-    pub workload_base: String,
+    /// State directory of the runtime: under it lie the directories of the workload sockets.
+    pub state: PathBuf,
     /// Host name of the hub.
     pub hub: String,
     /// This device.
@@ -178,15 +180,26 @@ fn add_host(host: &mut Object, mode: &str, around: &Surroundings) {
 
 /// Mounts the directory, not the socket: a restarted runtime makes a new socket in it.
 fn mount_workload(host: &mut Object, spec: &ModuleSpec, around: &Surroundings) {
+    let directory = workload::directory(&around.state, &spec.name).display().to_string();
     let mut binds = take_array(host, "Binds");
-    let taken = binds.iter().filter_map(Value::as_str).any(|bind| {
-        bind.split(':').nth(1).is_some_and(|to| to.trim_end_matches('/') == WORKLOAD_MOUNT)
-    });
-    if !taken {
-        let directory = workload_directory(&around.workload_base, &spec.name);
-        binds.push(json!(format!("{directory}:{WORKLOAD_MOUNT}")));
+    let mut mounts = take_array(host, "Mounts");
+    let is_ours = |to: &str| to.trim_end_matches('/') == WORKLOAD_MOUNT;
+    let taken = binds.iter().filter_map(Value::as_str).filter_map(|it| it.split(':').nth(1));
+    let taken =
+        taken.chain(mounts.iter().filter_map(|it| some_field(it.as_object()?, "Target")?.as_str()));
+    if !taken.into_iter().any(is_ours) {
+        if directory.contains(':') {
+            let mount = json!({"Type": "bind", "Source": directory, "Target": WORKLOAD_MOUNT});
+            mounts.push(mount); // a bind could not be told apart
+        } else {
+            binds.push(json!(format!("{directory}:{WORKLOAD_MOUNT}")));
+        }
     }
-    host.insert("Binds".into(), Value::Array(binds));
+    for (name, list) in [("Binds", binds), ("Mounts", mounts)] {
+        if !list.is_empty() {
+            host.insert(name.into(), Value::Array(list));
+        }
+    }
 }
 
 /// Without limits a container's log fills the disk.

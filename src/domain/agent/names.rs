@@ -22,20 +22,6 @@ pub const WORKLOAD_MOUNT: &str = "/run/edge-runtime/workload";
 /// The workload socket, as a container sees it.
 pub const WORKLOAD_URI: &str = "unix:///run/edge-runtime/workload/s.sock";
 
-/// Longest path of a unix socket that we give.
-const LONGEST_SOCKET_PATH: usize = 100;
-
-/// The directory of the workload socket of a module, below `base`: the module's name, or the
-/// first 16 hex digits of its SHA-256 where the socket's path would be too long.
-pub fn workload_directory(base: &str, module: &str) -> String {
-    let base = base.trim_end_matches('/');
-    let plain = format!("{base}/{module}");
-    if plain.len() + "/s.sock".len() <= LONGEST_SOCKET_PATH {
-        return plain;
-    }
-    format!("{base}/{}", &hex(&Sha256::digest(module))[..16])
-}
-
 /// The name of a module's container: the module's own, as people expect it, or with the instance
 /// after it where the engine would refuse that name.
 pub fn container_name(module: &str, instance: &str) -> String {
@@ -67,16 +53,6 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_workload_directory_is_named_after_its_module_unless_that_is_too_long() {
-        assert_eq!(workload_directory("/s/workload", "sensor"), "/s/workload/sensor");
-        let long = "m".repeat(128);
-        let directory = workload_directory("/var/lib/edge-runtime/workload", &long);
-        assert_eq!(directory.len(), "/var/lib/edge-runtime/workload/".len() + 16);
-        let base = "/".to_owned() + &"b".repeat(91);
-        assert_eq!(workload_directory(&base, "m"), format!("{base}/{}", "62c66a7a5dd70c31"));
-    }
 
     #[test]
     fn containers_are_named_as_their_modules_where_the_engine_takes_that() {

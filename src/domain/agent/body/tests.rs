@@ -8,7 +8,7 @@ fn around() -> Surroundings {
         instance: "i1".into(),
         network: "edge-runtime".into(),
         extra_host: Some(("gw".into(), "172.20.0.1".into())),
-        workload_base: "/s/workload".into(),
+        state: "/s".into(),
         hub: "hub.local".into(),
         device: "edge-1".into(),
         gateway_hostname: "gw".into(),
