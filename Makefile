@@ -1,0 +1,49 @@
+# The front door. `make help` lists what there is; scripts/ holds how.
+.DEFAULT_GOAL := help
+.PHONY: help run-local test conformance cases crash bench break images lint fmt docs clean clean-local
+
+FOR ?=
+WHAT ?=
+export FOR WHAT
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run-local: ## hub, edge, two modules, a leaf device on this machine [FOR=60: end by itself] [DISK=128M]
+	@scripts/run-local.sh
+
+test: ## all tests: unit, actor, integration, real Docker, real SDK clients
+	@scripts/test.sh
+
+conformance: ## the real SDK clients' scenarios against hub and gateway [SCENARIOS=file.py]
+	@scripts/conformance.sh
+
+cases: ## the tables of cases [EDGE_CASES_DIR=folder]
+	@scripts/cases.sh
+
+crash: ## the fault loops: kill -9 under load, nothing lost [CYCLES=50] [SEED=1]
+	@scripts/crash.sh
+
+bench: ## benchmarks beside peers, in one run
+	@scripts/bench.sh
+
+break: ## while run-local runs: break something and watch it come back WHAT=link|hub|runtime|module|disk
+	@scripts/break.sh
+
+images: ## the sample modules' images, from scratch
+	@scripts/images.sh
+
+lint: ## formatting, clippy, licences and bans of dependencies, shell scripts
+	@scripts/lint.sh
+
+fmt: ## format the code
+	@cargo fmt --all
+
+docs: ## the code's documentation, in target/doc
+	@cargo doc --workspace --no-deps
+
+clean: ## remove everything that was built (and run-local's state)
+	@cargo clean
+
+clean-local: ## remove run-local's state
+	@rm -rf target/run-local

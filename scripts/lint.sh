@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Formatting, clippy, dependencies, shell scripts. Warnings are errors.
+set -euo pipefail
+# shellcheck source=scripts/prereqs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+cd "$root"
+need_rust
+need_cc
+step "cargo fmt --check"
+cargo fmt --all --check
+step "cargo clippy"
+cargo clippy --locked --workspace --all-targets -- -D warnings
+step "cargo deny: bans, licences, sources"
+if ! have cargo-deny && [ -x "$root/target/tools/bin/cargo-deny" ]; then PATH=$PATH:$root/target/tools/bin; fi
+if ! have cargo-deny && [ -n "${CI:-}${INSTALL:-}" ]; then
+    note "installing cargo-deny into target/tools (some minutes, once)"
+    cargo install cargo-deny --locked --quiet --no-default-features --root "$root/target/tools" --target-dir "$root/target/tools/build" ||
+        warn "cargo-deny could not be installed"
+    rm -rf "$root/target/tools/build"
+    PATH=$PATH:$root/target/tools/bin
+fi
+if have cargo-deny; then
+    cargo deny --offline check bans licenses sources
+else
+    warn "cargo-deny is not installed: dependencies are not checked (INSTALL=1 make lint installs it under target/)"
+fi
+step "shellcheck"
+if ! have shellcheck && can_apt; then apt_install "shellcheck" shellcheck; fi
+if have shellcheck; then
+    shellcheck -x scripts/*.sh .ci/run
+else
+    warn "shellcheck is not installed: scripts are not checked"
+fi

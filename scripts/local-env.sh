@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034 # the variables are for the scripts that source this
+# What run-local and break share: names, places, how to ask the running programs.
+set -euo pipefail
+# shellcheck source=scripts/docker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
+
+edge_device=local-edge
+leaf_device=local-leaf
+modules=(temperature-sensor temperature-filter)
+network=edge-runtime
+network_label=io.edge-runtime.made-by=run-local
+gateway_name=edge-runtime.local
+
+local_dir=$root/target/run-local
+bin_dir=$root/target/release
+hub_ip=127.0.0.2
+edge_ip=127.0.0.1
+mqtt_port=8883
+https_port=443
+metrics_port=9600
+
+# The operator's command line, set for the running pair.
+edgectl() {
+    EDGECTL_SOCKET=$local_dir/edge/mgmt.sock \
+        EDGECTL_HUB=$(cat "$local_dir/hub/iothubowner.connection-string") \
+        EDGECTL_CA=$local_dir/hub/ca.pem \
+        timeout 30 "$bin_dir/edgectl" "$@"
+}
+
+pid_of() { cat "$local_dir/$1.pid" 2>/dev/null || true; }
+
+# One field of a JSON text on stdin: json_field NAME (the first one of that name; strings and numbers).
+json_field() {
+    grep -o "\"$1\"[[:space:]]*:[[:space:]]*\(\"[^\"]*\"\|[-0-9.]*\)" | head -n 1 |
+        sed 's/^"[^"]*"[[:space:]]*:[[:space:]]*//; s/^"//; s/"$//'
+}
+
+# The value of a metric of the edge, summed over its labels: metric NAME [LABEL-PATTERN].
+metric() {
+    curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" 2>/dev/null |
+        awk -v name="$1" -v want="${2:-}" '
+            index($0, name "{") == 1 || index($0, name " ") == 1 {
+                if (want == "" || index($0, want)) sum += $NF
+            }
+            END { printf "%d\n", sum }'
+}
+
+# The modules' containers of this edge, running or not. Never anybody else's.
+our_containers() {
+    local id
+    for id in $(docker ps -aq --filter label=io.edge-runtime.instance 2>/dev/null); do
+        if docker inspect -f '{{join .Config.Env "\n"}}' "$id" 2>/dev/null | grep -qx "IOTEDGE_DEVICEID=$edge_device"; then
+            echo "$id"
+        fi
+    done
+}
+
+# Is a module's container up?
+module_runs() {
+    local id
+    for id in $(our_containers); do
+        if docker inspect -f '{{.State.Running}} {{join .Config.Env " "}} ' "$id" 2>/dev/null |
+            grep -q "^true .*IOTEDGE_MODULEID=$1 "; then
+            return 0
+        fi
+    done
+    return 1
+}

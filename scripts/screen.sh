@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# The live screen of run-local, and its verdict at the end. Sourced by run-local.sh.
+set -euo pipefail
+# shellcheck source=scripts/local-env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/local-env.sh"
+
+telemetry_next=0
+filter_count=0
+leaf_count=0
+started_at=$SECONDS
+events_shown=0
+declare -A module_ran=()
+
+# A service token of the hub's owner, for curl.
+owner_token() {
+    local owner host key resource expiry signature
+    owner=$(cat "$local_dir/hub/iothubowner.connection-string")
+    host=$(sed -n 's/.*HostName=\([^;]*\).*/\1/p' <<<"$owner")
+    key=$(sed -n 's/.*SharedAccessKey=\([^;]*\).*/\1/p' <<<"$owner" | base64 -d | od -An -v -tx1 | tr -d ' \n')
+    resource=${host//:/%3A}
+    expiry=$(($(date +%s) + 3600))
+    signature=$(printf '%s\n%s' "$resource" "$expiry" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64)
+    signature=${signature//+/%2B}
+    signature=${signature//\//%2F}
+    echo "SharedAccessSignature sr=$resource&sig=${signature//=/%3D}&se=$expiry&skn=iothubowner"
+}
+
+# GET from the hub's REST endpoint.
+hub_get() {
+    curl -sf -m 10 --cacert "$local_dir/hub/ca.pem" -H "Authorization: $(owner_token)" "https://$hub_ip:$https_port$1"
+}
+
+# From here on telemetry counts for this run.
+telemetry_from_now() {
+    telemetry_next=$(hub_get "/telemetry?since=9223372036854775807&max=1" | json_field next)
+    telemetry_next=${telemetry_next:-0}
+}
+
+# Counts what reached the hub since the last call, by sender.
+count_telemetry() {
+    local page next
+    while page=$(hub_get "/telemetry?since=$telemetry_next&max=500" 2>/dev/null); do
+        filter_count=$((filter_count + $(grep -o '"moduleId" *: *"temperature-filter"' <<<"$page" | wc -l)))
+        leaf_count=$((leaf_count + $(grep -o "\"deviceId\" *: *\"$leaf_device\"" <<<"$page" | wc -l)))
+        next=$(json_field next <<<"$page")
+        if [ -z "$next" ] || [ "$next" = "$telemetry_next" ]; then return 0; fi
+        telemetry_next=$next
+    done
+}
+
+leaf_sent() { sed -n 's/^acknowledged \([0-9]*\).*/\1/p' "$local_dir/leaf.log" 2>/dev/null | tail -n 1; }
+
+note_modules() {
+    local module
+    for module in "${modules[@]}"; do
+        if module_runs "$module"; then module_ran[$module]=yes; fi
+    done
+}
+
+# in = out + stored + named ends, as the edge itself counts.
+conservation() {
+    edgectl status 2>/dev/null | grep -i -m1 'conservation' | sed 's/^ *//' || true
+}
+
+# Restarts and the like, each shown once.
+show_events() {
+    local total
+    total=$(wc -l <"$local_dir/events.log")
+    if [ "$total" -gt "$events_shown" ]; then
+        tail -n "+$((events_shown + 1))" "$local_dir/events.log" | sed 's/^/!   /'
+        events_shown=$total
+    fi
+}
+
+screen() {
+    local span=$((SECONDS - started_at))
+    [ "$span" -gt 0 ] || span=1
+    if [ -t 1 ]; then
+        printf '\033[H\033[2J'
+        events_shown=0 # the whole list is drawn anew
+    fi
+    echo "edge-runtime run-local, $(date +%T), ${span} s${run_for:+ of $run_for}"
+    echo
+    edgectl list 2>&1 || true
+    echo
+    edgectl status 2>&1 || true
+    echo
+    echo "at the hub   through the filter: $filter_count ($((filter_count * 60 / span))/min)   leaf device: $leaf_count of $(leaf_sent || true) acknowledged to it"
+    show_events
+}
+
+copy_lines() {
+    cat <<EOT
+
+Copy into a second terminal:
+  export EDGECTL_CA=$local_dir/hub/ca.pem EDGECTL_SOCKET=$local_dir/edge/mgmt.sock EDGECTL_HUB="\$(cat $local_dir/hub/iothubowner.connection-string)"
+  export SSL_CERT_FILE=$local_dir/edge/certs/trust-bundle.pem     # what devices trust
+  echo "\$(cat $local_dir/leaf.connection-string);GatewayHostName=$edge_ip"     # the leaf device, through the gateway
+  $bin_dir/edgectl hub twin set $edge_device temperature-filter threshold=30
+  make break WHAT=link     # or hub, runtime, module
+EOT
+}
+
+# Draws until the time is up, or for ever.
+live() {
+    local every=10 next=0
+    if [ -t 1 ]; then every=2; fi
+    started_at=$SECONDS
+    copy_lines
+    while [ -z "$1" ] || [ $((SECONDS - started_at)) -lt "$1" ]; do
+        sleep 1
+        count_telemetry
+        note_modules
+        if [ "$SECONDS" -ge "$next" ]; then
+            screen
+            if [ -t 1 ]; then copy_lines; fi
+            next=$((SECONDS + every))
+        fi
+    done
+    count_telemetry
+    note_modules
+}
+
+# The last lines, and the exit status: every module ran and telemetry came through the filter.
+judge() {
+    local module verdict=0 line
+    edgectl list || true
+    closing_lines=''
+    for module in "${modules[@]}"; do
+        line="module $module: ${module_ran[$module]:+ran}"
+        if [ -z "${module_ran[$module]:-}" ]; then
+            line="module $module: NEVER RAN"
+            verdict=1
+        fi
+        closing_lines+="$line"$'\n'
+    done
+    closing_lines+="leaf device $leaf_device: $(leaf_sent || true) acknowledged, $leaf_count at the hub"$'\n'
+    closing_lines+="telemetry at the hub: $filter_count through the filter, $leaf_count from the leaf device"$'\n'
+    if [ "$filter_count" = 0 ]; then
+        closing_lines+="NOTHING came through the filter"$'\n'
+        verdict=1
+    fi
+    line=$(conservation)
+    closing_lines+="${line:-conservation: not told by edgectl status}"
+    return "$verdict"
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# All tests, one kind after the other; goes on after a failure and fails at the end.
+set -uo pipefail
+# shellcheck source=scripts/docker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
+# shellcheck source=scripts/prereqs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+cd "$root" || exit 1
+failed=()
+
+# kind NAME COMMAND...: one kind of tests.
+kind() {
+    local name=$1 began=$SECONDS
+    shift
+    step "$name"
+    if "$@"; then note "$name: passed in $((SECONDS - began)) s"; else failed+=("$name"); fi
+}
+
+need_rust
+need_cc
+docker_ready
+kind "unit, actor and integration tests" cargo test --locked --workspace
+# Kinds that have a script of their own.
+for script in conformance cases crash; do
+    if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi
+done
+if [ ${#failed[@]} -gt 0 ]; then die "these failed: $(printf '%s; ' "${failed[@]}")"; fi
