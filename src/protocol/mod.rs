@@ -6,5 +6,6 @@ pub mod files;
 pub mod http;
 pub mod http_client;
 pub mod lock;
+pub mod logging;
 pub mod notify;
 pub mod tls;

@@ -8,7 +8,7 @@
 //! next: `answers.rs`.
 
 mod answers;
-mod sockets;
+mod modules;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,8 @@ use actix::prelude::*;
 
 pub use self::answers::WorkloadPorts;
 use self::answers::{Answers, Caller};
-use self::sockets::{listen, load, save};
+use self::modules::{load, remove, save};
+use crate::actors::apis::socket::listen;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
 use crate::domain::workload::{SOCKET, directory};
@@ -61,7 +62,7 @@ impl Workload {
     }
 
     fn serve(&self, path: &Path, caller: Caller) -> Result<Server, String> {
-        let listener = listen(path, &self.config.state.join("workload/new.sock"));
+        let listener = listen(path, &self.config.state.join("workload/new.sock"), 0o666);
         let listener = listener.map_err(|e| e.to_string())?;
         let answers = Rc::clone(&self.answers);
         let answer = handler(move |request| {
@@ -75,7 +76,7 @@ impl Workload {
     fn set_modules(&mut self, modules: &[String]) -> Result<(), String> {
         let path = |module: &str| directory(&self.config.state, module).join(SOCKET);
         for gone in self.sockets.keys().filter(|name| !modules.contains(name)) {
-            sockets::remove(&directory(&self.config.state, gone));
+            remove(&directory(&self.config.state, gone));
         }
         self.sockets.retain(|name, _| modules.contains(name) && path(name).exists());
         let mut troubles = Vec::new();

@@ -1,0 +1,177 @@
+//! The calls of the management API. All answers are JSON, but for logs.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /status` | [`Overview`](super::super::overview::Overview) |
+//! | `GET /modules` | `AgentStatus` |
+//! | `GET /modules/{m}/logs?tail=N&follow=true` | text, as written |
+//! | `POST /modules/{m}/restart` | 204 once its container was restarted |
+//! | `POST /modules/stop` | 204 once every container has stopped |
+//! | `GET /why/{m}` | the module, and its last lines |
+//! | `GET /routes`, `GET /tree` | routes with their accounts; every actor |
+//! | `POST /faults/panic?path=a/b` | test builds only: that actor panics |
+
+use std::time::Duration;
+
+use futures_util::stream::StreamExt;
+use serde_json::json;
+
+use super::super::overview::{About, ApiPorts};
+use crate::actors::port::NoAnswer;
+use crate::messages::agent::{GetLogs, ModuleLogs, ModuleStatusLine, RestartModule, StopModules};
+use crate::messages::queue::GetQueueStatus;
+use crate::protocol::http::{HttpRequest, HttpResponse};
+use crate::protocol::logging::LogRing;
+
+const SOON: Duration = Duration::from_secs(5);
+/// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
+const LONG: Duration = Duration::from_secs(120);
+
+pub(super) struct Answers {
+    about: About,
+    ports: ApiPorts,
+    log: LogRing,
+}
+
+/// These are this process.
+fn is_ours(module: &str) -> bool {
+    ["edgeAgent", "edgeHub", "$edgeAgent", "$edgeHub"].contains(&module)
+}
+
+impl Answers {
+    pub(super) fn new(about: About, ports: ApiPorts, log: LogRing) -> Self {
+        Answers { about, ports, log }
+    }
+
+    pub(super) async fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let segments = request.segments();
+        let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+        let answered = match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["status"]) => {
+                Ok(HttpResponse::json(200, &self.ports.overview(&self.about).await))
+            }
+            ("GET", ["modules"]) => match self.ports.agent_status().await {
+                Ok(status) => Ok(HttpResponse::json(200, &status)),
+                Err(e) => Err(away("the agent", e)),
+            },
+            ("GET", ["modules", module, "logs"]) => self.logs(module, request).await,
+            ("POST", ["modules", "stop"]) => match self.ports.stop.ask(StopModules, LONG).await {
+                Ok(()) => Ok(HttpResponse::empty(204)),
+                Err(e) => Err(away("the agent", e)),
+            },
+            ("POST", ["modules", module, "restart"]) => self.restart(module).await,
+            ("GET", ["why", module]) => self.why(module).await,
+            ("GET", ["routes"]) => self.routes().await,
+            ("GET", ["tree"]) => match self.ports.tree().await {
+                Ok(tree) => Ok(HttpResponse::json(200, &tree)),
+                Err(e) => Err(away("the root supervisor", e)),
+            },
+            #[cfg(feature = "faults")]
+            ("POST", ["faults", "panic"]) => self.panic(request).await,
+            _ => {
+                let what = format!("there is no {} {} here", request.method, request.path);
+                Err(HttpResponse::error(404, what))
+            }
+        };
+        answered.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// The module; if there is none of that name, which there are.
+    async fn module(&self, name: &str) -> Result<ModuleStatusLine, HttpResponse> {
+        let status = self.ports.agent_status().await.map_err(|e| away("the agent", e))?;
+        let names: Vec<_> = status.modules.iter().map(|module| module.name.clone()).collect();
+        let bare = name.strip_prefix('$').unwrap_or(name);
+        let found = status.modules.into_iter().find(|m| m.name == name || m.name == bare);
+        found.ok_or_else(|| {
+            let message = format!("there is no module {name}; there are: {}", names.join(", "));
+            HttpResponse::error(404, message)
+        })
+    }
+
+    async fn module_logs(
+        &self,
+        module: &str,
+        tail: Option<usize>,
+        follow: bool,
+    ) -> Result<ModuleLogs, HttpResponse> {
+        if is_ours(module) {
+            return Ok(self.log.read(tail, follow).boxed());
+        }
+        self.module(module).await?;
+        let ask = GetLogs { module: module.into(), tail, follow };
+        let logs = self.ports.logs.ask(ask, SOON).await.map_err(|e| away("the agent", e))?;
+        logs.map_err(|why| HttpResponse::error(500, why))
+    }
+
+    async fn logs(
+        &self,
+        module: &str,
+        request: &HttpRequest,
+    ) -> Result<HttpResponse, HttpResponse> {
+        let tail = match request.query.get("tail").map(String::as_str) {
+            None | Some("all") => None,
+            Some(tail) => Some(tail.parse().map_err(|_| {
+                HttpResponse::error(400, format!("tail={tail} is not a number of lines"))
+            })?),
+        };
+        let follow = request.query.get("follow").is_some_and(|follow| follow != "false");
+        let logs = self.module_logs(module, tail, follow).await?;
+        Ok(HttpResponse::stream(200, "text/plain; charset=utf-8", logs))
+    }
+
+    async fn restart(&self, module: &str) -> Result<HttpResponse, HttpResponse> {
+        if is_ours(module) {
+            let message = "edgeAgent and edgeHub are the service itself: restart that, with \
+                           `systemctl restart edge-runtime` or `edgectl stop` and `edgectl start`";
+            return Err(HttpResponse::error(409, message));
+        }
+        self.module(module).await?;
+        let asked = self.ports.restart.ask(RestartModule(module.into()), LONG).await;
+        match asked.map_err(|e| away("the agent", e))? {
+            Ok(()) => Ok(HttpResponse::empty(204)),
+            Err(why) => Err(HttpResponse::error(500, why)),
+        }
+    }
+
+    async fn why(&self, name: &str) -> Result<HttpResponse, HttpResponse> {
+        let module = self.module(name).await?;
+        let logs = self.module_logs(name, Some(10), false).await;
+        let lines = match logs {
+            Ok(logs) => {
+                let chunks = logs.filter_map(|chunk| async { chunk.ok() }).collect::<Vec<_>>();
+                let chunks = tokio::time::timeout(SOON, chunks).await.unwrap_or_default();
+                String::from_utf8_lossy(&chunks.concat()).into_owned()
+            }
+            Err(_) => String::new(),
+        };
+        let lines: Vec<_> = lines.lines().collect();
+        Ok(HttpResponse::json(200, &json!({ "module": module, "lastLines": lines })))
+    }
+
+    async fn routes(&self) -> Result<HttpResponse, HttpResponse> {
+        let routes = self.ports.routes().await.map_err(|e| away("routes", e))?;
+        let queue =
+            self.ports.queue.ask(GetQueueStatus, SOON).await.map_err(|e| away("queue", e))?;
+        let accounts = queue.map(|queue| queue.routes);
+        let accounts = accounts.map_err(|why| HttpResponse::error(503, why))?;
+        Ok(HttpResponse::json(200, &json!({ "routes": routes, "accounts": accounts })))
+    }
+
+    #[cfg(feature = "faults")]
+    async fn panic(&self, request: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
+        let path = request.query.get("path").cloned().unwrap_or_default();
+        let parts = path.split('/').map(str::to_owned).collect();
+        let ask = crate::messages::supervision::PanicAt(parts);
+        match self.ports.panic.ask(ask, SOON).await.map_err(|e| away("the root supervisor", e))? {
+            true => Ok(HttpResponse::empty(204)),
+            false => Err(HttpResponse::error(404, format!("there is no actor {path}"))),
+        }
+    }
+}
+
+fn away(who: &str, _: NoAnswer) -> HttpResponse {
+    HttpResponse::error(
+        503,
+        format!("{who} does not answer now: try again, or see `edgectl status`"),
+    )
+}

@@ -1,0 +1,68 @@
+//! Management API: what `edgectl` asks, over a unix socket that the operator's group may use.
+//!
+//! Started by the supervisor `apis`. next: `answers.rs`.
+
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use actix::prelude::*;
+
+use self::answers::Answers;
+use super::overview::{About, ApiPorts};
+use super::socket::listen;
+use crate::actors::supervision::{Obituary, Supervised};
+use crate::protocol::http::{Limits, Server, handler};
+use crate::protocol::logging::LogRing;
+
+/// See the module documentation.
+pub struct Management {
+    path: PathBuf,
+    answers: Rc<Answers>,
+    server: Option<Server>,
+    obituary: Obituary,
+}
+
+impl Management {
+    /// Listens at `path` once it is started; `log` is this process's own.
+    pub fn new(
+        path: PathBuf,
+        about: About,
+        ports: ApiPorts,
+        log: LogRing,
+        obituary: Obituary,
+    ) -> Self {
+        let answers = Rc::new(Answers::new(about, ports, log));
+        Management { path, answers, server: None, obituary }
+    }
+}
+
+impl Actor for Management {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        match listen(&self.path, &PathBuf::from(beside), 0o660) {
+            Ok(listener) => {
+                let answers = Rc::clone(&self.answers);
+                let answer = handler(move |request| {
+                    let answers = Rc::clone(&answers);
+                    async move { answers.answer(&request).await }
+                });
+                self.server = Some(Server::unix(listener, answer, Limits::default()));
+            }
+            Err(why) => self.fail(&why, ctx),
+        }
+    }
+}
+
+impl Supervised for Management {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+}
+crate::supervised!(Management);

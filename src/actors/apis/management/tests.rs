@@ -1,0 +1,145 @@
+//! Over a real unix socket, with a probe for everybody else.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::probe::{Probe, Restarted, about};
+use super::*;
+use crate::messages::agent::ModuleStatusLine;
+use crate::protocol::http_client::{ClientRequest, Place, ask};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    probe: Addr<Probe>,
+    ports: ApiPorts,
+    _management: Addr<Management>,
+}
+
+impl Bench {
+    fn new(probe: Probe) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (probe, ports) = probe.plugged();
+        let path = dir.path().join("mgmt.sock");
+        let log = LogRing::default();
+        let obituary = Obituary::unsupervised();
+        let management = Management::new(path, about(), ports.clone(), log, obituary).start();
+        Bench { dir, probe, ports, _management: management }
+    }
+
+    async fn ask(&self, method: &str, target: &str) -> (u16, String) {
+        tokio::task::yield_now().await;
+        let place = Place::Unix(self.dir.path().join("mgmt.sock"));
+        let request = ClientRequest::new(method, target);
+        let answer = ask(&place, request, Duration::from_secs(5)).await.unwrap();
+        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+    }
+
+    async fn json(&self, target: &str) -> Value {
+        let (status, body) = self.ask("GET", target).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+#[actix::test]
+async fn status_shows_every_part_and_that_actual_is_as_desired() {
+    let bench = Bench::new(Probe::default());
+    let status = bench.json("/status").await;
+    assert_eq!((&status["device"], &status["isReady"]), (&"gw".into(), &true.into()));
+    assert_eq!(status["link"]["state"], "connected");
+    assert_eq!(status["queue"]["endpoints"][0]["messages"], 5);
+    assert_eq!(status["clients"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&status["inSync"], &status["warnings"][0]),
+        (&true.into(), &"mind the step".into())
+    );
+    let mode = std::fs::metadata(bench.dir.path().join("mgmt.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[actix::test]
+async fn every_difference_from_what_is_desired_is_named_with_its_time() {
+    let mut probe = Probe::default();
+    probe.desired = Some(8);
+    probe.agent.code = 406;
+    probe.agent.description = "offline".into();
+    probe.agent.modules.push(ModuleStatusLine {
+        name: "filter".into(),
+        since: Some("2026-01-02T00:00:00Z".into()),
+        differences: vec!["status is backoff, running is desired".into()],
+        ..ModuleStatusLine::default()
+    });
+    let status = Bench::new(probe).json("/status").await;
+    assert_eq!(status["inSync"], false);
+    let differences = serde_json::json!([
+        { "module": "deployment", "what": "version 8 is desired, 7 was acted upon", "since": null },
+        { "module": "deployment", "what": "406 offline", "since": null },
+        { "module": "filter", "what": "status is backoff, running is desired",
+          "since": "2026-01-02T00:00:00Z" },
+    ]);
+    assert_eq!(status["differences"], differences);
+}
+
+#[actix::test]
+async fn an_actor_that_does_not_answer_is_named_and_the_rest_is_shown() {
+    let bench = Bench::new(Probe::default());
+    bench.ports.queue.unplug();
+    bench.ports.link.unplug();
+    let status = bench.json("/status").await;
+    assert_eq!((&status["isReady"], &status["queue"]), (&false.into(), &Value::Null));
+    let silent = status["parts"].as_array().unwrap().iter();
+    let silent = silent.filter(|part| part["isReady"] == false);
+    let silent: Vec<_> = silent.map(|part| (&part["name"], &part["isNeeded"])).collect();
+    let expected = [(&"queue".into(), &true.into()), (&"link".into(), &false.into())];
+    assert_eq!(silent, expected);
+    assert_eq!(status["agent"]["modules"][1]["name"], "sensor");
+}
+
+#[actix::test]
+async fn logs_are_those_of_the_module_or_of_this_process() {
+    let bench = Bench::new(Probe::default());
+    let logs = bench.ask("GET", "/modules/sensor/logs?tail=3").await;
+    assert_eq!(logs, (200, "sensor tail Some(3)\nsecond\n".into()));
+    assert_eq!(bench.ask("GET", "/modules/edgeHub/logs?tail=3").await, (200, String::new()));
+    assert_eq!(bench.ask("GET", "/modules/sensor/logs?tail=x").await.0, 400);
+    let (status, message) = bench.ask("GET", "/modules/senser/logs").await;
+    assert_eq!(status, 404);
+    assert!(message.contains("no module senser; there are: edgeHub, sensor"), "{message}");
+}
+
+#[actix::test]
+async fn modules_are_restarted_and_stopped_but_not_the_service_itself() {
+    let bench = Bench::new(Probe::default());
+    assert_eq!(bench.ask("POST", "/modules/sensor/restart").await, (204, String::new()));
+    let (status, message) = bench.ask("POST", "/modules/edgeHub/restart").await;
+    assert!(status == 409 && message.contains("systemctl restart"), "{message}");
+    assert_eq!(bench.ask("POST", "/modules/nobody/restart").await.0, 404);
+    assert_eq!(bench.ask("POST", "/modules/stop").await.0, 204);
+    assert_eq!(bench.probe.send(Restarted).await.unwrap(), ["sensor", "stopped"]);
+}
+
+#[actix::test]
+async fn why_tells_of_a_module_and_its_last_lines() {
+    let bench = Bench::new(Probe::default());
+    let why = bench.json("/why/sensor").await;
+    assert_eq!(why["module"]["restarts"], 2);
+    assert_eq!(why["lastLines"], serde_json::json!(["sensor tail Some(10)", "second"]));
+    assert_eq!(bench.json("/why/$edgeHub").await["module"]["name"], "edgeHub");
+}
+
+#[actix::test]
+async fn routes_and_the_tree_are_shown_and_all_else_is_not_found() {
+    let bench = Bench::new(Probe::default());
+    let routes = bench.json("/routes").await;
+    assert_eq!(
+        (&routes["routes"][0]["name"], &routes["accounts"][0]["delivered"]),
+        (&"r".into(), &20.into())
+    );
+    assert_eq!(bench.json("/tree").await[0]["path"], "edge-runtime");
+    let (status, message) = bench.ask("POST", "/tree").await;
+    assert_eq!((status, message.as_str()), (404, r#"{"message":"there is no POST /tree here"}"#));
+    bench.ports.tree.unplug();
+    assert_eq!(bench.ask("GET", "/tree").await.0, 503);
+}

@@ -1,0 +1,206 @@
+//! Prometheus' text format: one prefix, base units, few labels (users.md 4.4).
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use super::super::overview::Overview;
+use crate::messages::queue::{QueueStatus, RouteCounts};
+use crate::messages::supervision::Snapshot;
+
+/// All metrics. `memory` is what `/proc/self/status` holds.
+pub(super) fn write(overview: &Overview, tree: &[Snapshot], memory: &str) -> String {
+    let mut text = Text::default();
+    text.one("build_info", "gauge", "The program; always 1", &[("version", overview.version)], 1);
+    text.one("ready", "gauge", "1 if clients are served", &[], u8::from(overview.is_ready));
+    text.head("part_ready", "gauge", "1 if the part works");
+    for part in &overview.parts {
+        text.value("part_ready", &[("part", part.name)], u8::from(part.is_ready));
+    }
+    link(&mut text, overview);
+    if let Some(queue) = &overview.queue {
+        self::queue(&mut text, queue);
+    }
+    clients(&mut text, overview);
+    modules(&mut text, overview);
+    actors(&mut text, tree);
+    text.head("process_memory_bytes", "gauge", "Memory of the process: resident, and its own part");
+    for (name, kind) in [("VmRSS", "resident"), ("RssAnon", "anonymous"), ("RssShmem", "shared")] {
+        if let Some(bytes) = kilobytes(memory, name) {
+            text.value("process_memory_bytes", &[("kind", kind)], bytes);
+        }
+    }
+    text.0
+}
+
+fn link(text: &mut Text, overview: &Overview) {
+    let Some(link) = &overview.link else { return };
+    let is_up = u8::from(link.state == "connected");
+    text.one("link_connected", "gauge", "1 if the parent is connected", &[], is_up);
+    let help = "Seconds since the link was connected, or lost";
+    text.one("link_since_seconds", "gauge", help, &[], link.since_seconds);
+    let help = "Attempts to connect since the link was last up";
+    text.one("link_attempts", "gauge", help, &[], link.attempts);
+    let help = "Identities known to the parent on this link";
+    text.one("link_attached_identities", "gauge", help, &[], link.attached);
+    let help = "Messages sent to the parent and not acknowledged";
+    text.one("link_in_flight_messages", "gauge", help, &[], link.in_flight);
+    let help = "Senders that wait because the parent refused a message of theirs";
+    text.one("link_senders_in_backoff", "gauge", help, &[], link.lanes_in_backoff);
+}
+
+fn queue(text: &mut Text, queue: &QueueStatus) {
+    let help = "Messages taken in, each once";
+    text.one("messages_received_total", "counter", help, &[], queue.messages_in);
+    let help = "Messages that no route took";
+    text.one("messages_unrouted_total", "counter", help, &[], queue.unrouted);
+    let help = "Bytes of the queue's used pages on disk";
+    text.one("queue_used_bytes", "gauge", help, &[], queue.used_bytes);
+    let help = "Records whose checksum failed";
+    text.one("queue_quarantined_total", "counter", help, &[], queue.quarantined);
+    text.head("queue_messages", "gauge", "Messages owed to the endpoint");
+    for e in &queue.endpoints {
+        text.value("queue_messages", &[("endpoint", &e.endpoint)], e.messages);
+    }
+    text.head("queue_bytes", "gauge", "Bytes owed to the endpoint");
+    for e in &queue.endpoints {
+        text.value("queue_bytes", &[("endpoint", &e.endpoint)], e.bytes);
+    }
+    text.head("queue_oldest_seconds", "gauge", "Age of the oldest message owed");
+    for e in &queue.endpoints {
+        let age = e.oldest_seconds.unwrap_or_default();
+        text.value("queue_oldest_seconds", &[("endpoint", &e.endpoint)], age);
+    }
+    let labels = |r: &RouteCounts| [("route", r.route.clone()), ("endpoint", r.endpoint.clone())];
+    text.head("route_received_total", "counter", "Messages that the route took");
+    for route in &queue.routes {
+        text.owned("route_received_total", &labels(route), route.received);
+    }
+    text.head("route_stored_messages", "gauge", "Messages of the route still owed");
+    for route in &queue.routes {
+        text.owned("route_stored_messages", &labels(route), route.stored);
+    }
+    text.head("route_ended_total", "counter", "Messages of the route that ended, by how");
+    for route in &queue.routes {
+        let ends = [
+            ("delivered", route.delivered),
+            ("expired", route.expired),
+            ("dead-lettered", route.dead_lettered),
+            ("evicted", route.evicted),
+            ("discarded", route.discarded),
+            ("quarantined", route.quarantined),
+        ];
+        for (end, count) in ends {
+            let [route, endpoint] = labels(route);
+            text.owned("route_ended_total", &[route, endpoint, ("end", end.into())], count);
+        }
+    }
+}
+
+fn clients(text: &mut Text, overview: &Overview) {
+    if let Some(clients) = &overview.clients {
+        text.head("clients", "gauge", "Clients online");
+        let behind = clients.iter().filter(|client| client.is_behind_edge).count();
+        text.value("clients", &[("place", "here")], clients.len() - behind);
+        text.value("clients", &[("place", "behind_edge")], behind);
+    }
+    if let Some(twins) = &overview.twins {
+        text.one("twins", "gauge", "Twins kept", &[], twins.twins);
+        let help = "Reported patches that the parent has not got yet";
+        text.one("twin_pending_patches", "gauge", help, &[], twins.pending_patches);
+        let help = "Reported patches that the parent refused";
+        text.one("twin_refused_patches", "gauge", help, &[], twins.dead_letters);
+    }
+}
+
+fn modules(text: &mut Text, overview: &Overview) {
+    let Some(agent) = &overview.agent else { return };
+    let in_sync = u8::from(overview.in_sync);
+    text.one("deployment_in_sync", "gauge", "1 if actual is as desired", &[], in_sync);
+    text.head("module_status", "gauge", "1 for the status that the module has");
+    for module in &agent.modules {
+        text.value("module_status", &[("module", &module.name), ("status", &module.status)], 1);
+    }
+    text.head("module_restarts_total", "counter", "Restarts of the module's container");
+    for module in &agent.modules {
+        text.value("module_restarts_total", &[("module", &module.name)], module.restarts);
+    }
+}
+
+/// Connections are counted together: there may be thousands, and their names are device ids.
+fn actors(text: &mut Text, tree: &[Snapshot]) {
+    #[derive(Default)]
+    struct Sum {
+        count: u64,
+        running: u64,
+        restarts: u64,
+        lag: f64,
+    }
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for actor in tree {
+        let path = match actor.path.split_once("/sessions/") {
+            Some((above, _)) => format!("{above}/sessions/connection"),
+            None => actor.path.clone(),
+        };
+        let sum = sums.entry(path).or_default();
+        sum.count += 1;
+        sum.running += u64::from(actor.status == "running");
+        sum.restarts += actor.restarts;
+        sum.lag = sum.lag.max(actor.lag.unwrap_or_default().as_secs_f64());
+    }
+    type Get = fn(&Sum) -> f64;
+    #[expect(clippy::cast_precision_loss, reason = "counts of actors")]
+    let columns: [(&str, &str, &str, Get); 4] = [
+        ("actors", "gauge", "Actors at this place of the tree", |s| s.count as f64),
+        ("actors_running", "gauge", "Actors that run", |s| s.running as f64),
+        ("actor_restarts_total", "counter", "Restarts of the actor", |s| s.restarts as f64),
+        ("actor_lag_seconds", "gauge", "How long the actor took to answer", |s| s.lag),
+    ];
+    for (name, kind, help, get) in columns {
+        text.head(name, kind, help);
+        sums.iter().for_each(|(path, sum)| text.value(name, &[("actor", path)], get(sum)));
+    }
+}
+
+fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        _ = write!(
+            self.0,
+            "# HELP edge_runtime_{name} {help}\n# TYPE edge_runtime_{name} {kind}\n"
+        );
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let escape = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value)));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        _ = match labels.as_str() {
+            "" => writeln!(self.0, "edge_runtime_{name} {value}"),
+            labels => writeln!(self.0, "edge_runtime_{name}{{{labels}}} {value}"),
+        };
+    }
+
+    fn owned(&mut self, name: &str, labels: &[(&str, String)], value: u64) {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.value(name, &labels, value);
+    }
+
+    fn one(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        self.head(name, kind, help);
+        self.value(name, labels, value);
+    }
+}

@@ -1,0 +1,154 @@
+//! Logs: one line each on standard error, for people or as JSON, and the last lines in memory,
+//! for `edgectl logs edgeHub`.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt, iter, unfold};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines kept, and bytes of them.
+const LINES: usize = 1000;
+const BYTES: usize = 128 * 1024;
+/// Lines that a follower may fall behind.
+const BEHIND: usize = 128;
+
+/// The last lines of our own log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogRing {
+    lines: Arc<Mutex<Lines>>,
+    news: broadcast::Sender<Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Default for LogRing {
+    fn default() -> Self {
+        LogRing { lines: Arc::default(), news: broadcast::channel(BEHIND).0 }
+    }
+}
+
+impl LogRing {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let line = Bytes::copy_from_slice(line);
+        let mut kept = self.lock();
+        kept.bytes += line.len();
+        kept.lines.push_back(line.clone());
+        while kept.lines.len() > LINES || kept.bytes > BYTES {
+            let Some(oldest) = kept.lines.pop_front() else { break };
+            kept.bytes -= oldest.len();
+        }
+        _ = self.news.send(line); // under the lock: a follower misses none and sees none twice
+    }
+
+    /// The last lines, `tail` at most; with `follow` also those to come.
+    pub fn read(
+        &self,
+        tail: Option<usize>,
+        follow: bool,
+    ) -> impl Stream<Item = Result<Bytes, String>> + Send + 'static {
+        let kept = self.lock();
+        let skip = tail.map_or(0, |tail| kept.lines.len().saturating_sub(tail));
+        let last: Vec<_> = kept.lines.iter().skip(skip).cloned().collect();
+        let news = follow.then(|| self.news.subscribe());
+        drop(kept);
+        let coming = unfold(news, |news| async {
+            let mut news = news?;
+            let line = match news.recv().await {
+                Ok(line) => line,
+                Err(RecvError::Lagged(n)) => format!("({n} lines left out)\n").into(),
+                Err(RecvError::Closed) => return None,
+            };
+            Some((line, Some(news)))
+        });
+        iter(last).chain(coming).map(Ok)
+    }
+}
+
+/// Writes to standard error and to the ring.
+#[derive(Clone, Debug)]
+struct Tee(LogRing);
+
+impl Write for Tee {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        io::stderr().write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Tee {
+    type Writer = Tee;
+
+    fn make_writer(&'a self) -> Tee {
+        self.clone()
+    }
+}
+
+/// Starts logging. Once per process; `level` as in `log.level`.
+pub fn init(level: &str, is_json: bool) -> Result<LogRing, String> {
+    let ring = LogRing::default();
+    let filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Tee(ring.clone()));
+    let set = if is_json {
+        lines.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        lines.compact().try_init()
+    };
+    set.map_err(|e| e.to_string())?;
+    Ok(ring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    async fn all(ring: &LogRing, tail: Option<usize>) -> String {
+        let lines: Vec<_> = ring.read(tail, false).map(Result::unwrap).collect().await;
+        String::from_utf8(lines.concat()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_kept_and_no_more_than_that() {
+        let ring = LogRing::default();
+        (0..LINES + 5).for_each(|n| ring.push(format!("line {n}\n").as_bytes()));
+        assert_eq!(all(&ring, Some(2)).await, "line 1003\nline 1004\n");
+        assert!(all(&ring, None).await.starts_with("line 5\n"));
+        ring.push(&[b'x'; BYTES - 5]);
+        assert_eq!(ring.lock().lines.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_what_comes_and_is_told_what_it_missed() {
+        let ring = LogRing::default();
+        ring.push(b"old\n");
+        let mut lines = Box::pin(ring.read(None, true));
+        ring.push(b"new\n");
+        assert_eq!(lines.next().await.unwrap().unwrap(), "old\n");
+        assert_eq!(lines.next().await.unwrap().unwrap(), "new\n");
+        assert!(lines.next().now_or_never().is_none());
+        (0..=BEHIND).for_each(|_| ring.push(b"more\n"));
+        assert_eq!(lines.next().await.unwrap().unwrap(), "(1 lines left out)\n");
+        assert_eq!(lines.next().await.unwrap().unwrap(), "more\n");
+    }
+}
