@@ -2,6 +2,7 @@
 
 pub mod certs;
 pub mod codec;
+pub mod docker;
 pub mod files;
 pub mod http;
 pub mod http_client;
