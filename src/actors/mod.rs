@@ -6,4 +6,6 @@ pub mod clock;
 //pub mod endpoint;
 pub mod hub;
 pub mod port;
+#[cfg(test)]
+pub(crate) mod stand_in;
 pub mod supervision;

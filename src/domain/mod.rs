@@ -7,6 +7,7 @@ pub mod calls;
 pub mod connection_string;
 pub mod delivery;
 pub mod directory;
+pub mod edge_twin;
 pub mod features;
 pub mod identity;
 pub mod iso8601;

@@ -19,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod value;
+pub mod vault;
 pub mod writer;
 
 pub use self::env::{

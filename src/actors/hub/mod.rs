@@ -1,3 +1,4 @@
 //! The actors of the hub: what EdgeHub is made of, and in part the local hub.
 
+pub mod identities;
 pub mod state;

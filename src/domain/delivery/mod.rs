@@ -328,7 +328,7 @@ impl Delivery {
 
 /// What a row takes up in the budget.
 fn size(row: &Row) -> usize {
-    row.body.len() + 64
+    row.body.len() + row.bag.len() + 64
 }
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! Asking the parent for one identity: once at a time, and not over and over.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::Identities;
+use crate::actors::clock;
+use crate::domain::identity::Identity;
+use crate::messages::identities::IdentityRecord;
+use crate::messages::upstream::{Ask, LinkAnswer, NotConnected, Request};
+
+/// A client waits for its CONNACK.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// An answer that is no older is not asked for again.
+const FRESH: Duration = Duration::from_secs(5);
+/// So many are asked for at once; strangers are not to keep the link busy.
+const MAX_PENDING: usize = 64;
+
+/// Done, or why the parent could not be asked.
+pub(super) type Looked = Result<(), &'static str>;
+
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    pending: BTreeMap<Identity, Vec<oneshot::Sender<Looked>>>,
+    fresh: BTreeMap<Identity, Instant>,
+}
+
+impl Identities {
+    /// Brings what is known of `id` up to date; the cache holds the answer when this is `Ok`.
+    pub(super) fn look_up(
+        &mut self,
+        id: &Identity,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Looked> + 'static + use<> {
+        let (done, looked) = oneshot::channel();
+        let now = clock::now();
+        let lookups = &mut self.lookups;
+        lookups.fresh.retain(|_, at| now.saturating_duration_since(*at) < FRESH);
+        if lookups.fresh.contains_key(id) {
+            let _ = done.send(Ok(()));
+        } else if let Some(waiting) = lookups.pending.get_mut(id) {
+            waiting.push(done);
+        } else if lookups.pending.len() >= MAX_PENDING {
+            let _ = done.send(Err("too many clients are looked up at once"));
+        } else {
+            lookups.pending.insert(id.clone(), vec![done]);
+            self.ask_parent(id.clone(), ctx);
+        }
+        async move { looked.await.unwrap_or(Err("identities were restarted")) }
+    }
+
+    fn ask_parent(&mut self, identity: Identity, ctx: &mut Context<Self>) {
+        let ask = Request { identity: identity.clone(), what: Ask::Lookup };
+        let answer = self.ports.request.ask(ask, DEADLINE);
+        let answer = answer.into_actor(self).map(move |answer, this, ctx| {
+            let looked = match read(answer.unwrap_or(Err(NotConnected))) {
+                Ok(record) => {
+                    this.lookups.fresh.insert(identity.clone(), clock::now());
+                    let update = this.cache.take_one(&identity, record);
+                    this.carry_out(update, ctx);
+                    Ok(())
+                }
+                Err(why) => Err(why),
+            };
+            for waiting in this.lookups.pending.remove(&identity).into_iter().flatten() {
+                let _ = waiting.send(looked);
+            }
+        });
+        answer.spawn(ctx);
+    }
+}
+
+fn read(answer: Result<LinkAnswer, NotConnected>) -> Result<Option<IdentityRecord>, &'static str> {
+    match answer {
+        Err(NotConnected) => Err("the parent is not connected"),
+        Ok(LinkAnswer { status: 200, body, .. }) => {
+            serde_json::from_slice(&body).map(Some).map_err(|_| "the parent's answer is not one")
+        }
+        Ok(LinkAnswer { status: 403 | 404, .. }) => Ok(None),
+        Ok(_) => Err("the parent cannot tell now"),
+    }
+}

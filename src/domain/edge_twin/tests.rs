@@ -1,0 +1,179 @@
+//! What a client is told of its twin, and what becomes of what it reports.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn map(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn full(version: u64, desired: Value) -> Full {
+    let mut desired = map(desired);
+    desired.insert("$version".into(), version.into());
+    let document = json!({"desired": desired, "reported": {"$version": 1}});
+    Full::parse(document.to_string().as_bytes()).unwrap()
+}
+
+/// A twin that was read, by us and by the client.
+fn read(version: u64, desired: Value) -> EdgeTwin {
+    let mut twin = EdgeTwin::default();
+    assert_eq!(twin.on_full(full(version, desired), &Outbox::default()), (None, true));
+    twin.on_read();
+    twin
+}
+
+#[test]
+fn a_patch_of_the_next_version_is_applied_and_told_as_it_is() {
+    let mut twin = read(3, json!({"a": 1, "b": {"c": 2}}));
+    let patch = map(json!({"b": {"c": null, "d": 4}, "$version": 4}));
+    let Patched::Applied(telling) = twin.on_desired(4, &patch) else { panic!("not applied") };
+    assert_eq!((telling.version, json!(telling.patch)), (4, json!({"b": {"c": null, "d": 4}})));
+    assert_eq!(twin.desired.document(), json!({"a": 1, "b": {"d": 4}, "$version": 4}));
+}
+
+#[test]
+fn a_patch_of_any_other_version_needs_the_whole_twin() {
+    for version in [1, 3, 5] {
+        let mut twin = read(3, json!({"a": 1}));
+        let before = twin.clone();
+        let patched = twin.on_desired(version, &map(json!({"a": 2})));
+        assert_eq!((patched, twin), (Patched::Outdated(None), before));
+    }
+}
+
+#[test]
+fn a_client_whose_twin_was_never_read_is_told_the_patch_as_it_is() {
+    let mut twin = EdgeTwin::default();
+    let Patched::Outdated(Some(telling)) = twin.on_desired(7, &map(json!({"a": 2}))) else {
+        panic!("there is nothing to apply it to")
+    };
+    assert_eq!((telling.version, json!(telling.patch)), (7, json!({"a": 2})));
+}
+
+#[test]
+fn a_full_document_wins_and_the_client_hears_of_the_difference_once() {
+    let mut twin = read(9, json!({"a": 1, "b": 2}));
+    let (telling, is_other) = twin.on_full(full(4, json!({"b": 2, "c": 3})), &Outbox::default());
+    let telling = telling.unwrap();
+    assert_eq!((telling.version, json!(telling.patch)), (4, json!({"a": null, "c": 3})));
+    assert!(is_other);
+    let again = twin.on_full(full(4, json!({"b": 2, "c": 3})), &Outbox::default());
+    assert_eq!(again, (None, false));
+}
+
+#[test]
+fn what_did_not_reach_the_client_is_in_the_next_difference() {
+    let mut twin = read(3, json!({"a": 1}));
+    let Patched::Applied(first) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
+    let Patched::Applied(second) = twin.on_desired(5, &map(json!({"c": 3}))) else { panic!() };
+    twin.on_not_told(first);
+    twin.on_not_told(second);
+    let (telling, _) = twin.on_full(full(5, json!({"a": 1, "b": 2, "c": 3})), &Outbox::default());
+    assert_eq!(json!(telling.unwrap().patch), json!({"b": 2, "c": 3}));
+}
+
+#[test]
+fn what_the_parent_has_not_got_yet_stays_in_the_reported_properties() {
+    let mut outbox = Outbox::default();
+    outbox.push(map(json!({"x": 1})));
+    let mut twin = read(3, json!({}));
+    twin.on_full(full(3, json!({})), &outbox);
+    assert_eq!(twin.reported.document(), json!({"x": 1, "$version": 1}));
+}
+
+#[test]
+fn patches_are_sent_in_one_and_a_refused_one_is_found_by_splitting() {
+    let mut outbox = Outbox::default();
+    for n in 0..4 {
+        outbox.push(map(json!({format!("p{n}"): n})));
+    }
+    let all = outbox.send().unwrap();
+    assert_eq!(json!(all.patch), json!({"p0": 0, "p1": 1, "p2": 2, "p3": 3}));
+    assert_eq!(outbox.send(), None, "one at a time");
+    assert_eq!(outbox.on_answered(400), Fate::Split);
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"p0": 0, "p1": 1}));
+    assert_eq!(outbox.on_answered(204), Fate::Accepted(vec![0, 1]));
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"p2": 2, "p3": 3}));
+    assert_eq!(outbox.on_answered(400), Fate::Split);
+    outbox.send().unwrap();
+    assert_eq!(outbox.on_answered(400), Fate::Refused(2, map(json!({"p2": 2}))));
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"p3": 3}));
+    assert_eq!(outbox.on_answered(503), Fate::Later);
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"p3": 3}));
+    assert_eq!(outbox.on_answered(200), Fate::Accepted(vec![3]));
+    assert!(outbox.is_empty() && outbox.send().is_none());
+}
+
+#[test]
+fn an_object_that_follows_a_value_begins_empty() {
+    let mut outbox = Outbox::default();
+    for patch in [json!({"x": {"y": 1}}), json!({"x": null}), json!({"x": {"z": 2}})] {
+        outbox.push(map(patch));
+    }
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"x": null}));
+    assert_eq!(outbox.on_answered(204), Fate::Accepted(vec![0, 1]));
+    assert_eq!(json!(outbox.send().unwrap().patch), json!({"x": {"z": 2}}));
+}
+
+#[test]
+fn many_patches_are_put_together_but_never_what_is_under_way() {
+    let mut outbox = Outbox::default();
+    outbox.push(map(json!({"n": 0})));
+    outbox.send().unwrap();
+    for n in 1..=64 {
+        assert!(outbox.coalesce().is_none());
+        outbox.push(map(json!({"n": n})));
+    }
+    let (gone, stays, patch) = outbox.coalesce().unwrap();
+    assert_eq!((gone, stays, json!(patch)), (1, 2, json!({"n": 2})));
+    assert_eq!(outbox.len(), 64);
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(Value::Null), (0..3u8).prop_map(Value::from)];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop::collection::vec((prop::sample::select(vec!["a", "b"]), inner), 0..3)
+            .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+    })
+}
+
+fn patch() -> impl Strategy<Value = Map<String, Value>> {
+    prop::collection::vec((prop::sample::select(vec!["a", "b", "c"]), value()), 0..4)
+        .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+}
+
+fn document() -> impl Strategy<Value = Map<String, Value>> {
+    patch().prop_map(|patch| {
+        let mut document = Map::new();
+        apply(&mut document, &patch);
+        document
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_difference_applied_to_the_old_document_gives_the_new_one(
+        old in document(), new in document(),
+    ) {
+        let mut made = old.clone();
+        apply(&mut made, &difference(&old, &new));
+        prop_assert_eq!(made, new);
+    }
+
+    #[test]
+    fn patches_put_together_do_what_they_do_one_by_one(
+        start in document(), first in patch(), second in patch(),
+    ) {
+        prop_assume!(can_compose(&first, &second));
+        let mut one_by_one = start.clone();
+        apply(&mut one_by_one, &first);
+        apply(&mut one_by_one, &second);
+        let mut both = first;
+        compose(&mut both, &second);
+        let mut at_once = start;
+        apply(&mut at_once, &both);
+        prop_assert_eq!(at_once, one_by_one);
+    }
+}
