@@ -4,7 +4,8 @@
 
 FOR ?=
 WHAT ?=
-export FOR WHAT
+DISK ?=
+export FOR WHAT DISK
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -2,6 +2,7 @@
 # The main job on this machine: a hub, the edge runtime, two modules in containers, a leaf device.
 #   scripts/run-local.sh            until Ctrl-C
 #   FOR=60 scripts/run-local.sh     ends by itself; 0 if all modules ran and telemetry came through
+#   DISK=128M scripts/run-local.sh  the edge's state on a small disk of its own (root; for break WHAT=disk)
 # State stays under target/run-local for the next run; processes, containers and network do not.
 set -euo pipefail
 # shellcheck source=scripts/screen.sh
@@ -10,6 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/screen.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
 
 run_for=${FOR:-}
+disk=${DISK:-}
+mounted=''
 keepers=()
 made_network=''
 
@@ -74,6 +77,23 @@ make_network() {
     gateway_ip=$(docker network inspect -f '{{range .IPAM.Config}}{{.Gateway}} {{end}}' "$network" | tr ' ' '\n' | grep -m1 '\.' || true)
     [ -n "$gateway_ip" ] || die "the Docker network $network has no IPv4 gateway address" "docker network rm $network, then run this again"
     need_free "$gateway_ip" "$mqtt_port"
+}
+
+# A file system of its own for the edge's state, so that filling it hurts nothing else.
+mount_disk() {
+    local image=$local_dir/edge-disk.img
+    [ "$(id -u)" = 0 ] || die "DISK=$disk needs root (it mounts a file system)" "run as root, or leave DISK away"
+    have mkfs.ext4 || die "mkfs.ext4 is not installed" "install e2fsprogs"
+    if [ ! -f "$image" ]; then
+        rm -rf "$local_dir/edge" # it would lie hidden below the mount
+        truncate -s "$disk" "$image"
+        mkfs.ext4 -q -m 0 "$image" || die "could not make a file system of $disk" "try DISK=128M"
+    fi
+    mkdir -p "$local_dir/edge"
+    mount -o loop "$image" "$local_dir/edge" || die "this machine has no loop mounts" "leave DISK away"
+    mounted=yes
+    rm -f "$local_dir/edge/filler"
+    note "the edge's state lies on a disk of $disk"
 }
 
 # ---- settings and identities ------------------------------------------------------------------
@@ -174,6 +194,7 @@ stop_all() {
         docker network rm "$network" >/dev/null 2>&1 || warn "the network $network stays: something else uses it"
     fi
     note "nothing of this run is left but its state in target/run-local (make clean-local removes it)"
+    if [ -n "$mounted" ]; then umount "$local_dir/edge" || umount -l "$local_dir/edge"; fi
     [ -z "${closing_lines:-}" ] || printf '%s\n' "$closing_lines"
     exit "$status"
 }
@@ -203,6 +224,7 @@ main() {
     trap 'exit 143' TERM
     : >"$local_dir/events.log"
     step "3/7 the Docker network"
+    if [ -n "$disk" ]; then mount_disk; fi
     make_network
     # shellcheck disable=SC2046
     docker rm -f $(our_containers) >/dev/null 2>&1 || true # of a run that was killed
