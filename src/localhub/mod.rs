@@ -1,1 +1,17 @@
-//! Stub.
+//! The local hub: a backend of its own behind the shared endpoint, and REST for service clients.
+//!
+//! ```text
+//!  endpoint ─LogIn, AskScope────► registry ──┐
+//!     │─────GetTwin, Patch──────► twins ─────┤ Save, then answer
+//!     │─────Ingest──────────────► telemetry ─┼────────────────► state
+//!     │◄────Pull, Finish────────► devicebound┤
+//!     └─────PresenceChanged─────► presence ──┘
+//!                 rest ─► asks them all, and sessions for direct methods
+//! ```
+//!
+//! next: `registry/mod.rs`
+
+pub mod presence;
+pub mod random;
+pub mod registry;
+pub mod tables;
