@@ -31,6 +31,12 @@ pub struct Waiting {
     given: Option<Instant>,
 }
 
+impl Waiting {
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.given.is_some_and(|given| now.duration_since(given) >= LOCK)
+    }
+}
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Mailbox(BTreeMap<Offset, Waiting>);
@@ -96,12 +102,17 @@ impl Mailbox {
         self.0.remove(&offset)
     }
 
+    /// Whether any has been out for too long.
+    pub fn has_overdue(&self, now: Instant) -> bool {
+        self.0.values().any(|waiting| waiting.is_overdue(now))
+    }
+
     /// Those that have been out for too long. They count only if the device is there: it had
     /// them, and did not settle.
     pub fn overdue(&mut self, is_connected: bool, now: Instant) -> Overdue {
         let mut overdue = Overdue::default();
         for (offset, waiting) in &mut self.0 {
-            if !waiting.given.is_some_and(|given| now.duration_since(given) >= LOCK) {
+            if !waiting.is_overdue(now) {
                 continue;
             }
             waiting.given = None;

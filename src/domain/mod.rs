@@ -17,6 +17,7 @@ pub mod method;
 pub mod packet;
 pub mod packet_ids;
 pub mod query;
+pub mod refusals;
 pub mod registry;
 pub mod restart;
 pub mod route;

@@ -39,8 +39,7 @@ impl Query {
     /// Whether a twin is asked for.
     pub fn takes(&self, twin: &Value) -> bool {
         self.conditions.iter().all(|condition| {
-            let path = condition.path.iter();
-            let found = path.fold(Some(twin), |value, name| value?.get(name));
+            let found = condition.path.iter().try_fold(twin, |value, name| value.get(name));
             found.is_some_and(|found| (found == &condition.value) == condition.is_equal)
         })
     }

@@ -11,7 +11,10 @@
 //!
 //! next: `registry/mod.rs`
 
+pub mod devicebound;
 pub mod presence;
 pub mod random;
 pub mod registry;
 pub mod tables;
+#[cfg(test)]
+mod testing;

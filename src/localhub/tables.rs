@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use crate::actors::port::Port;
-use crate::domain::service_error::ServiceError;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
 
 /// Identity → `Entry`, JSON.
@@ -86,7 +85,16 @@ pub(super) fn read_number(bytes: &[u8]) -> Option<u64> {
     last.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// The store's trouble as a service client sees it: to be tried again.
-pub(super) fn trouble(error: &StoreError) -> ServiceError {
-    ServiceError::new(503, "ServiceUnavailable", error.to_string())
+/// A value: a length, JSON of what is known of a body, and the body.
+pub(super) fn encode(head: &impl serde::Serialize, body: &[u8]) -> Vec<u8> {
+    let head = serde_json::to_vec(head).expect("a head is JSON");
+    let length = u32::try_from(head.len()).expect("a head is bounded by its topic");
+    [length.to_be_bytes().as_slice(), &head, body].concat()
+}
+
+/// What [`encode`] made.
+pub(super) fn decode<H: serde::de::DeserializeOwned>(value: &[u8]) -> Option<(H, bytes::Bytes)> {
+    let (length, rest) = value.split_first_chunk::<4>()?;
+    let (head, body) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    Some((serde_json::from_slice(head).ok()?, bytes::Bytes::copy_from_slice(body)))
 }

@@ -72,7 +72,7 @@ impl Registry {
             }
             Err(error) => {
                 actor.fail(&error, ctx);
-                Err(tables::trouble(&error))
+                Err(error.into())
             }
         }))
     }
