@@ -24,7 +24,9 @@ async fn main() -> ExitCode {
 
 async fn start(args: Vec<String>) -> Result<(), Failure> {
     let [connection, ca, rest @ ..] = args.as_slice() else {
-        return Err("usage: leaf CONNECTION_STRING_FILE CA_FILE [GATEWAY [PERIOD_MS [COUNT]]]".into());
+        return Err(
+            "usage: leaf CONNECTION_STRING_FILE CA_FILE [GATEWAY [PERIOD_MS [COUNT]]]".into()
+        );
     };
     let connection = std::fs::read_to_string(connection)?;
     let mut settings =
