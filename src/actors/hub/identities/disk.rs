@@ -14,7 +14,7 @@ use crate::messages::identities::IdentityRecord;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
 
 /// The table of `state/`.
-pub(super) const TABLE: &str = "identities";
+pub const TABLE: &str = "identities";
 /// No identity has this key.
 const META: &[u8] = b"\0meta";
 

@@ -23,6 +23,7 @@ use actix::prelude::*;
 use tracing::info;
 
 use self::cache::{Cache, Update};
+pub use self::disk::TABLE;
 use self::lookups::Lookups;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};

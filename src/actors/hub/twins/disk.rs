@@ -1,0 +1,127 @@
+//! Twins on disk: a record per identity, one per patch that is owed, one per patch refused.
+
+use actix::prelude::*;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tracing::error;
+
+use super::{STORE_DEADLINE, Twins};
+use crate::actors::supervision::Supervised;
+use crate::domain::identity::Identity;
+use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
+
+/// Tables of `state/`: twins by identity; patches by identity and number, owed and refused.
+pub const TABLES: [&str; 3] = [TWINS, PATCHES, REFUSED];
+
+const TWINS: &str = "twins";
+const PATCHES: &str = "twin-patches";
+const REFUSED: &str = "twin-dead-letters";
+
+impl Twins {
+    pub(super) fn load(&mut self, ctx: &mut Context<Self>) {
+        let scan = |table| Scan { table, prefix: Vec::new(), from: Vec::new(), max: usize::MAX };
+        let all = TABLES.map(|table| self.ports.scan.ask(scan(table), STORE_DEADLINE));
+        let [twins, patches, refused] = all;
+        let answers = async move {
+            let unanswered = |_| Err(StoreError::Unavailable);
+            let twins = twins.await.unwrap_or_else(unanswered)?;
+            let patches = patches.await.unwrap_or_else(unanswered)?;
+            let refused = refused.await.unwrap_or_else(unanswered)?;
+            Ok::<_, StoreError>((twins, patches, refused))
+        };
+        let answers = answers.into_actor(self).map(|answers, this, ctx| match answers {
+            Ok((twins, patches, refused)) => {
+                this.dead_letters = refused.len();
+                this.read(&twins, &patches);
+                this.is_loaded.send_replace(true);
+                [this.edge_hub.clone(), this.edge_agent.clone()]
+                    .iter()
+                    .filter(|own| this.entries.get(*own).is_some_and(|own| own.twin.is_known()))
+                    .for_each(|own| this.notify(own));
+                if this.is_up {
+                    this.sync_all(ctx); // the link was faster
+                }
+            }
+            Err(error) => this.fail(&format!("twins cannot be read: {error}"), ctx),
+        });
+        answers.spawn(ctx);
+    }
+
+    fn read(&mut self, twins: &Pairs, patches: &Pairs) {
+        for (key, value) in &**twins {
+            match (identity(key), serde_json::from_slice(value)) {
+                (Some(identity), Ok(twin)) => self.entry(&identity).twin = twin,
+                _ => error!(key = %String::from_utf8_lossy(key), "a twin cannot be read: left out"),
+            }
+        }
+        for (key, value) in &**patches {
+            let patch = serde_json::from_slice::<Map<String, Value>>(value);
+            match (patch_number(key), patch) {
+                (Some((identity, number)), Ok(patch)) => {
+                    self.entry(&identity).outbox.restore(number, patch);
+                }
+                _ => {
+                    error!(key = %String::from_utf8_lossy(key), "a patch cannot be read: left out")
+                }
+            }
+        }
+    }
+
+    /// Whether the changes are on disk; if not, everything is read again.
+    pub(super) fn save(
+        &mut self,
+        changes: Vec<Change>,
+    ) -> impl ActorFuture<Self, Output = bool> + 'static + use<> {
+        let answer = self.ports.save.ask(Save(changes), STORE_DEADLINE).into_actor(self);
+        answer.map(|answer, this, ctx| match answer.unwrap_or(Err(StoreError::Unavailable)) {
+            Ok(()) => true,
+            Err(error) => {
+                this.fail(&format!("twins are not on disk: {error}"), ctx);
+                false
+            }
+        })
+    }
+
+    /// Writes the twin as it is now.
+    pub(super) fn save_twin(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        let change = self.twin_change(identity);
+        self.save(vec![change]).map(|_, _, _| ()).spawn(ctx);
+    }
+
+    pub(super) fn twin_change(&mut self, identity: &Identity) -> Change {
+        let twin = serde_json::to_vec(&self.entry(identity).twin).expect("a twin is JSON");
+        Change::put(TWINS, identity.as_str(), twin)
+    }
+}
+
+pub(super) fn put_patch(identity: &Identity, number: u64, patch: &Map<String, Value>) -> Change {
+    Change::put(PATCHES, patch_key(identity, number), to_json(patch))
+}
+
+pub(super) fn delete_patch(identity: &Identity, number: u64) -> Change {
+    Change::delete(PATCHES, patch_key(identity, number))
+}
+
+pub(super) fn put_refused(identity: &Identity, number: u64, patch: &Map<String, Value>) -> Change {
+    Change::put(REFUSED, patch_key(identity, number), to_json(patch))
+}
+
+pub(super) fn to_json(patch: &Map<String, Value>) -> Bytes {
+    serde_json::to_vec(patch).expect("a patch is JSON").into()
+}
+
+fn patch_key(identity: &Identity, number: u64) -> Vec<u8> {
+    let mut key = identity.as_str().as_bytes().to_vec();
+    key.push(0); // in no id
+    key.extend(number.to_be_bytes());
+    key
+}
+
+fn patch_number(key: &[u8]) -> Option<(Identity, u64)> {
+    let (id, number) = key.split_last_chunk::<8>()?;
+    Some((identity(id.strip_suffix(&[0])?)?, u64::from_be_bytes(*number)))
+}
+
+fn identity(key: &[u8]) -> Option<Identity> {
+    Identity::parse(std::str::from_utf8(key).ok()?).ok()
+}

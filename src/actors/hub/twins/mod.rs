@@ -1,0 +1,181 @@
+//! The twins of all identities of this edge: desired properties as the parent gave them, and
+//! reported ones until the parent has them.
+//!
+//! A copy of each twin and each patch that is owed lie in `state/` before anybody is answered.
+//! When the link comes up, what is owed is sent first, then the twins of those who are online
+//! are read whole, and each client hears of the difference once.
+//!
+//! next: `twins/asks.rs` for what clients ask; `twins/sync.rs` for the parent's side;
+//! `domain/edge_twin` decides.
+
+mod asks;
+mod disk;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::{oneshot, watch};
+
+pub use self::disk::TABLES;
+use crate::actors::port::Port;
+use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::edge_twin::{EdgeTwin, Outbox, Telling, with_version};
+use crate::domain::identity::Identity;
+use crate::messages::client::Down;
+use crate::messages::sessions::{self, ListOnline, json};
+use crate::messages::state::{Save, Scan};
+use crate::messages::supervision::Health;
+use crate::messages::twins::{DesiredChanged, GetTwinsStatus, TwinAnswer, TwinsStatus};
+use crate::messages::upstream::Request;
+
+/// Whom the actor asks and tells.
+#[derive(Clone, Default)]
+pub struct TwinsPorts {
+    /// `state`.
+    pub save: Port<Save>,
+    /// `state`.
+    pub scan: Port<Scan>,
+    /// `upstream`.
+    pub request: Port<Request>,
+    /// `sessions`: patches for clients.
+    pub send: Port<sessions::Send>,
+    /// `sessions`: whose twins are to be read when the link comes up.
+    pub online: Port<ListOnline>,
+    /// Who acts on the desired properties of `$edgeHub`.
+    pub edge_hub: Port<DesiredChanged>,
+    /// Who acts on the desired properties of `$edgeAgent`.
+    pub edge_agent: Port<DesiredChanged>,
+}
+
+/// See the module documentation.
+pub struct Twins {
+    edge_hub: Identity,
+    edge_agent: Identity,
+    ports: TwinsPorts,
+    entries: BTreeMap<Identity, Entry>,
+    dead_letters: usize,
+    is_up: bool,
+    /// Whose turn it is to talk to the parent.
+    due: VecDeque<Identity>,
+    /// How many talk to the parent now.
+    talking: usize,
+    /// Everything was read from disk: until then nobody is answered.
+    is_loaded: watch::Sender<bool>,
+    obituary: Obituary,
+}
+
+/// One identity.
+#[derive(Debug, Default)]
+struct Entry {
+    twin: EdgeTwin,
+    outbox: Outbox,
+    /// The whole twin is to be read.
+    is_stale: bool,
+    /// It is in `due`, or talks to the parent.
+    is_busy: bool,
+    /// Patches of desired properties that came: a whole twin that was asked for before the last
+    /// one may be older.
+    patches_seen: u64,
+    /// Clients that wait for what the parent says to a patch.
+    waiting: Vec<(u64, oneshot::Sender<TwinAnswer>)>,
+}
+
+/// The store commits long before.
+const STORE_DEADLINE: Duration = Duration::from_secs(60);
+/// A notice for a client; its answer tells whether it was there.
+const CLIENT_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Twins {
+    /// The twins of everybody behind the edge device `device`, and of its own two modules.
+    pub fn new(device: &Identity, ports: TwinsPorts, obituary: Obituary) -> Self {
+        let own = |name| device.sibling(name).expect("the id of this device was checked");
+        Twins {
+            edge_hub: own("$edgeHub"),
+            edge_agent: own("$edgeAgent"),
+            ports,
+            entries: BTreeMap::new(),
+            dead_letters: 0,
+            is_up: false,
+            due: VecDeque::new(),
+            talking: 0,
+            is_loaded: watch::channel(false).0,
+            obituary,
+        }
+    }
+
+    fn entry(&mut self, identity: &Identity) -> &mut Entry {
+        self.entries.entry(identity.clone()).or_default()
+    }
+
+    /// Tells a client. If it was not there, the next difference holds this too.
+    fn tell(&mut self, to: Identity, telling: Telling, ctx: &mut Context<Self>) {
+        if to == self.edge_hub || to == self.edge_agent {
+            return; // they are in this process
+        }
+        let version = telling.version;
+        let patch = json(&with_version(telling.patch.clone(), version));
+        let what = Down::Desired { version, patch };
+        let told = self.ports.send.ask(sessions::Send { to: to.clone(), what }, CLIENT_DEADLINE);
+        let told = told.into_actor(self).map(move |told, this, ctx| {
+            if !told.unwrap_or(false) {
+                this.entry(&to).twin.on_not_told(telling);
+                this.save_twin(&to, ctx);
+            }
+        });
+        told.spawn(ctx);
+    }
+
+    /// Those in this process who act on desired properties hear of it.
+    fn notify(&self, identity: &Identity) {
+        if *identity == self.edge_hub {
+            self.ports.edge_hub.tell(DesiredChanged(identity.clone()));
+        } else if *identity == self.edge_agent {
+            self.ports.edge_agent.tell(DesiredChanged(identity.clone()));
+        }
+    }
+
+    fn status(&self) -> TwinsStatus {
+        TwinsStatus {
+            twins: self.entries.values().filter(|entry| entry.twin.is_known()).count(),
+            pending_patches: self.entries.values().map(|entry| entry.outbox.len()).sum(),
+            dead_letters: self.dead_letters,
+        }
+    }
+}
+
+impl Actor for Twins {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+    }
+}
+
+impl Supervised for Twins {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        let TwinsStatus { twins, pending_patches, dead_letters } = self.status();
+        let refused = match dead_letters {
+            0 => String::new(),
+            n => format!(", {n} refused by the parent"),
+        };
+        Health { state: format!("{twins} twins, {pending_patches} patches owed{refused}") }
+    }
+}
+
+crate::supervised!(Twins);
+
+impl Handler<GetTwinsStatus> for Twins {
+    type Result = MessageResult<GetTwinsStatus>;
+
+    fn handle(&mut self, _: GetTwinsStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.status())
+    }
+}
