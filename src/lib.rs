@@ -11,6 +11,7 @@ pub mod ctl;
 pub mod domain;
 pub mod localhub;
 pub mod messages;
+pub mod mutant;
 pub mod protocol;
 pub mod settings;
 pub mod store;

@@ -74,6 +74,11 @@ impl Bag {
         Bag(text.into())
     }
 
+    /// What `as_str` gave, back from a store that would have noticed a change.
+    pub fn from_stored(text: &str) -> Self {
+        Bag(text.into())
+    }
+
     /// As it stands in a topic.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -21,6 +21,7 @@ pub mod route;
 pub mod row;
 pub mod sas;
 pub mod service_error;
+pub mod store_time;
 pub mod topic;
 pub mod tree;
 pub mod twin;

@@ -44,6 +44,15 @@ pub(super) enum Verdict {
 }
 
 impl Fault {
+    /// For those who asked to read.
+    pub(super) fn for_reader(self) -> StoreError {
+        match self {
+            Fault::Lmdb(error) => of_read(&error),
+            Fault::Refused(error) => error,
+            Fault::Panicked(why) => StoreError::Broken(why),
+        }
+    }
+
     /// `used` and `limit`: bytes of the map, for what people read.
     pub(super) fn verdict(self, used: u64, limit: u64) -> Verdict {
         use heed::MdbError as Mdb;

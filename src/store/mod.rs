@@ -10,10 +10,12 @@
 //!    └────fetch, scan, pull────► short read transaction
 //! ```
 
+mod clock;
 mod env;
 mod fault;
 mod header;
 mod kv;
+pub mod queue;
 mod space;
 mod table;
 #[cfg(test)]
@@ -22,9 +24,11 @@ pub mod value;
 pub mod vault;
 pub mod writer;
 
+pub use self::clock::{Clock, SystemClock};
 pub use self::env::{
     Environment, Migration, OpenError, Options, QUEUE_MAP_SIZE, STATE_MAP_SIZE, StoreId,
 };
 pub use self::fault::Fault;
 pub use self::kv::Kv;
+pub use self::queue::QueueStore;
 pub use self::writer::{Kind, Writer, WriterState};

@@ -1,0 +1,142 @@
+//! Takes messages in: the body once, a row for each queue it belongs to, all counts with them.
+//!
+//! next: `pull.rs`
+
+use heed::RwTxn;
+
+use super::matcher::{Message, Win};
+use super::records::{RowKey, RowRecord, kind, message_head};
+use super::{Inner, Ledger};
+use crate::domain::row::{Endpoint, Key, Offset};
+use crate::messages::state::StoreError;
+use crate::store::fault::Fault;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is on disk in every queue that it belongs to.
+    Stored,
+    /// It belongs to none, and is counted.
+    Unrouted,
+}
+
+/// What an append did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// For each message.
+    pub taken: Vec<Taken>,
+    /// Who has rows now that were not there before.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Of a batch, in messages or pages: whichever is more.
+pub(super) fn weight<'m>(messages: impl Iterator<Item = &'m Message>) -> usize {
+    messages.map(|message| 1 + message.body.len() / 4_096).sum()
+}
+
+impl Inner {
+    /// Matches with the table in force now.
+    pub(super) fn ingest(
+        &self,
+        txn: &mut RwTxn<'_>,
+        messages: &[Message],
+    ) -> Result<Appended, Fault> {
+        let matcher = self.rules().matcher.ok_or(StoreError::Unavailable)?;
+        let matched = messages.iter().map(|message| (message, matcher.winners(message)));
+        self.append(txn, matched)
+    }
+
+    pub(super) fn append<'m>(
+        &self,
+        txn: &mut RwTxn<'_>,
+        batch: impl Iterator<Item = (&'m Message, Vec<Win>)>,
+    ) -> Result<Appended, Fault> {
+        let mut ledger = Ledger::open(self.tables, txn)?;
+        let mut done = Appended::default();
+        let time = self.saved_time();
+        for (message, wins) in batch {
+            ledger.head.messages_in += 1;
+            if wins.is_empty() {
+                ledger.head.unrouted += 1;
+                self.count_unrouted(txn, message)?;
+                done.taken.push(Taken::Unrouted);
+                continue;
+            }
+            let id = self.put_message(txn, &mut ledger, message, wins.len())?;
+            let mut taken: Vec<(&Endpoint, Key)> = Vec::new();
+            for win in &wins {
+                let mut key = Key { priority: win.priority, offset: Offset(id) };
+                if taken.contains(&(&win.endpoint, key)) {
+                    // Two inputs of one module: each row has a place of its own.
+                    ledger.head.last_offset += 1;
+                    key.offset = Offset(ledger.head.last_offset);
+                }
+                taken.push((&win.endpoint, key));
+                let row = RowRecord {
+                    message: id,
+                    stored_at: time.at,
+                    time_to_live: win.time_to_live,
+                    bytes: (message.bag.as_str().len() + message.body.len()) as u64,
+                    run: (win.endpoint == Endpoint::upstream()).then_some(self.run),
+                    sender: message.sender.as_str(),
+                };
+                self.put_row(txn, &mut ledger, win, key, &row)?;
+            }
+            for win in wins {
+                if !done.endpoints.contains(&win.endpoint) {
+                    done.endpoints.push(win.endpoint);
+                }
+            }
+            done.taken.push(Taken::Stored);
+        }
+        ledger.close(txn, time)?;
+        Ok(done)
+    }
+
+    fn put_message(
+        &self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        message: &Message,
+        rows: usize,
+    ) -> Result<u64, Fault> {
+        ledger.head.last_offset += 1;
+        let id = ledger.head.last_offset;
+        let head = message_head(message.sender.as_str(), message.bag.as_str());
+        let key = id.to_be_bytes();
+        self.tables.messages.put(txn, kind::MESSAGE, &key, &[&head, &message.body])?;
+        if rows > 1 {
+            let count = u32::try_from(rows).expect("routes are few").to_be_bytes();
+            self.tables.shared.put(txn, kind::NUMBER, &key, &[&count])?;
+        }
+        Ok(id)
+    }
+
+    fn put_row(
+        &self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        win: &Win,
+        key: Key,
+        row: &RowRecord<'_>,
+    ) -> Result<(), Fault> {
+        let endpoint = ledger.endpoint_or_new(txn, &win.endpoint)?;
+        endpoint.rows += 1;
+        endpoint.bytes += row.bytes;
+        let endpoint = endpoint.number;
+        let (number, account) = ledger.account_of(txn, win)?;
+        account.received += 1;
+        account.stored += 1;
+        let key = RowKey { endpoint, key, account: number }.write();
+        Ok(self.tables.rows.put(txn, kind::ROW, &key, &[&row.write()])?)
+    }
+
+    fn count_unrouted(&self, txn: &mut RwTxn<'_>, message: &Message) -> Result<(), Fault> {
+        let (table, key) = (self.tables.unrouted, message.sender.as_str().as_bytes());
+        let before = match table.get(txn, kind::NUMBER, key)? {
+            Some(Ok(payload)) => payload.try_into().map_or(0, u64::from_be_bytes),
+            _ => 0, // none yet; a damaged one counts anew, the total is in the head
+        };
+        Ok(table.put(txn, kind::NUMBER, key, &[&(before + 1).to_be_bytes()])?)
+    }
+}

@@ -1,0 +1,284 @@
+//! Store and forward in LMDB: what is owed to each endpoint, and an account of all that ever was.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `head` | `head` | last numbers given, messages in and unrouted, store time |
+//! | `endpoints` | name | number; rows and bytes owed |
+//! | `accounts` | number | route, endpoint, input; received, stored, each named end |
+//! | `numbers` | hash of route, endpoint, input | number of the account |
+//! | `messages` | offset | sender, properties, body: once, however many rows it has |
+//! | `shared` | offset | how many rows (and dead letters) a message has, if more than one |
+//! | `rows` | endpoint, priority, offset, account | what is owed: see `records.rs` |
+//! | `dead` | as in `rows` | when, why, the row |
+//! | `quarantine` | table, key | a damaged value as it was found |
+//! | `unrouted` | sender | messages of it that no route took |
+//!
+//! Promises: a message is in all the queues it belongs to, or in none; a row and its end are
+//! counted in the transaction that makes them, so for every account `received` = `stored` + ends,
+//! whenever the process dies. Matching happens in that transaction too, so a table that was
+//! replaced is never used after `set_matcher` answered. Offsets only grow.
+//!
+//! next: `append.rs`, then `pull.rs`, then `finish.rs`.
+
+mod append;
+mod codec;
+mod finish;
+mod ledger;
+mod matcher;
+mod pull;
+mod records;
+mod status;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+pub use self::append::{Appended, Taken};
+use self::ledger::Ledger;
+pub use self::matcher::{Lifetime, Matcher, Message, Win};
+use self::pull::Names;
+pub use self::pull::{Cursor, Pulled, Want};
+pub use self::status::{Counts, DeadLetter, Owed, Status};
+use super::clock::Clock;
+use super::env::{Environment, OpenError, Options, StoreId, random};
+use super::table::Table;
+use super::writer::{Kind, Window, Writer, WriterState};
+use crate::domain::row::{End, Endpoint, Key};
+use crate::domain::store_time::{Saved, StoreTime};
+use crate::messages::state::StoreError;
+
+const TABLES: [&str; 10] = [
+    "head",
+    "endpoints",
+    "accounts",
+    "numbers",
+    "messages",
+    "shared",
+    "rows",
+    "dead",
+    "quarantine",
+    "unrouted",
+];
+
+/// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
+pub struct QueueStore {
+    writer: Writer,
+    inner: Arc<Inner>,
+}
+
+/// What works on the writer thread too.
+struct Inner {
+    environment: Arc<Environment>,
+    tables: Tables,
+    clock: Box<dyn Clock>,
+    time: StoreTime,
+    /// Of the stamps given by this process.
+    run: u64,
+    rules: RwLock<Rules>,
+    names: Mutex<Names>,
+}
+
+#[derive(Clone, Copy)]
+struct Tables {
+    head: Table<'static>,
+    endpoints: Table<'static>,
+    accounts: Table<'static>,
+    numbers: Table<'static>,
+    messages: Table<'static>,
+    shared: Table<'static>,
+    rows: Table<'static>,
+    dead: Table<'static>,
+    quarantine: Table<'static>,
+    unrouted: Table<'static>,
+}
+
+/// What is in force now.
+#[derive(Clone, Default)]
+struct Rules {
+    matcher: Option<Arc<dyn Matcher>>,
+    time_to_live: Option<Duration>,
+}
+
+impl std::fmt::Debug for QueueStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "queue store, {:?}", self.writer)
+    }
+}
+
+impl QueueStore {
+    /// Opens the queue in `directory`, or makes one, and starts its writer. Blocks. Counts of a
+    /// queue that was not stopped cleanly are right: they are written with what they count.
+    pub fn open(
+        directory: &Path,
+        options: Options,
+        clock: impl Clock + 'static,
+    ) -> Result<Arc<Self>, OpenError> {
+        let environment = Arc::new(Environment::open(directory, &TABLES, options)?);
+        let at = || directory.to_path_buf();
+        let damaged = |error: StoreError| OpenError::Damaged(at(), error.to_string());
+        let [
+            head,
+            endpoints,
+            accounts,
+            numbers,
+            messages,
+            shared,
+            rows,
+            dead,
+            quarantine,
+            unrouted,
+        ] = TABLES.map(|name| environment.table(name).expect("it was opened with these tables"));
+        let tables = Tables {
+            head,
+            endpoints,
+            accounts,
+            numbers,
+            messages,
+            shared,
+            rows,
+            dead,
+            quarantine,
+            unrouted,
+        };
+        let saved = {
+            let txn = environment.read().map_err(damaged)?;
+            let head = ledger::head(&tables, &txn).map_err(|fault| damaged(fault.for_reader()))?;
+            head.time
+        };
+        let inner = Inner {
+            tables,
+            time: StoreTime::resume(saved, clock.read()),
+            clock: Box::new(clock),
+            run: random() as u64,
+            rules: RwLock::default(),
+            names: Mutex::default(),
+            environment: Arc::clone(&environment),
+        };
+        inner.check().map_err(damaged)?;
+        let writer = Writer::start(environment, Window::default());
+        let writer = writer.map_err(|error| OpenError::Io(at(), error.to_string()))?;
+        Ok(Arc::new(QueueStore { writer, inner: Arc::new(inner) }))
+    }
+
+    /// Messages are matched with this from now on. Answers once it is in force: what was handed
+    /// in before is either on disk by then, or will be matched with this.
+    pub fn set_matcher(
+        &self,
+        matcher: Arc<dyn Matcher>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
+        self.inner.set_rules(|rules| rules.matcher = Some(matcher));
+        self.writer.submit(Kind::Vital, 1, |_| Ok(())) // a transaction that began before is over
+    }
+
+    /// Whether there is a matcher yet.
+    pub fn has_matcher(&self) -> bool {
+        self.inner.rules().matcher.is_some()
+    }
+
+    /// The time to live of messages whose route names none. `None`: they live for ever.
+    pub fn set_time_to_live(&self, time_to_live: Option<Duration>) {
+        self.inner.set_rules(|rules| rules.time_to_live = time_to_live);
+    }
+
+    /// Matches messages and stores them, in one transaction; order of calling is order of offsets.
+    pub fn ingest(
+        &self,
+        messages: Vec<Message>,
+    ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
+        let (inner, weight) = (Arc::clone(&self.inner), append::weight(messages.iter()));
+        self.writer.submit(Kind::Append, weight, move |txn| inner.ingest(txn, &messages))
+    }
+
+    /// Stores messages of which it is known already where they go.
+    pub fn append(
+        &self,
+        batch: Vec<(Message, Vec<Win>)>,
+    ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
+        let weight = append::weight(batch.iter().map(|(message, _)| message));
+        let inner = Arc::clone(&self.inner);
+        self.writer.submit(Kind::Append, weight, move |txn| {
+            inner.append(txn, batch.iter().map(|(message, wins)| (message, wins.clone())))
+        })
+    }
+
+    /// Reads rows that are owed; never waits. If `rest` is there, nothing was found yet and the
+    /// search is to be continued with it: as if all of it were one read.
+    pub fn pull(
+        &self,
+        endpoint: &Endpoint,
+        want: &Want<'_>,
+        rest: Option<Cursor>,
+    ) -> Result<Pulled, StoreError> {
+        self.inner.pull(endpoint, want, rest)
+    }
+
+    /// Records how rows ended, and deletes them. Answers with all the keys; rows that are gone
+    /// already are not counted again.
+    pub fn finish(
+        &self,
+        endpoint: Endpoint,
+        ends: Vec<(Key, End)>,
+    ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
+        let inner = Arc::clone(&self.inner);
+        self.writer.submit(Kind::Vital, ends.len(), move |txn| {
+            inner.finish(txn, &endpoint, &ends)?;
+            Ok(ends.iter().map(|(key, _)| *key).collect())
+        })
+    }
+
+    /// Persists store time, so that what is owed ages while nothing else is written.
+    pub fn tick(&self) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
+        let inner = Arc::clone(&self.inner);
+        self.writer.submit(Kind::Vital, 1, move |txn| {
+            let ledger = Ledger::open(inner.tables, txn)?;
+            ledger.close(txn, inner.saved_time())
+        })
+    }
+
+    /// Store time now.
+    pub fn now(&self) -> Duration {
+        self.inner.now()
+    }
+
+    /// Number of the run that stamps carry.
+    pub fn run(&self) -> u64 {
+        self.inner.run
+    }
+
+    /// Which store it is.
+    pub fn id(&self) -> StoreId {
+        self.inner.environment.id()
+    }
+
+    /// How the writer does. `Broken`: the process has to exit.
+    pub fn state(&self) -> tokio::sync::watch::Receiver<WriterState> {
+        self.writer.state()
+    }
+
+    /// The writer, for planned failures and figures.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        self.time.at(self.clock.read())
+    }
+
+    fn saved_time(&self) -> Saved {
+        let reading = self.clock.read();
+        Saved { at: self.time.at(reading), reading }
+    }
+
+    fn rules(&self) -> Rules {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,275 @@
+//! Reads what is owed to an endpoint, by priority, then offset.
+//!
+//! Every row is judged when it is read: by the time to live in force now, and by its checksum.
+//! What has expired or is damaged is not given out but named, so that its end can be recorded.
+//! A search that finds only rows to leave out stops after a while and can be continued; offsets
+//! given since it began are left out then, so that it reads like one transaction.
+//!
+//! next: `finish.rs`
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use heed::RoTxn;
+
+use super::matcher::Lifetime;
+use super::records::{
+    Account, EndpointRecord, PLACE, RowKey, RowRecord, kind, place, read_message,
+};
+use super::{Inner, Rules, ledger};
+use crate::domain::bag::Bag;
+use crate::domain::delivery::Position;
+use crate::domain::identity::Identity;
+use crate::domain::row::{Endpoint, Key, Offset, Priority, Row, Stamp};
+use crate::messages::state::StoreError;
+use crate::store::fault::Fault;
+use crate::store::value::Damage;
+
+/// Rows that one call leaves out before it stops: it runs on the thread of the actors.
+const PATIENCE: usize = 1_000;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Want<'w> {
+    /// Where to begin.
+    pub from: &'w Position,
+    /// Most rows.
+    pub max: usize,
+    /// Most bytes of properties and bodies; one row is given in any case.
+    pub max_bytes: usize,
+    /// Whose rows to leave out.
+    pub without: &'w [Identity],
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Pulled {
+    /// Owed, in order.
+    pub rows: Vec<Row>,
+    /// Their time to live is over.
+    pub expired: Vec<Key>,
+    /// They, or their messages, are damaged.
+    pub damaged: Vec<Key>,
+    /// Where to go on, if nothing was found so far and the end was not reached.
+    pub rest: Option<Cursor>,
+}
+
+/// Where a search goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    next: [u8; PLACE],
+    last: Offset,
+}
+
+/// Names that never change, as they were found on disk.
+#[derive(Default)]
+pub(super) struct Names {
+    endpoints: HashMap<Endpoint, u32>,
+    accounts: HashMap<u32, Party>,
+}
+
+/// Route and input.
+type Party = (Arc<str>, Option<Arc<str>>);
+
+impl Inner {
+    pub(super) fn pull(
+        &self,
+        endpoint: &Endpoint,
+        want: &Want<'_>,
+        rest: Option<Cursor>,
+    ) -> Result<Pulled, StoreError> {
+        let txn = self.environment.read()?;
+        self.search(&txn, endpoint, want, rest, false).map_err(Fault::for_reader)
+    }
+
+    /// With `is_sweep` nothing is given out, only what has to end is named.
+    pub(super) fn search(
+        &self,
+        txn: &RoTxn<'_>,
+        endpoint: &Endpoint,
+        want: &Want<'_>,
+        rest: Option<Cursor>,
+        is_sweep: bool,
+    ) -> Result<Pulled, Fault> {
+        let mut pulled = Pulled::default();
+        let Some(number) = self.number_of(txn, endpoint)?.filter(|_| want.max > 0) else {
+            return Ok(pulled);
+        };
+        let first = place(number, Priority(0), want.from.first(Priority(0)));
+        let mut at = rest.map_or(first, |cursor| cursor.next);
+        let last = match rest {
+            Some(cursor) => cursor.last,
+            None => Offset(ledger::head(&self.tables, txn)?.last_offset),
+        };
+        let (rules, now) = (self.rules(), self.now());
+        let search = Search { inner: self, txn, want, rules, now, is_sweep };
+        let (mut left_out, mut bytes) = (0, 0);
+        // One range of keys for each priority that there is.
+        while let Some(priority) = self.next_priority(txn, number, &at)? {
+            let begin = at.max(place(number, priority, want.from.first(priority)));
+            let end = [&place(number, priority, last)[..], &[0xFF; 4]].concat();
+            let range = (Bound::Included(&begin[..]), Bound::Included(&end[..]));
+            let pairs = if begin[..] <= end[..] {
+                Some(self.tables.rows.range(txn, kind::ROW, &range)?)
+            } else {
+                None
+            };
+            for pair in pairs.into_iter().flatten() {
+                let (raw_key, value) = pair?;
+                let key = RowKey::read(raw_key)?;
+                if left_out >= PATIENCE {
+                    if pulled.rows.is_empty() {
+                        let next = place(number, priority, key.key.offset);
+                        pulled.rest = Some(Cursor { next, last });
+                    }
+                    return Ok(pulled);
+                }
+                match search.judge(key, value)? {
+                    Judged::Owed(row) => {
+                        let size = row.body.len() + row.bag.as_str().len();
+                        if !pulled.rows.is_empty() && bytes + size > want.max_bytes {
+                            return Ok(pulled);
+                        }
+                        bytes += size;
+                        pulled.rows.push(row);
+                        if pulled.rows.len() == want.max {
+                            return Ok(pulled);
+                        }
+                        continue;
+                    }
+                    Judged::LeftOut => {}
+                    Judged::Expired => pulled.expired.push(key.key),
+                    Judged::Damaged => pulled.damaged.push(key.key),
+                }
+                left_out += 1;
+            }
+            let Some(next) = priority.0.checked_add(1).map(Priority) else { break };
+            at = place(number, next, want.from.first(next));
+        }
+        Ok(pulled)
+    }
+
+    /// The priority of the first row at `at` or after it.
+    fn next_priority(
+        &self,
+        txn: &RoTxn<'_>,
+        endpoint: u32,
+        at: &[u8; PLACE],
+    ) -> heed::Result<Option<Priority>> {
+        let range = (Bound::Included(&at[..]), Bound::Unbounded);
+        let mut pairs = self.tables.rows.range(txn, kind::ROW, &range)?;
+        let Some(pair) = pairs.next() else { return Ok(None) };
+        let key = RowKey::read(pair?.0).ok().filter(|key| key.endpoint == endpoint);
+        Ok(key.map(|key| key.key.priority))
+    }
+
+    /// The number of an endpoint, if it ever had rows.
+    pub(super) fn number_of(
+        &self,
+        txn: &RoTxn<'_>,
+        endpoint: &Endpoint,
+    ) -> Result<Option<u32>, Fault> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = names.endpoints.get(endpoint) {
+            return Ok(Some(*number));
+        }
+        let found = self.tables.endpoints.get(txn, kind::ENDPOINT, endpoint.0.as_bytes())?;
+        let Some(payload) = found else { return Ok(None) };
+        let number = EndpointRecord::read(payload?)?.number;
+        names.endpoints.insert(endpoint.clone(), number);
+        Ok(Some(number))
+    }
+
+    fn party(&self, txn: &RoTxn<'_>, account: u32) -> Result<Option<Party>, Fault> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(party) = names.accounts.get(&account) {
+            return Ok(Some(party.clone()));
+        }
+        let found = self.tables.accounts.get(txn, kind::ACCOUNT, &account.to_be_bytes())?;
+        let Some(payload) = found else { return Ok(None) };
+        let Account { route, input, .. } = Account::read(payload?)?;
+        let party: Party = (route.into(), input.map(Into::into));
+        names.accounts.insert(account, party.clone());
+        Ok(Some(party))
+    }
+
+    /// The lowest offset owed to `endpoint`: the lowest number in its stamps.
+    pub(super) fn lowest_owed(&self, endpoint: &Endpoint) -> Result<Option<Offset>, Fault> {
+        let txn = self.environment.read()?;
+        let Some(number) = self.number_of(&txn, endpoint)? else { return Ok(None) };
+        let mut lowest: Option<Offset> = None;
+        let mut at = place(number, Priority(0), Offset(0));
+        while let Some(priority) = self.next_priority(&txn, number, &at)? {
+            let from = place(number, priority, Offset(0)).max(at);
+            let range = (Bound::Included(&from[..]), Bound::Unbounded);
+            if let Some(pair) = self.tables.rows.range(&txn, kind::ROW, &range)?.next() {
+                let offset = RowKey::read(pair?.0)?.key.offset;
+                lowest = Some(lowest.map_or(offset, |lowest| lowest.min(offset)));
+            }
+            let Some(next) = priority.0.checked_add(1) else { break };
+            at = place(number, Priority(next), Offset(0));
+        }
+        Ok(lowest)
+    }
+}
+
+/// What to do with a row.
+enum Judged {
+    Owed(Row),
+    LeftOut,
+    Expired,
+    Damaged,
+}
+
+struct Search<'s> {
+    inner: &'s Inner,
+    txn: &'s RoTxn<'s>,
+    want: &'s Want<'s>,
+    rules: Rules,
+    now: Duration,
+    is_sweep: bool,
+}
+
+impl Search<'_> {
+    fn judge(&self, key: RowKey, value: Result<&[u8], Damage>) -> Result<Judged, Fault> {
+        let Ok(row) = value.and_then(RowRecord::read) else { return Ok(Judged::Damaged) };
+        if self.want.without.iter().any(|sender| sender.as_str() == row.sender) {
+            return Ok(Judged::LeftOut);
+        }
+        let Some((route, input)) = self.inner.party(self.txn, key.account)? else {
+            return Ok(Judged::Damaged);
+        };
+        if self.rules.has_expired(&route, &row, self.now) {
+            return Ok(Judged::Expired);
+        }
+        if self.is_sweep {
+            return Ok(Judged::LeftOut);
+        }
+        let id = row.message.to_be_bytes();
+        let message = self.inner.tables.messages.get(self.txn, kind::MESSAGE, &id)?;
+        let Some(Ok((_, bag, body))) = message.map(|message| message.and_then(read_message)) else {
+            return Ok(Judged::Damaged);
+        };
+        let Ok(sender) = Identity::parse(row.sender) else { return Ok(Judged::Damaged) };
+        let seq = key.key.offset.0;
+        let stamp = row.run.map(|run| Stamp { run, seq });
+        let (bag, body) = (Bag::from_stored(bag), Bytes::copy_from_slice(body));
+        Ok(Judged::Owed(Row { key: key.key, sender, route, input, stamp, bag, body }))
+    }
+}
+
+impl Rules {
+    /// By the settings in force now.
+    pub(super) fn has_expired(&self, route: &str, row: &RowRecord<'_>, now: Duration) -> bool {
+        let lifetime = self.matcher.as_ref().map(|matcher| matcher.lifetime(route));
+        let time_to_live = match lifetime.unwrap_or(Lifetime::Unknown) {
+            Lifetime::Own(time_to_live) => Some(time_to_live),
+            Lifetime::Global => self.time_to_live,
+            Lifetime::Unknown => row.time_to_live.or(self.time_to_live),
+        };
+        time_to_live.is_some_and(|time_to_live| row.stored_at + time_to_live <= now)
+    }
+}

@@ -1,0 +1,245 @@
+//! The records of a queue and how they are written. See `mod.rs` for the tables.
+
+use std::time::Duration;
+
+use super::codec::{Reader, Writer};
+use crate::domain::row::{End, Key, Offset, Priority};
+use crate::domain::store_time::{Reading, Saved};
+use crate::store::value::Damage;
+
+/// Type bytes of the frames; never used twice.
+pub(super) mod kind {
+    pub(in crate::store::queue) const HEAD: u8 = 10;
+    pub(in crate::store::queue) const ENDPOINT: u8 = 11;
+    pub(in crate::store::queue) const ACCOUNT: u8 = 12;
+    pub(in crate::store::queue) const NUMBER: u8 = 13;
+    pub(in crate::store::queue) const MESSAGE: u8 = 14;
+    pub(in crate::store::queue) const ROW: u8 = 15;
+    pub(in crate::store::queue) const DEAD: u8 = 16;
+    pub(in crate::store::queue) const RAW: u8 = 17;
+}
+
+/// What there is one of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Head {
+    pub(super) last_offset: u64,
+    pub(super) last_endpoint: u32,
+    pub(super) last_account: u32,
+    pub(super) messages_in: u64,
+    pub(super) unrouted: u64,
+    pub(super) time: Option<Saved>,
+}
+
+impl Head {
+    pub(super) fn write(&self) -> Vec<u8> {
+        let head = Writer::default().u64(self.last_offset).u32(self.last_endpoint);
+        let head = head.u32(self.last_account).u64(self.messages_in).u64(self.unrouted);
+        let Some(Saved { at, reading }) = self.time else { return head.u8(0).0 };
+        let head = head.u8(1).u64(micros(at)).u128(reading.boot_id);
+        let head = head.u64(micros(reading.since_boot)).u64(micros(reading.wall));
+        head.u8(reading.is_synchronised.into()).0
+    }
+
+    pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
+        let mut from = Reader(payload);
+        let mut head = Head {
+            last_offset: from.u64()?,
+            last_endpoint: from.u32()?,
+            last_account: from.u32()?,
+            messages_in: from.u64()?,
+            unrouted: from.u64()?,
+            time: None,
+        };
+        if from.u8()? == 1 {
+            let at = Duration::from_micros(from.u64()?);
+            let reading = Reading {
+                boot_id: from.u128()?,
+                since_boot: Duration::from_micros(from.u64()?),
+                wall: Duration::from_micros(from.u64()?),
+                is_synchronised: from.u8()? == 1,
+            };
+            head.time = Some(Saved { at, reading });
+        }
+        from.end(head)
+    }
+}
+
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An endpoint; its key is its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct EndpointRecord {
+    pub(super) number: u32,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+impl EndpointRecord {
+    pub(super) fn write(&self) -> Vec<u8> {
+        Writer::default().u32(self.number).u64(self.rows).u64(self.bytes).0
+    }
+
+    pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
+        let mut from = Reader(payload);
+        let record = EndpointRecord { number: from.u32()?, rows: from.u64()?, bytes: from.u64()? };
+        from.end(record)
+    }
+}
+
+/// The account of one route at one endpoint and input; its key is its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) route: String,
+    pub(super) endpoint: String,
+    pub(super) input: Option<String>,
+    pub(super) received: u64,
+    pub(super) stored: u64,
+    /// By [`end_index`].
+    pub(super) ends: [u64; 6],
+}
+
+impl Account {
+    pub(super) fn write(&self) -> Vec<u8> {
+        let account = Writer::default().text(&self.route).text(&self.endpoint);
+        let account = match &self.input {
+            Some(input) => account.u8(1).text(input),
+            None => account.u8(0),
+        };
+        let account = account.u64(self.received).u64(self.stored);
+        self.ends.iter().fold(account, |account, end| account.u64(*end)).0
+    }
+
+    pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
+        let mut from = Reader(payload);
+        let mut account = Account {
+            route: from.text()?.into(),
+            endpoint: from.text()?.into(),
+            input: if from.u8()? == 1 { Some(from.text()?.into()) } else { None },
+            received: from.u64()?,
+            stored: from.u64()?,
+            ends: [0; 6],
+        };
+        for end in &mut account.ends {
+            *end = from.u64()?;
+        }
+        from.end(account)
+    }
+}
+
+/// Which counter an end is counted in.
+pub(super) fn end_index(end: &End) -> usize {
+    match end {
+        End::Delivered => 0,
+        End::Expired => 1,
+        End::DeadLettered(_) => 2,
+        End::Evicted => 3,
+        End::Discarded => 4,
+        End::Quarantined => 5,
+    }
+}
+
+/// Where a row stands: endpoint, priority, offset, and the account that it is counted in, so that
+/// its end can be counted even if its value is damaged. Sorts in the order of a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowKey {
+    pub(super) endpoint: u32,
+    pub(super) key: Key,
+    pub(super) account: u32,
+}
+
+/// Bytes of a [`RowKey`] without the account.
+pub(super) const PLACE: usize = 13;
+
+impl RowKey {
+    pub(super) fn write(self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        bytes[..PLACE].copy_from_slice(&place(self.endpoint, self.key.priority, self.key.offset));
+        bytes[PLACE..].copy_from_slice(&self.account.to_be_bytes());
+        bytes
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Damage> {
+        let mut from = Reader(bytes);
+        let endpoint = from.u32()?;
+        let key = Key { priority: Priority(from.u8()?), offset: Offset(from.u64()?) };
+        let row = RowKey { endpoint, key, account: from.u32()? };
+        from.end(row)
+    }
+}
+
+/// What the keys of the rows at this place begin with.
+pub(super) fn place(endpoint: u32, priority: Priority, offset: Offset) -> [u8; PLACE] {
+    let mut bytes = [0; PLACE];
+    bytes[..4].copy_from_slice(&endpoint.to_be_bytes());
+    bytes[4] = priority.0;
+    bytes[5..].copy_from_slice(&offset.0.to_be_bytes());
+    bytes
+}
+
+/// What is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowRecord<'p> {
+    /// Key of the message; differs from the row's offset if one endpoint got it more than once.
+    pub(super) message: u64,
+    /// In store time.
+    pub(super) stored_at: Duration,
+    /// As it was when it was stored; counts once the route is gone.
+    pub(super) time_to_live: Option<Duration>,
+    /// Of properties and body.
+    pub(super) bytes: u64,
+    /// Of the stamp; `None`: none is needed.
+    pub(super) run: Option<u64>,
+    pub(super) sender: &'p str,
+}
+
+impl<'p> RowRecord<'p> {
+    pub(super) fn write(&self) -> Vec<u8> {
+        let row = Writer::default().u64(self.message).u64(micros(self.stored_at));
+        let row = row.u64(self.time_to_live.map_or(u64::MAX, micros)).u64(self.bytes);
+        let row = match self.run {
+            Some(run) => row.u8(1).u64(run),
+            None => row.u8(0),
+        };
+        row.text(self.sender).0
+    }
+
+    pub(super) fn read(payload: &'p [u8]) -> Result<Self, Damage> {
+        let mut from = Reader(payload);
+        let row = RowRecord {
+            message: from.u64()?,
+            stored_at: Duration::from_micros(from.u64()?),
+            time_to_live: Some(from.u64()?).filter(|t| *t < u64::MAX).map(Duration::from_micros),
+            bytes: from.u64()?,
+            run: if from.u8()? == 1 { Some(from.u64()?) } else { None },
+            sender: from.text()?,
+        };
+        from.end(row)
+    }
+}
+
+/// The frame before a body: who sent it and with which properties. The body follows.
+pub(super) fn message_head(sender: &str, bag: &str) -> Vec<u8> {
+    Writer::default().text(sender).text(bag).0
+}
+
+/// Sender, properties, body.
+pub(super) fn read_message(payload: &[u8]) -> Result<(&str, &str, &[u8]), Damage> {
+    let mut from = Reader(payload);
+    Ok((from.text()?, from.text()?, from.0))
+}
+
+/// A row that ended as a dead letter: when, why, and the row as it was.
+pub(super) fn dead_letter(at: Duration, why: &str, row: &[u8]) -> Vec<u8> {
+    let mut letter = Writer::default().u64(micros(at)).text(why).0;
+    letter.extend(row);
+    letter
+}
+
+/// See [`dead_letter`].
+pub(super) fn read_dead_letter(payload: &[u8]) -> Result<(Duration, &str, RowRecord<'_>), Damage> {
+    let mut from = Reader(payload);
+    let (at, why) = (Duration::from_micros(from.u64()?), from.text()?);
+    Ok((at, why, RowRecord::read(from.0)?))
+}
