@@ -107,9 +107,9 @@ impl Bag {
         self.pairs().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// Like `get`, whatever the case of ASCII letters.
+    /// Like `get`, whatever the case.
     pub fn get_ignore_case(&self, name: &str) -> Option<Option<Cow<'_, str>>> {
-        self.pairs().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.pairs().find(|(other, _)| eq_ignore_case(other, name)).map(|(_, value)| value)
     }
 
     /// The value of a name that is there with one.
@@ -150,6 +150,14 @@ fn push(text: &mut String, name: &str, value: Option<&str>) {
         None => write!(text, "{}", escape(name)),
     };
     written.expect("a string takes everything");
+}
+
+/// Whether two names differ in case at most.
+pub fn eq_ignore_case(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        return a.eq_ignore_ascii_case(b);
+    }
+    a.chars().flat_map(char::to_uppercase).eq(b.chars().flat_map(char::to_uppercase))
 }
 
 fn unescape(text: &str) -> Cow<'_, str> {

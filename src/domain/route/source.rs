@@ -1,0 +1,78 @@
+//! Where a route takes messages from, and which messages that covers (edgehub.md 2.2).
+
+use std::fmt;
+
+use super::inbound::{Inbound, Kind};
+use crate::domain::bag::eq_ignore_case;
+
+/// The segments of a source without the `*` or `/` at its end. It covers all messages whose own
+/// source begins with them, whatever the case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source(Vec<String>);
+
+/// Why no message ever comes from a source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSource {
+    /// `/messages/modules/*/outputs/o`
+    #[error("`*` can only stand at the end of a source")]
+    StarWithin,
+    /// `/deviceLifecycleEvents` and the like.
+    #[error(
+        "no message has this source; there are /messages/*, /messages/modules/M[/outputs/O], \
+         /twinChangeNotifications and /*"
+    )]
+    Unknown,
+}
+
+impl Source {
+    /// Of the items between slashes; the last one may be empty.
+    pub(super) fn of_items(items: &[String]) -> Result<Self, BadSource> {
+        let mut items: Vec<String> = items.to_vec();
+        if let Some(last) = items.last_mut() {
+            let bare = last.trim_end_matches('*').to_owned();
+            *last = bare;
+        }
+        if items.last().is_some_and(String::is_empty) {
+            items.pop();
+        }
+        if items.iter().any(|item| item == "*") {
+            return Err(BadSource::StarWithin);
+        }
+        let is = |at: usize, word| items.get(at).is_none_or(|item| eq_ignore_case(item, word));
+        let is_telemetry = is(0, "messages") && is(1, "modules") && is(3, "outputs");
+        let is_twin_change = items.len() == 1 && is(0, "twinChangeNotifications");
+        if items.iter().any(String::is_empty) || !(is_telemetry || is_twin_change) {
+            return Err(BadSource::Unknown);
+        }
+        Ok(Source(items))
+    }
+
+    /// Whether the message comes from here.
+    pub fn covers(&self, message: &Inbound<'_>) -> bool {
+        let output = message.output();
+        let module = message.sender.module_id();
+        let mut has = Vec::with_capacity(5);
+        match (message.kind, module) {
+            (Kind::TwinChange, _) => has.push("twinChangeNotifications"),
+            (Kind::Telemetry, None) => has.push("messages"),
+            (Kind::Telemetry, Some(module)) => {
+                has.extend(["messages", "modules", module]);
+                if let Some(output) = &output {
+                    has.push("outputs");
+                    has.extend(output.split('/'));
+                }
+            }
+        }
+        self.0.len() <= has.len() && self.0.iter().zip(has).all(|(a, b)| eq_ignore_case(a, b))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_empty() {
+            // Not `/*`: with a later `*/` that is a comment.
+            true => f.write_str("/"),
+            false => self.0.iter().try_for_each(|item| write!(f, "/{item}")),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The routes in force, and who wins a message.
+
+use std::sync::Arc;
+
+use super::{Inbound, Route};
+use crate::domain::row::{Endpoint, Priority};
+
+/// Immutable, swapped whole, numbered by generation. A table of generation 0 was never set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteTable {
+    generation: u64,
+    /// By priority, then name by bytes: of several that go to one place the first wins.
+    routes: Vec<Route>,
+}
+
+/// A row that a message makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Win {
+    /// Name of the route that won.
+    pub route: Arc<str>,
+    /// Whose row.
+    pub endpoint: Endpoint,
+    /// The input of the module, if the endpoint is one.
+    pub input: Option<Arc<str>>,
+    /// Of the route.
+    pub priority: Priority,
+    /// Of the route, in seconds; `None`: the global one applies.
+    pub ttl: Option<u32>,
+}
+
+impl RouteTable {
+    /// A table of these routes.
+    pub fn new(generation: u64, mut routes: Vec<Route>) -> Self {
+        routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
+        RouteTable { generation, routes }
+    }
+
+    /// Its number.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// By priority, then name.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// One row for each endpoint and input that a route takes the message to.
+    pub fn winners(&self, message: &Inbound<'_>) -> Vec<Win> {
+        let mut wins: Vec<Win> = Vec::new();
+        for route in &self.routes {
+            let is_taken =
+                wins.iter().any(|win| win.endpoint == route.endpoint && win.input == route.input);
+            if !is_taken && route.statement.takes(message) {
+                wins.push(Win {
+                    route: route.name.clone(),
+                    endpoint: route.endpoint.clone(),
+                    input: route.input.clone(),
+                    priority: route.priority,
+                    ttl: route.ttl,
+                });
+            }
+        }
+        wins
+    }
+}

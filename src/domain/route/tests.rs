@@ -1,0 +1,299 @@
+//! Tables of routes, sources and sinks.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::bag::Bag;
+use crate::domain::identity::Identity;
+
+#[track_caller]
+fn reads(text: &str, displayed: &str) {
+    let statement = Statement::parse("r", text).map(|s| s.to_string()).map_err(|e| e.to_string());
+    assert_eq!(statement, Ok(displayed.to_owned()), "{text}");
+}
+
+#[test]
+fn routes_are_read_whatever_the_case_and_spacing() {
+    reads("FROM /messages INTO $upstream", "FROM /messages INTO $upstream");
+    reads(" select * from /* into $UPSTREAM ", "FROM / INTO $upstream");
+    reads("FROM / INTO $upstream", "FROM / INTO $upstream");
+    reads("FROM /messages/modules/ INTO $upstream", "FROM /messages/modules INTO $upstream");
+    reads("FROM /Messages/* INTO $upstream", "FROM /Messages INTO $upstream");
+    reads("FROM /* all */ /messages INTO $upstream", "FROM /messages INTO $upstream");
+    reads(
+        "FROM /messages/modules/a.b/outputs/* WHERE not is_defined( x-y )\r\n INTO \
+         brokeredendpoint('modules/m/inputs/i')",
+        "FROM /messages/modules/a.b/outputs WHERE NOT IS_DEFINED(x-y) INTO \
+         BrokeredEndpoint(\"/modules/m/inputs/i\")",
+    );
+    for name in ["name", "$connectionModuleId", "{$outputName}", "a.b", "5x", "$"] {
+        let text = format!("FROM /messages WHERE IS_DEFINED({name}) INTO $upstream");
+        reads(&text, &text);
+    }
+}
+
+#[track_caller]
+fn fails(text: &str, line: usize, column: usize, found: &str, part: &str) {
+    let error = Statement::parse("r1", text).unwrap_err();
+    let place = (error.line, error.column, error.found.as_str());
+    assert_eq!(place, (line, column, found), "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+    assert!(error.to_string().starts_with("route `r1`"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    fails("FORM /messages INTO $upstream", 1, 1, "`FORM`", "expected FROM");
+    fails("", 1, 1, "the end", "expected FROM");
+    fails("SELECT FROM /messages INTO $upstream", 1, 8, "`FROM`", "`*` after SELECT");
+    fails("FROM INTO $upstream", 1, 6, "`INTO`", "expected a source");
+    fails("FROM /messages $upstream", 1, 16, "`$upstream`", "expected WHERE or INTO");
+    fails("FROM /messages INTO $upstream x y ", 1, 31, "`x y`", "nothing more");
+    fails("FROM /messages INTO upstream", 1, 21, "`upstream`", "expected $upstream");
+    fails("FROM /messages\n  INTO\n", 3, 1, "the end", "expected $upstream");
+    fails(
+        "FROM /deviceLifecycleEvents INTO $upstream",
+        1,
+        6,
+        "`/deviceLifecycleEvents`",
+        "no mess",
+    );
+    fails("FROM /messages/mod* INTO $upstream", 1, 6, "`/messages/mod*`", "no message");
+    fails(
+        "FROM /messages/modules/*/outputs/o INTO $upstream",
+        1,
+        6,
+        "`/messages/modules/*/outputs/o`",
+        "only stand at the end",
+    );
+    fails("FROM /messages WHERE temp > 5 INTO $upstream", 1, 22, "`temp`", "IS_DEFINED(name)");
+    fails("FROM /messages WHERE INTO $upstream", 1, 22, "`INTO`", "IS_DEFINED(name)");
+    fails("FROM /* WHERE IS_DEFINED(a) AND b INTO $upstream", 1, 29, "`AND`", "expected INTO");
+    fails("FROM /* WHERE IS_DEFINED('a') INTO $upstream", 1, 26, "`'a'`", "name of a property");
+    fails("FROM /* WHERE IS_DEFINED($body.a) INTO $upstream", 1, 26, "`$body.a`", "body");
+    fails("FROM /* WHERE IS_DEFINED({a}) INTO $upstream", 1, 27, "`a`", "{$userId}");
+    fails("FROM /* WHERE IS_DEFINED(a + 1) INTO $upstream", 1, 28, "`+`", "expected `)`");
+    fails("FROM /* WHERE IS_DEFINED(true) INTO $upstream", 1, 26, "`true`", "name of a property");
+    fails("FROM /* INTO BrokeredEndpoint(\"/m\")", 1, 31, "`\"/m\"`", "/modules/MODULE");
+    fails("FROM /* INTO BrokeredEndpoint(\"/m)", 1, 31, "`\"/m)`", "not closed");
+    fails("FROM /* INTO BrokeredEndpoint(\"/\\n\")", 1, 31, "`\"/\\n\")`", "escape");
+    fails("FROM /messages\nWHERE é; INTO $upstream", 2, 8, "`;`", "no meaning");
+}
+
+#[test]
+fn the_place_of_an_error_is_marked_under_its_line() {
+    let error = Statement::parse("r", "FROM /messages\nWHERE ü AND b INTO $upstream").unwrap_err();
+    assert_eq!(error.marked(), "WHERE ü AND b INTO $upstream\n      ^");
+}
+
+fn takes(text: &str, sender: &str, bag: &str) -> bool {
+    let (sender, bag) = (Identity::parse(sender).unwrap(), Bag::parse(bag).unwrap());
+    let kind = if bag.get("twin").is_some() { Kind::TwinChange } else { Kind::Telemetry };
+    let message = Inbound { sender: &sender, edge_device: "gw", bag: &bag, kind };
+    Statement::parse("r", text).unwrap().takes(&message)
+}
+
+#[track_caller]
+fn covers(source: &str, table: &[(&str, &str, bool)]) {
+    for (sender, bag, wanted) in table {
+        let text = format!("FROM {source} INTO $upstream");
+        assert_eq!(takes(&text, sender, bag), *wanted, "{source} {sender} {bag}");
+    }
+}
+
+#[test]
+fn sources_cover_what_begins_with_them() {
+    let (leaf, module) = (("leaf", "", true), ("gw/m", "%24.on=o", true));
+    let no = |(sender, bag, _)| (sender, bag, false);
+    let (plain, twin) = (("gw/M", "", true), ("leaf", "twin", true));
+    covers("/messages", &[leaf, module, plain, no(twin)]);
+    covers("/*", &[leaf, module, plain, twin]);
+    covers("/messages/modules/*", &[no(leaf), module, plain, no(twin)]);
+    covers("/messages/modules/m", &[no(leaf), module, plain]);
+    covers("/messages/modules/m/outputs", &[no(leaf), module, no(plain)]);
+    covers("/MESSAGES/modules/m/outputs/O", &[module, no(plain), ("gw/m", "%24.on=oo", false)]);
+    covers("/messages/modules/n", &[no(leaf), no(module), no(plain)]);
+    covers("/twinChangeNotifications", &[no(leaf), no(module), twin, ("gw/m", "twin", true)]);
+    covers("/messages/modules/m/outputs/a", &[("gw/m", "%24.on=a%2Fb", true)]);
+}
+
+#[track_caller]
+fn defined(name: &str, sender: &str, bag: &str, wanted: bool) {
+    let plain = format!("FROM /* WHERE IS_DEFINED({name}) INTO $upstream");
+    let not = format!("FROM /* WHERE NOT IS_DEFINED({name}) INTO $upstream");
+    assert_eq!(takes(&plain, sender, bag), wanted, "{name} {bag}");
+    assert_eq!(takes(&not, sender, bag), !wanted, "NOT {name} {bag}");
+}
+
+#[test]
+fn properties_are_found_by_the_rules_of_their_names() {
+    defined("temp", "leaf", "Temp=1", true);
+    defined("temp", "leaf", "temp", true);
+    defined("temp", "leaf", "temper=1", false);
+    defined("$mid", "leaf", "%24.mid=1", false);
+    defined("$messageid", "leaf", "%24.mid=1", true);
+    defined("{$messageId}", "leaf", "messageId=1", false);
+    defined("$messageId", "leaf", "messageId=1", false);
+    defined("$messageId", "leaf", "%24messageId=1", true);
+    defined("{$messageId}", "leaf", "%24messageId=1", false);
+    defined("$.mid", "leaf", "%24.mid=1", false);
+    defined("ack", "leaf", "ack=full", false);
+    defined("$ack", "leaf", "ack=full", true);
+    defined("$connectionDeviceId", "leaf", "", true);
+    defined("$connectionModuleId", "leaf", "", false);
+    defined("$connectionModuleId", "gw/m", "", true);
+    defined("$connectionModuleId", "leaf", "twin", true);
+    defined("$outputName", "gw/m", "%24.on=o", true);
+    defined("$messageType", "leaf", "twin", true);
+    defined("$messageType", "leaf", "messageType=x", false);
+}
+
+fn table(desired: &Value) -> RouteTable {
+    let set = RouteSet::parse(desired, "gw");
+    assert_eq!((set.error, set.bad), (None, vec![]));
+    RouteTable::new(7, set.good)
+}
+
+#[test]
+fn one_route_wins_each_endpoint_and_input() {
+    let to = |input: &str| format!("FROM /* INTO BrokeredEndpoint(\"/modules/m/inputs/{input}\")");
+    let table = table(&json!({
+        "schemaVersion": "1.1",
+        "routes": {
+            "late": {"route": "FROM /* INTO $upstream", "priority": 1, "timeToLiveSecs": 7},
+            "b": {"route": "FROM /messages INTO $upstream", "priority": 0, "timeToLiveSecs": 60},
+            "a": {"route": "FROM /messages WHERE IS_DEFINED(x) INTO $upstream", "priority": 0},
+            "plain": to("one"), "z": to("one"), "other": to("two"),
+        }
+    }));
+    assert_eq!(table.generation(), 7);
+    let sender = Identity::parse("leaf").unwrap();
+    let names = |bag: &str, kind| -> Vec<_> {
+        let bag = Bag::parse(bag).unwrap();
+        let wins = table.winners(&Inbound { sender: &sender, edge_device: "gw", bag: &bag, kind });
+        let short = |win: &Win| format!("{} {} {:?}", win.route, win.endpoint.0, win.ttl);
+        wins.iter().map(short).collect()
+    };
+    let inputs = ["other gw/m None", "plain gw/m None"];
+    let with = |first: &'static str| [&[first], &inputs[..]].concat();
+    assert_eq!(names("", Kind::Telemetry), with("b $upstream Some(60)"));
+    assert_eq!(names("x=1", Kind::Telemetry), with("a $upstream None"));
+    assert_eq!(names("", Kind::TwinChange), with("late $upstream Some(7)"));
+}
+
+#[track_caller]
+fn refused(desired: &Value, part: &str) {
+    let error = RouteSet::parse(desired, "gw").error.unwrap_or_default();
+    assert!(!error.is_empty() && error.contains(part), "{error:?} of {desired}");
+}
+
+#[test]
+fn a_schema_that_is_not_known_leaves_everything_as_it_was() {
+    let routes = json!({"r": "FROM /* INTO $upstream"});
+    for version in ["1", "2.0", "2.0.1", "1.x", "", "1.1.0.0.0", "-1.1"] {
+        refused(&json!({"schemaVersion": version, "routes": routes}), "schemaVersion");
+    }
+    refused(&json!({"routes": routes}), "missing");
+    refused(&json!({"schemaVersion": 1.1, "routes": routes}), "string");
+    refused(&json!({"schemaVersion": "1.1"}), "`routes` is missing");
+    refused(&json!({"schemaVersion": "1.1", "routes": []}), "object");
+    refused(&Value::Null, "missing");
+    let config = |config| json!({"schemaVersion": "1.1", "routes": {}, "storeAndForwardConfiguration": config});
+    refused(&config(json!(5)), "object");
+    refused(&config(json!({"timeToLiveSecs": "5"})), "whole number");
+    let ttl = |value| RouteSet::parse(&config(json!({"timeToLiveSecs": value})), "gw").global_ttl;
+    assert_eq!((ttl(7200), ttl(0), ttl(-1)), (Some(7200), None, None));
+    let empty = RouteSet::parse(&json!({"schemaVersion": "1.0"}), "gw");
+    assert_eq!(empty, RouteSet::default());
+}
+
+#[test]
+fn a_bad_route_is_named_and_leaves_the_others_alone() {
+    let set = RouteSet::parse(
+        &json!({"schemaVersion": "1.1.0", "routes": {
+            "good": "FROM /* INTO $upstream",
+            "syntax": "FROM", "null": null, "number": 5, "": "FROM /* INTO $upstream",
+            "empty": " ", "no text": {"priority": 1},
+            "far": {"route": "FROM /* INTO $upstream", "priority": 10},
+            "word": {"route": "FROM /* INTO $upstream", "priority": "1"},
+            "past": {"route": "FROM /* INTO $upstream", "timeToLiveSecs": -1},
+            "typo": {"route": "FROM /* INTO $upstream", "timeToLive": 1},
+            "constant": {"route": "FROM /* INTO $upstream", "priority": 2_000_000_000},
+        }}),
+        "gw",
+    );
+    let good: Vec<_> = set.good.iter().map(|route| (&*route.name, route.priority)).collect();
+    assert_eq!(good, [("good", Priority::DEFAULT), ("constant", Priority::DEFAULT)]);
+    let bad: Vec<_> = set.bad.iter().map(|bad| bad.name.as_str()).collect();
+    let names = ["syntax", "null", "number", "", "empty", "no text", "far", "word", "past", "typo"];
+    assert_eq!(bad, names);
+    assert!(set.bad.iter().all(|bad| bad.error.contains(&format!("route `{}`", bad.name))));
+    let old = json!({"schemaVersion": "1.0", "routes": {"r": {"route": "FROM /* INTO $upstream"}}});
+    assert!(RouteSet::parse(&old, "gw").bad[0].error.contains("1.1"));
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name() -> impl Strategy<Value = Name> {
+        let name = "[a-zA-Zé_.-]{1,6}";
+        prop_oneof![
+            name.prop_filter("a word of its own", |n| {
+                !["as", "is", "or", "and", "not", "from", "into", "null", "true"]
+                    .contains(&n.to_lowercase().as_str())
+                    && n != "-"
+            })
+            .prop_map(Name::App),
+            name.prop_map(Name::Either),
+            name.prop_map(Name::System),
+        ]
+    }
+
+    fn source() -> impl Strategy<Value = String> {
+        let (id, output) = ("[a-zA-Z0-9_.$-]{1,5}x", "[a-zé.]{1,5}x");
+        prop_oneof![
+            Just("/*".to_owned()),
+            Just("/messages".to_owned()),
+            Just("/twinChangeNotifications/*".to_owned()),
+            id.prop_map(|id| format!("/messages/modules/{id}")),
+            (id, output)
+                .prop_map(|(id, output)| format!("/messages/modules/{id}/outputs/{output}")),
+        ]
+    }
+
+    fn sink() -> impl Strategy<Value = Sink> {
+        let input = ("[a-zA-Z0-9.%_*?!(),:=@$'-]{1,9}", "[ a-zé\"'\\\\(){};]{1,9}");
+        prop_oneof![
+            Just(Sink::Upstream),
+            input.prop_map(|(module, input)| Sink::Input { module, input }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_route_says_is_read_back(
+            source in source(),
+            condition in prop::option::of((any::<bool>(), name())),
+            sink in sink(),
+        ) {
+            let condition = condition.map(|(is_not, name)| match is_not {
+                true => Condition::Not(Box::new(Condition::IsDefined(name))),
+                false => Condition::IsDefined(name),
+            });
+            let base = Statement::parse("r", &format!("FROM {source} INTO $upstream")).unwrap();
+            let statement = Statement { condition, sink, ..base };
+            let text = statement.to_string();
+            let again = Statement::parse("r", &text);
+            prop_assert_eq!(again, Ok(statement), "{}", text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(FROM /messages |WHERE |IS_DEFINED\\()?[ -~é\n]{0,40}") {
+            if let Err(error) = Statement::parse("r", &text) {
+                let _ = error.marked();
+            }
+        }
+    }
+}
