@@ -14,7 +14,8 @@ step "cargo deny: bans, licences, sources"
 if ! have cargo-deny && [ -x "$root/target/tools/bin/cargo-deny" ]; then PATH=$PATH:$root/target/tools/bin; fi
 if ! have cargo-deny && [ -n "${CI:-}${INSTALL:-}" ]; then
     note "installing cargo-deny into target/tools (some minutes, once)"
-    cargo install cargo-deny --locked --quiet --no-default-features --root "$root/target/tools" --target-dir "$root/target/tools/build" ||
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install cargo-deny --locked --quiet --no-default-features --root "$root/target/tools" --target-dir "$root/target/tools/build" ||
         warn "cargo-deny could not be installed"
     rm -rf "$root/target/tools/build"
     PATH=$PATH:$root/target/tools/bin

@@ -36,14 +36,28 @@ json_field() {
         sed 's/^"[^"]*"[[:space:]]*:[[:space:]]*//; s/^"//; s/"$//'
 }
 
-# The value of a metric of the edge, summed over its labels: metric NAME [LABEL-PATTERN].
-metric() {
-    curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" 2>/dev/null |
-        awk -v name="$1" -v want="${2:-}" '
-            index($0, name "{") == 1 || index($0, name " ") == 1 {
-                if (want == "" || index($0, want)) sum += $NF
-            }
-            END { printf "%d\n", sum }'
+# The account of all messages, as the edge itself counts: every (message, route) is stored or has ended
+# in one named way; and every message was taken by a route or was unrouted.
+conservation() {
+    curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" 2>/dev/null | awk '
+        /^edge_runtime_messages_received_total /  { received = $NF }
+        /^edge_runtime_messages_unrouted_total /  { unrouted = $NF }
+        /^edge_runtime_route_received_total[{]/   { taken += $NF }
+        /^edge_runtime_route_stored_messages[{]/  { stored += $NF }
+        /^edge_runtime_route_ended_total[{]/ {
+            match($0, /end="[^"]*"/)
+            end = substr($0, RSTART + 5, RLENGTH - 6)
+            if (!(end in ends)) order[++kinds] = end
+            ends[end] += $NF
+            all += $NF
+        }
+        END {
+            if (received == "") { print "conservation: the edge tells no figures now"; exit }
+            line = sprintf("conservation: %d messages in, %d unrouted; by routes %d = %d stored", received, unrouted, taken, stored)
+            for (i = 1; i <= kinds; i++) line = line sprintf(" + %d %s", ends[order[i]], order[i])
+            missing = taken - stored - all
+            print line (missing == 0 ? ": whole" : sprintf(": NOT WHOLE, %d missing", missing))
+        }'
 }
 
 # The modules' containers of this edge, running or not. Never anybody else's.

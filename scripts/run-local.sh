@@ -4,7 +4,8 @@
 #   FOR=60 scripts/run-local.sh     ends by itself; 0 if all modules ran and telemetry came through
 #   DISK=128M scripts/run-local.sh  the edge's state on a small disk of its own (root; for break WHAT=disk)
 # State stays under target/run-local for the next run; processes, containers and network do not.
-set -euo pipefail
+# shellcheck disable=SC2317 # traps and callbacks
+set -Eeuo pipefail
 # shellcheck source=scripts/screen.sh
 source "$(dirname "${BASH_SOURCE[0]}")/screen.sh"
 # shellcheck source=scripts/prereqs.sh
@@ -25,7 +26,7 @@ only_one() {
     local name pid comm
     for name in keeper-hub keeper-edge keeper-leaf hub edge leaf; do # left by a run that was killed
         pid=$(pid_of "$name")
-        comm=$(tr '\0' ' ' <"/proc/${pid:-none}/cmdline" 2>/dev/null || true)
+        comm=$({ tr '\0' ' ' <"/proc/${pid:-none}/cmdline"; } 2>/dev/null || true)
         case $comm in
         *"$root"*)
             note "stopping $name ($pid), left by an earlier run"
@@ -131,13 +132,18 @@ TOML
 make_device() {
     local file=$local_dir/$1 id=$2 key
     shift 2
-    if ! edgectl hub device show "$id" >/dev/null 2>&1; then
+    if ! hub_get "/devices/$id" >/dev/null; then
         edgectl hub device create "$id" "$@" >/dev/null || die "could not create the device $id" "read $local_dir/hub.log"
         note "created the device $id"
     fi
-    key=$(edgectl --output json hub device show "$id" | json_field primaryKey)
+    key=$(hub_get "/devices/$id" | json_field primaryKey) || true
     [ -n "$key" ] || die "the hub shows no key of $id" "make clean-local, then run this again"
     (umask 077 && echo "HostName=$hub_ip;DeviceId=$id;SharedAccessKey=$key" >"$file")
+}
+
+# Sets the modules, as `az iot edge set-modules` would.
+deploy() {
+    edgectl deploy "$root/config/run-local.deployment.json" --yes >&2
 }
 
 # ---- starting and stopping --------------------------------------------------------------------
@@ -220,6 +226,7 @@ main() {
     "$root/scripts/images.sh"
 
     trap stop_all EXIT
+    trap 'warn "this script failed at line $LINENO: $BASH_COMMAND"' ERR
     trap 'exit 130' INT
     trap 'exit 143' TERM
     : >"$local_dir/events.log"
@@ -254,6 +261,7 @@ main() {
         "$local_dir/edge/certs/trust-bundle.pem" "$edge_ip:$mqtt_port"
     live "$run_for"
     judge
+    exit "$verdict"
 }
 
 main

@@ -125,6 +125,12 @@ fn explain(error: &ConnectionError) -> String {
             "the hub is not ready (CONNACK 3)".into()
         }
         ConnectionError::ConnectionRefused(code) => format!("the hub refused the log-in: {code:?}"),
-        other => other.to_string(),
+        other => {
+            let text = other.to_string();
+            match text.contains("peer closed connection") {
+                true => "the hub closed the connection".into(),
+                false => text,
+            }
+        }
     }
 }
