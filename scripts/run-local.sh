@@ -143,7 +143,7 @@ make_device() {
 
 # Sets the modules, as `az iot edge set-modules` would.
 deploy() {
-    edgectl deploy "$root/config/run-local.deployment.json" --yes >&2
+    edgectl deploy "$root/config/run-local.deployment.json" --device "$edge_device" --yes >&2
 }
 
 # ---- starting and stopping --------------------------------------------------------------------

@@ -13,10 +13,9 @@ declare -A module_ran=()
 
 # A service token of the hub's owner, for curl.
 owner_token() {
-    local owner host key resource expiry signature
-    owner=$(cat "$local_dir/hub/iothubowner.connection-string")
-    host=$(sed -n 's/.*HostName=\([^;]*\).*/\1/p' <<<"$owner")
-    key=$(sed -n 's/.*SharedAccessKey=\([^;]*\).*/\1/p' <<<"$owner" | base64 -d | od -An -v -tx1 | tr -d ' \n')
+    local host key resource expiry signature
+    host=$(owner | sed -n 's/.*HostName=\([^;]*\).*/\1/p')
+    key=$(owner | sed -n 's/.*SharedAccessKey=\([^;]*\).*/\1/p' | base64 -d | od -An -v -tx1 | tr -d ' \n')
     resource=${host//:/%3A}
     expiry=$(($(date +%s) + 3600))
     signature=$(printf '%s\n%s' "$resource" "$expiry" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64)
@@ -92,10 +91,12 @@ screen() {
 }
 
 copy_lines() {
+    local hub_text=$local_dir/hub/iothubowner.connection-string # edgectl takes the file, too
+    if [ "$https_port" != 443 ]; then hub_text="\$(sed s/$hub_ip/$hub_ip:$https_port/ $hub_text)"; fi
     cat <<EOT
 
 Copy into a second terminal:
-  export EDGECTL_CA=$local_dir/hub/ca.pem EDGECTL_SOCKET=$local_dir/edge/mgmt.sock EDGECTL_HUB="\$(cat $local_dir/hub/iothubowner.connection-string)"
+  export EDGECTL_CA=$local_dir/hub/ca.pem EDGECTL_SOCKET=$local_dir/edge/mgmt.sock EDGECTL_HUB="$hub_text"
   export SSL_CERT_FILE=$local_dir/edge/certs/trust-bundle.pem     # what devices trust
   echo "\$(cat $local_dir/leaf.connection-string);GatewayHostName=$edge_ip"     # the leaf device, through the gateway
   $bin_dir/edgectl hub twin set $edge_device temperature-filter threshold=30
