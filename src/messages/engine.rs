@@ -1,6 +1,6 @@
 //! What `engine` answers to, and what it tells: the container engine (Docker, Podman).
 
-use actix::Message;
+use actix::{Message, Recipient};
 use serde_json::Value;
 
 use crate::domain::agent::manifest::Credential;
@@ -82,17 +82,17 @@ pub enum Done {
 }
 
 /// Has an image, asking the registry for it. At most three at a time; the others wait.
-#[derive(Clone, Debug, Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Result<Pulled, EngineError>")]
 pub struct PullImage {
-    /// For this module: progress is told under its name.
-    pub module: String,
     /// What.
     pub image: String,
     /// The registry is asked; otherwise the image must be there.
     pub ask_registry: bool,
     /// The registry's log-in.
     pub credential: Option<Credential>,
+    /// Who wants to know how far it is.
+    pub progress: Option<Recipient<PullProgress>>,
 }
 
 /// The image is there.
@@ -102,28 +102,19 @@ pub struct Pulled {
     pub note: String,
 }
 
-/// How far a download is. A notice, at most once a second.
+/// How far a download is, in words. A notice, at most once a second.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct PullProgress {
-    /// For this module.
-    pub module: String,
-    /// In words.
-    pub text: String,
-}
+pub struct PullProgress(pub String);
 
-/// Something happened to a container of ours. A notice: look.
-#[derive(Clone, Debug, Message)]
+/// What the engine tells. Notices: look.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct ContainerChanged {
-    /// The module.
-    pub module: String,
-}
-
-/// The engine came up, or went away. A notice.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct EngineChanged {
+pub enum EngineNotice {
     /// It answers now. Containers may have ended meanwhile.
-    pub is_up: bool,
+    Up,
+    /// It does not answer any more.
+    Down,
+    /// Something happened to a container of this module.
+    Container(String),
 }

@@ -16,6 +16,8 @@ pub struct Assignment {
     pub spec: ModuleSpec,
     /// For the engine.
     pub body: Body,
+    /// This runtime's instance, for names of containers.
+    pub instance: String,
     /// For the image's registry.
     pub credential: Option<Credential>,
     /// Why no container can be made of it, on this device.
@@ -49,3 +51,28 @@ pub struct ModuleGone(pub String);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ModulesStarted;
+
+/// To one module: it is to be as this says from now on; idempotent.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Adapt(pub Box<Assignment>);
+
+/// To one module, or one container: something happened to the container, or may have. A notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Look {
+    /// The engine was away: what ended meanwhile was not watched.
+    pub was_away: bool,
+}
+
+/// To one module: an operator's, or the deployment's, will. Answered when the engine has done it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), String>")]
+pub enum Halt {
+    /// Stop the container and start it again.
+    Restart,
+    /// Stop the container and leave it.
+    Stop,
+    /// Stop and remove it, then end.
+    Remove,
+}

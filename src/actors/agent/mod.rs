@@ -1,1 +1,113 @@
-//! Stub.
+//! EdgeAgent: `engine` (Docker), `deployment` (desired in, plan out, reported back), `modules`
+//! (a supervisor of modules), `module` (one module), `container` (one run of its container).
+//!
+//! ```text
+//!  twins ─DesiredChanged─► deployment ─Assign─► modules ─Adapt─► module ─► container ─► engine
+//!  twins ◄─PatchReported── deployment ◄──────ModuleChanged────── module ◄─ RunReport
+//! ```
+//!
+//! Restarting any of these actors restarts no container. next: `deployment/mod.rs`.
+
+pub mod container;
+pub mod deployment;
+pub mod engine;
+pub mod module;
+pub mod modules;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+
+use super::port::Port;
+use crate::domain::agent::manifest::Credential;
+use crate::domain::identity::Identity;
+use crate::messages::agent::{GetAgentStatus, GetLogs, ModulesChanged, RestartModule, StopModules};
+use crate::messages::engine::{EngineNotice, GetEngineStatus, ListContainers, PullImage, Run};
+use crate::messages::identities::Lookup;
+use crate::messages::modules::{Assign, ModuleChanged, ModuleGone, ModulesStarted};
+use crate::messages::state::{Fetch, Save};
+use crate::messages::twins::{DesiredChanged, GetDesired, GetTwin, PatchReported};
+
+/// The table of the state store that EdgeAgent keeps the last good deployment in.
+pub const TABLE: &str = "agent";
+
+/// What EdgeAgent is told at start.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// This device.
+    pub device: Identity,
+    /// Host name of the hub, as in the connection string.
+    pub hub: String,
+    /// The name by which containers reach EdgeHub.
+    pub gateway_hostname: String,
+    /// Host name of the parent device, if there is one.
+    pub parent_hostname: Option<String>,
+    /// The modules' network.
+    pub network: String,
+    /// `unix:///var/run/docker.sock`, or `tcp://host:port`.
+    pub docker: String,
+    /// Log-ins to registries; a deployment's win.
+    pub credentials: Vec<Credential>,
+    /// State directory.
+    pub state: PathBuf,
+    /// Marks what is ours: unique per state directory, and the same after each start.
+    pub instance: String,
+    /// Of this program.
+    pub version: String,
+}
+
+/// Makes the identity of a module at the parent (`PUT /devices/{d}/modules/{m}`); one that is
+/// there already is as good.
+pub type Registrar = Rc<dyn Fn(Identity) -> LocalBoxFuture<'static, Result<(), String>>>;
+
+/// How EdgeAgent's actors reach one another and the rest of the tree. Each plugs itself in.
+#[derive(Clone, Default)]
+pub struct AgentPorts {
+    /// Answered by `engine`.
+    pub engine_status: Port<GetEngineStatus>,
+    /// Answered by `engine`.
+    pub list: Port<ListContainers>,
+    /// Answered by `engine`.
+    pub run: Port<Run>,
+    /// Answered by `engine`.
+    pub pull: Port<PullImage>,
+    /// Answered by `engine`.
+    pub logs: Port<GetLogs>,
+    /// Taken by `deployment`.
+    pub engine_to_deployment: Port<EngineNotice>,
+    /// Taken by `modules`.
+    pub engine_to_modules: Port<EngineNotice>,
+    /// Taken by `deployment`: told by twins.
+    pub desired_changed: Port<DesiredChanged>,
+    /// Answered by `deployment`.
+    pub status: Port<GetAgentStatus>,
+    /// Taken by `deployment`.
+    pub module_changed: Port<ModuleChanged>,
+    /// Taken by `deployment`.
+    pub module_gone: Port<ModuleGone>,
+    /// Taken by `deployment`.
+    pub modules_started: Port<ModulesStarted>,
+    /// Taken by `modules`.
+    pub assign: Port<Assign>,
+    /// Answered by `modules`.
+    pub restart: Port<RestartModule>,
+    /// Answered by `modules`.
+    pub stop: Port<StopModules>,
+    /// Answered by `twins`.
+    pub get_desired: Port<GetDesired>,
+    /// Answered by `twins`.
+    pub get_twin: Port<GetTwin>,
+    /// Answered by `twins`.
+    pub patch_reported: Port<PatchReported>,
+    /// Answered by `identities`.
+    pub lookup: Port<Lookup>,
+    /// Answered by `workload`.
+    pub sockets: Port<ModulesChanged>,
+    /// Answered by `state`.
+    pub fetch: Port<Fetch>,
+    /// Answered by `state`.
+    pub save: Port<Save>,
+}

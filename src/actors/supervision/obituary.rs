@@ -49,7 +49,12 @@ impl Obituary {
 
     /// Notes that the actor is about to stop because of an error.
     pub fn failed(&mut self, why: impl Display) {
-        self.exit = Exit::Failed;
+        self.ended(Exit::Failed, why);
+    }
+
+    /// Notes how the actor is about to stop.
+    pub fn ended(&mut self, exit: Exit, why: impl Display) {
+        self.exit = exit;
         self.why = why.to_string();
     }
 }

@@ -8,6 +8,7 @@ pub mod body;
 pub mod create_options;
 pub mod diff;
 pub mod fields;
+pub mod gateway;
 pub mod image;
 pub mod manifest;
 pub mod names;

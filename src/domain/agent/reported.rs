@@ -74,8 +74,12 @@ pub fn document(report: &Report<'_>, before: &Value) -> Value {
                     document[kept] = value.clone();
                 }
             }
-            document["runtime"]["platform"] = platform;
-            refresh(&mut document["modules"], report);
+            if document.get("runtime").is_some_and(Value::is_object) {
+                document["runtime"]["platform"] = platform;
+            }
+            if let Some(modules) = document.get_mut("modules") {
+                refresh(modules, report);
+            }
         }
     }
     document
@@ -272,6 +276,13 @@ mod tests {
                 "modules": {"m": {"runtimeStatus": "backoff"}},
             })
         );
+    }
+
+    #[test]
+    fn a_deployment_that_cannot_be_read_deletes_nothing() {
+        let (bad, states) = (Err(Rejected::Empty), BTreeMap::new());
+        let document = document(&report(&bad, &states), &json!({}));
+        assert!(document.get("modules").is_none() && document.get("runtime").is_none());
     }
 
     #[test]

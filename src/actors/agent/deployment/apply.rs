@@ -1,0 +1,224 @@
+//! From desired properties to assignments: read, keep what is good, look at the engine, plan, tell.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use serde_json::Value;
+
+use super::{Deployment, RETRY};
+use crate::actors::agent::{AgentConfig, AgentPorts, TABLE};
+use crate::domain::agent::body::{Body, Surroundings};
+use crate::domain::agent::gateway::extra_host;
+use crate::domain::agent::image::is_registry;
+use crate::domain::agent::manifest::{Manifest, ModuleSpec, Rejected};
+use crate::domain::agent::plan::{Want, plan};
+use crate::domain::identity::Identity;
+use crate::messages::agent::ModulesChanged;
+use crate::messages::engine::{Done, EngineStatus, GetEngineStatus, ListContainers, Run};
+use crate::messages::modules::{Assign, Assignment};
+use crate::messages::state::{Change, Fetch, Save};
+use crate::messages::twins::{Desired, GetDesired};
+
+const SHORT: Duration = Duration::from_secs(10);
+const ENGINE: Duration = Duration::from_secs(130);
+const GOOD: &[u8] = b"last-good";
+
+/// What one application found and did.
+pub(super) struct Applied {
+    desired: Option<(u64, Result<Manifest, Rejected>)>,
+    good: Option<Manifest>,
+    engine: EngineStatus,
+    /// Why the modules could not be assigned.
+    result: Result<(), String>,
+}
+
+impl Deployment {
+    /// One at a time; what came meanwhile makes one more.
+    pub(super) fn apply(&mut self, ctx: &mut Context<Self>) {
+        if self.is_applying {
+            self.apply_again = true;
+            return;
+        }
+        self.is_applying = true;
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+        }
+        let (config, ports) = (self.config.clone(), self.ports.clone());
+        let work = apply(config, ports, self.own.clone(), self.good.clone());
+        ctx.spawn(work.into_actor(self).map(|applied, this, ctx| {
+            this.is_applying = false;
+            this.on_applied(applied, ctx);
+        }));
+    }
+
+    fn on_applied(&mut self, applied: Applied, ctx: &mut Context<Self>) {
+        if let Some((version, current)) = applied.desired {
+            if self.version != Some(version) {
+                tracing::info!(version, "desired properties of $edgeAgent");
+                for warning in current.iter().flat_map(|manifest| &manifest.warnings) {
+                    tracing::warn!("{warning}");
+                }
+                if let Err(rejected) = &current {
+                    tracing::error!(version, %rejected, "deployment is refused; the last good one stays");
+                }
+            }
+            self.version = Some(version);
+            self.current = Some(current);
+        }
+        self.good = applied.good;
+        self.engine = applied.engine;
+        self.trouble = applied.result.err();
+        self.reporting.mark();
+        if let Some(good) = &self.good {
+            self.states.retain(|name, _| good.modules.contains_key(name));
+        }
+        if std::mem::take(&mut self.apply_again) {
+            self.apply(ctx);
+        } else if self.trouble.is_some() || self.current.is_none() {
+            self.retry = Some(ctx.run_later(RETRY, |this, ctx| {
+                this.retry = None;
+                this.apply(ctx);
+            }));
+        }
+    }
+
+    /// Idempotent: a `workload` that was restarted learns what there is.
+    pub(super) fn tell_sockets(&self) {
+        if let Some(good) = &self.good {
+            self.ports.sockets.tell(ModulesChanged(good.modules.keys().cloned().collect()));
+        }
+    }
+}
+
+async fn apply(
+    config: AgentConfig,
+    ports: AgentPorts,
+    own: Identity,
+    good: Option<Manifest>,
+) -> Applied {
+    let engine = ports.engine_status.ask(GetEngineStatus, SHORT).await.unwrap_or_default();
+    let parent = config.parent_hostname.as_deref();
+    let desired = ports.get_desired.ask(GetDesired(own), SHORT).await.ok().flatten();
+    let desired = desired.map(|Desired { version, properties }| {
+        (version, Manifest::parse(&properties, parent), properties)
+    });
+    let good = match &desired {
+        Some((_, Ok(manifest), properties)) => {
+            if good.as_ref() != Some(manifest) {
+                keep(&ports, properties).await;
+            }
+            Some(manifest.clone())
+        }
+        _ => match good {
+            Some(good) => Some(good),
+            None => fetch(&ports, parent).await,
+        },
+    };
+    let result = match &good {
+        Some(good) => assign(&config, &ports, good, &engine).await,
+        None => Ok(()),
+    };
+    let desired = desired.map(|(version, manifest, _)| (version, manifest));
+    Applied { desired, good, engine, result }
+}
+
+/// Written only when it changes; if it cannot be kept, modules run all the same.
+async fn keep(ports: &AgentPorts, properties: &Value) {
+    let text = properties.to_string().into_bytes();
+    let known = ports.fetch.ask(Fetch(TABLE, GOOD.to_vec()), SHORT).await;
+    if matches!(&known, Ok(Ok(Some(known))) if *known == text) {
+        return;
+    }
+    match ports.save.ask(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the deployment cannot be kept for offline starts")
+        }
+        Err(error) => tracing::debug!(%error, "the deployment is not kept"),
+    }
+}
+
+async fn fetch(ports: &AgentPorts, parent: Option<&str>) -> Option<Manifest> {
+    let known = ports.fetch.ask(Fetch(TABLE, GOOD.to_vec()), SHORT).await.ok()?.ok()??;
+    let properties: Value = serde_json::from_slice(&known).ok()?;
+    Manifest::parse(&properties, parent).ok()
+}
+
+async fn assign(
+    config: &AgentConfig,
+    ports: &AgentPorts,
+    manifest: &Manifest,
+    engine: &EngineStatus,
+) -> Result<(), String> {
+    if !engine.is_ready {
+        let why = if engine.text.is_empty() { "its actor does not answer" } else { &engine.text };
+        return Err(format!("the container engine cannot be used: {why}"));
+    }
+    let network = Run::EnsureNetwork(config.network.clone());
+    let network = ports.run.ask(network, ENGINE).await.map_err(|error| error.to_string())?;
+    let gateway = match network.map_err(|error| format!("network {}: {error}", config.network))? {
+        Done::Network(gateway) => gateway,
+        Done::Plain | Done::Created(_) => None,
+    };
+    let modules = assignments(config, manifest, gateway.as_deref());
+    let kept = manifest.modules.iter().filter(|(_, spec)| spec.is_err());
+    let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
+    let observed = ports.list.ask(ListContainers { module: None }, ENGINE).await;
+    let observed = observed.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
+    let wanted: Vec<Want> = modules.iter().map(|it| it.want.clone()).collect();
+    let plan = plan(&wanted, &kept, &observed);
+    if !plan.is_empty() {
+        tracing::info!(?plan, "plan");
+    }
+    let names = manifest.modules.keys().cloned().collect();
+    match ports.sockets.ask(ModulesChanged(names), SHORT).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "workload sockets"),
+        Err(error) => tracing::warn!(%error, "workload sockets; modules are started all the same"),
+    }
+    let unwanted = plan.unwanted.into_iter().map(|(module, _)| module).collect();
+    ports.assign.tell(Assign { modules, kept, unwanted });
+    Ok(())
+}
+
+fn assignments(
+    config: &AgentConfig,
+    manifest: &Manifest,
+    gateway: Option<&str>,
+) -> Vec<Assignment> {
+    let extra_host = extra_host(&config.gateway_hostname, gateway);
+    let around = Surroundings {
+        instance: config.instance.clone(),
+        network: config.network.clone(),
+        extra_host: extra_host.clone().unwrap_or_default(),
+        state: config.state.clone(),
+        hub: config.hub.clone(),
+        device: config.device.device_id().to_owned(),
+        gateway_hostname: config.gateway_hostname.clone(),
+        parent_hostname: config.parent_hostname.clone(),
+    };
+    let specs = manifest.modules.values().filter_map(|spec| spec.as_ref().ok());
+    let assignment = |spec: &ModuleSpec| {
+        let body = Body::new(spec, &around);
+        let registry = spec.image.registry();
+        let of_device =
+            |registry| config.credentials.iter().find(|it| is_registry(&it.address, registry));
+        let credential =
+            registry.and_then(|registry| manifest.credential(registry).or(of_device(registry)));
+        Assignment {
+            want: Want {
+                name: spec.name.clone(),
+                hash: body.hash.clone(),
+                generation: None,
+                status: spec.status,
+                startup_order: spec.startup_order,
+            },
+            spec: spec.clone(),
+            body,
+            instance: config.instance.clone(),
+            credential: credential.cloned(),
+            obstacle: extra_host.as_ref().err().cloned(),
+        }
+    };
+    specs.map(assignment).collect()
+}

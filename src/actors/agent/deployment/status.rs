@@ -1,0 +1,90 @@
+//! How the modules of this device do, for people and for the API.
+
+use actix::prelude::*;
+
+use super::Deployment;
+use crate::domain::agent::fields::Invalid;
+use crate::domain::agent::manifest::{ModuleSpec, SYSTEM_MODULES};
+use crate::domain::agent::state::{ModuleState, differences};
+use crate::domain::agent::when::iso;
+use crate::domain::agent::words::ModuleStatus;
+use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine};
+
+impl Handler<GetAgentStatus> for Deployment {
+    type Result = MessageResult<GetAgentStatus>;
+
+    fn handle(&mut self, _: GetAgentStatus, _: &mut Self::Context) -> Self::Result {
+        let (code, description) = self.outcome();
+        MessageResult(AgentStatus {
+            desired_version: self.version,
+            code,
+            description,
+            engine: self.engine.text.clone(),
+            modules: self.lines(),
+        })
+    }
+}
+
+impl Deployment {
+    fn lines(&self) -> Vec<ModuleStatusLine> {
+        let mut lines: Vec<ModuleStatusLine> = SYSTEM_MODULES.map(|name| self.system(name)).into();
+        let newest = self.current.as_ref().and_then(|current| current.as_ref().ok());
+        let Some(manifest) = newest.or(self.good.as_ref()) else { return lines };
+        for (name, spec) in &manifest.modules {
+            let state = self.states.get(name).cloned().unwrap_or_default();
+            lines.push(line(name, spec, &state, self.trouble.as_deref()));
+        }
+        let gone = self.states.values().filter(|it| !manifest.modules.contains_key(&it.name));
+        lines.extend(gone.map(|state| ModuleStatusLine {
+            differences: vec!["is no longer wanted, and is still there".into()],
+            ..plain(&state.name, state)
+        }));
+        lines
+    }
+
+    fn system(&self, name: &str) -> ModuleStatusLine {
+        let system = self.good.as_ref().and_then(|manifest| manifest.system.get(name));
+        ModuleStatusLine {
+            name: name.into(),
+            status: ModuleStatus::Running.to_string(),
+            since: Some(iso(self.started)),
+            why: format!("part of edge-runtime {}", self.config.version),
+            image: system.map(|system| system.image.clone()).unwrap_or_default(),
+            ..ModuleStatusLine::default()
+        }
+    }
+}
+
+fn line(
+    name: &str,
+    spec: &Result<ModuleSpec, Invalid>,
+    state: &ModuleState,
+    trouble: Option<&str>,
+) -> ModuleStatusLine {
+    let mut line = plain(name, state);
+    line.differences = differences(spec, state);
+    match spec {
+        Ok(spec) => line.image = spec.image.to_string(),
+        Err(invalid) => {
+            line.status = ModuleStatus::Failed.to_string();
+            line.why = invalid.to_string();
+        }
+    }
+    if line.why.is_empty() && state.status == ModuleStatus::Unknown {
+        line.why = trouble.unwrap_or_default().to_owned();
+    }
+    line
+}
+
+fn plain(name: &str, state: &ModuleState) -> ModuleStatusLine {
+    ModuleStatusLine {
+        name: name.into(),
+        status: state.status.to_string(),
+        since: state.since.map(iso),
+        restarts: state.restarts,
+        why: state.line(),
+        next_attempt: state.next_attempt.map(iso),
+        exit_code: state.exit_code,
+        ..ModuleStatusLine::default()
+    }
+}

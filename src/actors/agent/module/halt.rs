@@ -1,0 +1,106 @@
+//! Stop, restart and remove: what an operator, or a new deployment, wants of a module's container.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Module;
+use crate::actors::agent::AgentPorts;
+use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::plan::{Step, removal};
+use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
+use crate::messages::engine::{ListContainers, Run};
+use crate::messages::modules::Halt;
+
+/// Stopping takes as long as the container was given.
+const ENGINE: Duration = Duration::from_secs(310);
+/// A removal that did not succeed is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+impl Handler<Halt> for Module {
+    type Result = ResponseActFuture<Self, Result<(), String>>;
+
+    fn handle(&mut self, halt: Halt, ctx: &mut Self::Context) -> Self::Result {
+        let wanted = self.assignment.as_ref().map(|it| it.want.status);
+        if halt == Halt::Restart && wanted != Some(DesiredStatus::Running) {
+            let why = format!("module {} is not to run: deploy it with status running", self.name);
+            return Box::pin(actix::fut::ready(Err(why)));
+        }
+        self.stop_worker();
+        self.stop_timer(ctx);
+        self.is_halted = true;
+        let work = carry_out(halt, self.name.clone(), self.ports.clone());
+        Box::pin(work.into_actor(self).map(move |result, this, ctx| {
+            this.on_halted(halt, &result, ctx);
+            result
+        }))
+    }
+}
+
+impl Module {
+    fn on_halted(&mut self, halt: Halt, result: &Result<(), String>, ctx: &mut Context<Self>) {
+        match (halt, result) {
+            (Halt::Restart, _) => {
+                self.is_halted = false;
+                self.start_worker(true, ctx);
+            }
+            (Halt::Stop, _) => {
+                let why = match result {
+                    Ok(()) => "stopped by the operator".to_owned(),
+                    Err(error) => format!("could not be stopped: {error}"),
+                };
+                self.change(|state| {
+                    state.status = ModuleStatus::Stopped;
+                    state.why = why;
+                });
+            }
+            (Halt::Remove, Ok(())) => ctx.stop(),
+            (Halt::Remove, Err(why)) => {
+                let why = format!("is no longer wanted, and cannot be removed: {why}");
+                self.change(|state| state.why = why);
+                ctx.run_later(AGAIN, |this, ctx| {
+                    let is_unwanted = this.is_halted;
+                    if is_unwanted {
+                        ctx.notify(Halt::Remove);
+                    }
+                });
+            }
+        }
+    }
+}
+
+async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), String> {
+    let have = list(&ports, &module).await?;
+    let steps = match halt {
+        Halt::Remove => removal(&have.iter().collect::<Vec<_>>()),
+        Halt::Stop | Halt::Restart => {
+            let running = have.iter().filter(|it| it.phase == Phase::Running);
+            running.map(|it| Step::Stop(it.id.clone())).collect()
+        }
+    };
+    for step in steps {
+        tracing::info!(module, ?step, "step");
+        match step {
+            Step::Stop(id) => run(&ports, Run::Stop(id)).await?,
+            Step::Remove(id) => run(&ports, Run::Remove(id)).await?,
+            Step::Pull | Step::Create | Step::StartNew | Step::Start(_) => {}
+        }
+    }
+    if halt == Halt::Restart {
+        let newest = have.iter().max_by_key(|it| (it.phase == Phase::Running, it.started));
+        let newest = newest.ok_or_else(|| format!("module {module} has no container yet"))?;
+        run(&ports, Run::Start(newest.id.clone())).await?;
+    }
+    Ok(())
+}
+
+async fn list(ports: &AgentPorts, module: &str) -> Result<Vec<Observed>, String> {
+    let ask = ListContainers { module: Some(module.to_owned()) };
+    let answer = ports.list.ask(ask, ENGINE).await.map_err(|error| error.to_string())?;
+    answer.map_err(|error| error.to_string())
+}
+
+async fn run(ports: &AgentPorts, what: Run) -> Result<(), String> {
+    let answer = ports.run.ask(what, ENGINE).await.map_err(|error| error.to_string())?;
+    answer.map(drop).map_err(|error| error.to_string())
+}

@@ -1,0 +1,318 @@
+//! One module: supervises the worker that runs its container, and says how the module does.
+//!
+//! Started by `modules`. The worker's exit is the container's; `domain/agent/restarts` decides what
+//! follows, by the policy of the manifest. A worker that panics is replaced by one that adopts the
+//! container: restarting an actor restarts no container.
+//! next: `reports.rs` (what the worker tells), `halt.rs` (stop, restart, remove).
+
+mod halt;
+mod reports;
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use super::container::{Container, RunReport};
+use super::{AgentPorts, Registrar};
+use crate::actors::clock;
+use crate::actors::supervision::{Obituary, Running, Supervised, panic_below, snapshot_of};
+use crate::domain::agent::observed::Observed;
+use crate::domain::agent::restarts::{Next, Restarts};
+use crate::domain::agent::state::{Applied, ModuleState};
+use crate::domain::agent::words::ModuleStatus;
+use crate::domain::identity::Identity;
+use crate::domain::restart::{Intensity, RestartLog, RestartPolicy, Verdict};
+use crate::messages::modules::{Adapt, Assignment, Look, ModuleChanged};
+use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
+
+/// See the module documentation.
+pub struct Module {
+    pub(super) name: String,
+    device: Identity,
+    ports: AgentPorts,
+    registrar: Registrar,
+    /// None: it has no desired properties, and is there to be removed.
+    assignment: Option<Assignment>,
+    worker: Option<Worker>,
+    /// Number of the present worker.
+    birth: u64,
+    worker_log: RestartLog,
+    worker_restarts: u64,
+    worker_error: Option<String>,
+    restarts: Restarts,
+    /// The timer of the next start.
+    timer: Option<SpawnHandle>,
+    /// What happened to the container while nobody looked: since our start, or the engine's.
+    is_unwatched: bool,
+    /// What the worker told last of its end.
+    ending: Option<Ending>,
+    /// Stopped, or being removed, by will: nothing is started.
+    is_halted: bool,
+    state: ModuleState,
+    changed: Recipient<ModuleChanged>,
+    obituary: Obituary,
+}
+
+struct Worker {
+    running: Running,
+    look: Recipient<Look>,
+}
+
+/// How a run ended, before its obituary comes.
+enum Ending {
+    Ended(Box<Observed>),
+    Sick,
+    NotStarted(String),
+}
+
+/// What a module is built from, each time anew.
+#[derive(Clone)]
+pub struct ModuleSeed {
+    /// Its name.
+    pub name: String,
+    /// This device.
+    pub device: Identity,
+    /// Ways to the others.
+    pub ports: AgentPorts,
+    /// Makes identities.
+    pub registrar: Registrar,
+    /// What it is to be; none: it is to be removed.
+    pub assignment: Option<Assignment>,
+    /// Who is told of changes.
+    pub changed: Recipient<ModuleChanged>,
+}
+
+impl Module {
+    /// A module that knows nothing of its container yet.
+    pub fn new(seed: ModuleSeed, obituary: Obituary) -> Self {
+        let policy = seed.assignment.as_ref().map(|it| it.spec.restart_policy);
+        Module {
+            state: ModuleState { name: seed.name.clone(), ..ModuleState::default() },
+            name: seed.name,
+            device: seed.device,
+            ports: seed.ports,
+            registrar: seed.registrar,
+            assignment: seed.assignment,
+            worker: None,
+            birth: 0,
+            worker_log: RestartLog::new(RestartPolicy::Always, Intensity::NEVER_ESCALATES),
+            worker_restarts: 0,
+            worker_error: None,
+            restarts: Restarts::new(policy.unwrap_or(RestartPolicy::Never)),
+            timer: None,
+            is_unwatched: true,
+            ending: None,
+            is_halted: false,
+            changed: seed.changed,
+            obituary,
+        }
+    }
+
+    /// Replaces the worker, if there is one: its container goes on.
+    fn start_worker(&mut self, start_ended: bool, ctx: &mut Context<Self>) {
+        self.stop_worker();
+        self.stop_timer(ctx);
+        let Some(assignment) = self.assignment.clone() else { return };
+        if let Some(obstacle) = &assignment.obstacle {
+            let why = obstacle.clone();
+            self.change(|state| {
+                state.status = ModuleStatus::Failed;
+                state.applied = Applied::Failed(why.clone());
+                state.why = why;
+            });
+            return;
+        }
+        self.birth += 1;
+        self.ending = None;
+        self.worker_log.on_started(clock::now());
+        let own = ctx.address();
+        let worker = Container::new(
+            assignment,
+            start_ended,
+            self.device.clone(),
+            self.ports.clone(),
+            self.registrar.clone(),
+            own.clone().recipient(),
+            Obituary::new("container", self.birth, own.recipient()),
+        );
+        let worker = worker.start();
+        let look = worker.clone().recipient();
+        self.worker = Some(Worker { running: Running::worker(&worker), look });
+    }
+
+    fn stop_worker(&mut self) {
+        self.birth += 1; // what it still tells is no news
+        if let Some(worker) = self.worker.take() {
+            worker.running.shutdown.do_send(crate::messages::supervision::Shutdown); // idempotent
+        }
+    }
+
+    fn stop_timer(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.state.next_attempt = None;
+    }
+
+    /// Does what the rule says, and tells so.
+    fn go_on(&mut self, next: Next, why: String, ctx: &mut Context<Self>) {
+        self.worker = None;
+        self.stop_timer(ctx);
+        let unix = clock::unix_time();
+        match next {
+            Next::Rest(status) => self.change(|state| {
+                state.status = status;
+                state.why = why;
+            }),
+            Next::Again(delay, status) => {
+                self.timer = Some(ctx.run_later(delay, |this, ctx| {
+                    this.timer = None;
+                    let restarts = this.restarts.in_a_row();
+                    this.change(|state| {
+                        state.restarts = restarts;
+                        state.last_restart = Some(clock::unix_time());
+                        state.next_attempt = None;
+                    });
+                    this.start_worker(true, ctx);
+                }));
+                self.change(|state| {
+                    state.status = status;
+                    state.why = why;
+                    state.next_attempt = Some(unix + delay);
+                });
+            }
+        }
+    }
+
+    /// Changes the state, and tells if it is another one then.
+    fn change(&mut self, change: impl FnOnce(&mut ModuleState)) {
+        let before = self.state.clone();
+        change(&mut self.state);
+        if self.state.status != before.status {
+            self.state.since = Some(clock::unix_time());
+            tracing::info!(module = self.name, status = %self.state.status, why = self.state.why, "module");
+        }
+        if self.state != before {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.changed.do_send(ModuleChanged(self.state.clone())); // the last one counts
+    }
+
+    /// When, on our clock, something was at that time since the epoch.
+    fn instant(unix: Duration) -> Instant {
+        let now = clock::now();
+        now.checked_sub(clock::unix_time().saturating_sub(unix)).unwrap_or(now)
+    }
+}
+
+impl Actor for Module {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.start_worker(false, ctx);
+    }
+}
+
+impl Supervised for Module {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        let line = self.state.line();
+        let separator = if line.is_empty() { "" } else { ": " };
+        Health { state: format!("{}{separator}{line}", self.state.status) }
+    }
+
+    fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        self.stop_worker();
+        ctx.stop();
+    }
+}
+crate::supervised!(Module);
+
+/// Even a module that panics leaves no worker behind.
+impl Drop for Module {
+    fn drop(&mut self) {
+        self.stop_worker();
+    }
+}
+
+impl Handler<Adapt> for Module {
+    type Result = ();
+
+    fn handle(&mut self, Adapt(new): Adapt, ctx: &mut Self::Context) {
+        let new = *new;
+        let before = self.assignment.replace(new.clone());
+        if before.as_ref() == Some(&new) {
+            self.tell(); // who assigns wants to know that it is settled
+            return;
+        }
+        let is_same = before.as_ref().is_some_and(|it| it.want == new.want) && !self.is_halted;
+        self.is_halted = false;
+        self.restarts.set_policy(new.spec.restart_policy);
+        if !is_same {
+            self.restarts = Restarts::new(new.spec.restart_policy);
+            self.change(|state| {
+                state.applied = Applied::Pending;
+                state.restarts = 0;
+                state.why = String::new();
+            });
+        }
+        let is_waiting = self.timer.is_some() && is_same;
+        if !is_waiting {
+            self.start_worker(false, ctx);
+        }
+    }
+}
+
+impl Handler<Look> for Module {
+    type Result = ();
+
+    fn handle(&mut self, look: Look, ctx: &mut Self::Context) {
+        self.is_unwatched |= look.was_away;
+        if self.is_halted {
+            return;
+        }
+        match &self.worker {
+            Some(worker) => worker.look.do_send(look), // idempotent
+            // It rests: somebody may have started it.
+            None if self.timer.is_none() => self.start_worker(false, ctx),
+            None => {}
+        }
+    }
+}
+
+impl Handler<ChildExited> for Module {
+    type Result = ();
+
+    fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
+        if exited.birth != self.birth || self.worker.is_none() {
+            return; // an earlier worker
+        }
+        self.on_worker_gone(exited, ctx);
+    }
+}
+
+impl Handler<TakeSnapshot> for Module {
+    type Result = ResponseFuture<Vec<Snapshot>>;
+
+    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
+        let running = self.worker.as_ref().map(|worker| worker.running.clone());
+        let (restarts, error) = (self.worker_restarts, self.worker_error.clone());
+        Box::pin(async move { snapshot_of("container".into(), running, restarts, error).await })
+    }
+}
+
+impl Handler<PanicAt> for Module {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, PanicAt(path): PanicAt, _: &mut Self::Context) -> Self::Result {
+        let is_there = path.first().is_some_and(|first| first == "container");
+        let worker = self.worker.as_ref().filter(|_| is_there).map(|it| it.running.clone());
+        panic_below(worker, path.into_iter().skip(1).collect())
+    }
+}

@@ -1,0 +1,153 @@
+//! What the worker tells of its container, and what a module makes of it.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::{Ending, Module, RunReport, Verdict};
+use crate::actors::agent::container::Doing;
+use crate::actors::clock;
+use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::state::Applied;
+use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
+use crate::domain::restart::Exit;
+use crate::messages::supervision::ChildExited;
+
+impl Handler<RunReport> for Module {
+    type Result = ();
+
+    fn handle(&mut self, report: RunReport, _: &mut Self::Context) {
+        if self.worker.is_none() {
+            return; // it was told to stop
+        }
+        match report {
+            RunReport::Doing(doing) => self.on_doing(doing),
+            RunReport::Seen { observed, note } => self.on_seen(&observed, note),
+            RunReport::Ended(observed) => {
+                self.take_facts(&observed);
+                self.ending = Some(Ending::Ended(observed));
+            }
+            RunReport::Sick(observed) => {
+                self.take_facts(&observed);
+                self.ending = Some(Ending::Sick);
+            }
+            RunReport::NotStarted(why) => self.ending = Some(Ending::NotStarted(why)),
+            RunReport::EngineAway(why) => self.change(|state| {
+                state.status = ModuleStatus::Unknown;
+                state.why = why;
+                state.progress.clear();
+            }),
+        }
+    }
+}
+
+impl Module {
+    fn on_doing(&mut self, doing: Doing) {
+        self.change(|state| match doing {
+            Doing::Downloading(true) => state.why = "its new image is being downloaded".into(),
+            Doing::Downloading(false) => {
+                state.status = ModuleStatus::Downloading;
+                state.why.clear();
+            }
+            Doing::Progress(text) => state.progress = text,
+            Doing::Replacing => state.progress.clear(),
+        });
+    }
+
+    fn on_seen(&mut self, observed: &Observed, note: String) {
+        let Some(assignment) = &self.assignment else { return };
+        let (wanted, amqp) = (assignment.want.status, assignment.spec.speaks_amqp());
+        let amqp = amqp
+            .map(|name| format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"));
+        let phase = match (wanted, observed.phase) {
+            (DesiredStatus::Running, Phase::Paused) => "paused by somebody",
+            (DesiredStatus::Running, Phase::Restarting) => "the engine's own policy restarts it",
+            (DesiredStatus::Stopped, Phase::Exited | Phase::Created) => "stopped, as is wanted",
+            _ => "",
+        };
+        let sick = match observed.status() {
+            ModuleStatus::Unhealthy => "fails its health check; its policy does not restart it",
+            _ => "",
+        };
+        let parts = [phase.to_owned(), sick.to_owned(), note, amqp.unwrap_or_default()];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let status = match (wanted, observed.phase) {
+            (DesiredStatus::Stopped, Phase::Exited) => ModuleStatus::Stopped,
+            _ => observed.status(),
+        };
+        if observed.phase == Phase::Running {
+            let started = observed.started.map_or_else(clock::now, Self::instant);
+            self.restarts.on_started(started);
+            self.restarts.on_running(clock::now());
+        }
+        self.is_unwatched = false;
+        self.take_facts(observed);
+        let restarts = self.restarts.in_a_row();
+        self.change(|state| {
+            state.status = status;
+            state.restarts = restarts;
+            state.why = parts.join("; ");
+            state.progress.clear();
+            state.applied = Applied::Done;
+        });
+    }
+
+    fn take_facts(&mut self, observed: &Observed) {
+        let is_over = observed.phase == Phase::Exited;
+        self.change(|state| {
+            state.exit_code = observed.exit_code.filter(|_| observed.finished.is_some() || is_over);
+            state.started = observed.started;
+            state.finished = observed.finished;
+            state.image_id = observed.image_id.clone();
+        });
+    }
+
+    /// The worker is gone: with its container, or because it panicked.
+    pub(super) fn on_worker_gone(&mut self, exited: ChildExited, ctx: &mut Context<Self>) {
+        let now = clock::now();
+        match (self.ending.take(), exited.exit) {
+            (_, Exit::Panicked) | (None, _) => self.replace_worker(exited, ctx),
+            (Some(Ending::Ended(observed)), exit) => {
+                let was_unwatched = std::mem::take(&mut self.is_unwatched);
+                let next = if was_unwatched {
+                    let finished = observed.finished.unwrap_or_default();
+                    let ago = clock::unix_time().saturating_sub(finished);
+                    self.restarts.on_found_ended(exit, ago, now)
+                } else {
+                    self.restarts.on_ended(exit, now)
+                };
+                self.change(|state| state.applied = Applied::Done);
+                self.go_on(next, observed.why_ended(), ctx);
+            }
+            (Some(Ending::Sick), exit) => {
+                let next = self.restarts.on_ended(exit, now);
+                self.go_on(next, "failed its health check, and was stopped".into(), ctx);
+            }
+            (Some(Ending::NotStarted(why)), _) => {
+                let next = self.restarts.on_not_started(now);
+                let text = why.clone();
+                self.change(|state| {
+                    state.applied = Applied::Failed(text);
+                    state.progress.clear();
+                });
+                self.go_on(next, why, ctx);
+            }
+        }
+    }
+
+    /// A new worker adopts what is there.
+    fn replace_worker(&mut self, exited: ChildExited, ctx: &mut Context<Self>) {
+        self.worker = None;
+        self.worker_restarts += 1;
+        self.worker_error = Some(format!("{:?}: {}", exited.exit, exited.why));
+        tracing::warn!(module = self.name, exit = ?exited.exit, why = exited.why, "actor ended");
+        let delay = match self.worker_log.on_exit(Exit::Panicked, clock::now()) {
+            Verdict::Restart(delay) => delay,
+            Verdict::Leave | Verdict::Escalate => Duration::from_secs(60),
+        };
+        self.timer = Some(ctx.run_later(delay, |this, ctx| {
+            this.timer = None;
+            this.start_worker(false, ctx);
+        }));
+    }
+}
