@@ -12,7 +12,7 @@ use crate::domain::bag::Bag;
 use crate::domain::identity::Identity;
 use crate::domain::service_error::ServiceError;
 
-/// A message for a device; answers once it is on disk. 429 if 50 are waiting already.
+/// A message for a device; answers once it is on disk. 403 if too many are waiting already.
 #[derive(Clone, Message)]
 #[rtype(result = "Result<(), ServiceError>")]
 pub struct Enqueue {
@@ -43,8 +43,7 @@ pub enum Ack {
     Full,
 }
 
-/// Deletes all messages that wait for a device; answers how many. With `is_gone` the device was
-/// deleted: nothing of it is kept.
+/// Deletes all messages that wait for a device; answers how many.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<u64, StoreError>")]
 pub struct Purge {

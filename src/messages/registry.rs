@@ -61,9 +61,17 @@ pub struct AskScope {
 pub enum ScopeAsk {
     /// A page of what has changed after this version.
     Since(u64),
-    /// One identity; 404 if it is not known, or in another scope. 403 if it is disabled.
+    /// One identity, also a disabled one; 404 if it is not known, or in another scope.
     One(Identity),
+    /// Whether the edge may speak for an identity: 200, 403 if it is disabled, 404.
+    Attach(Identity),
 }
+
+/// These are gone: whatever is kept of them is to be forgotten. A notice; what the store had of
+/// them went with the registry's transaction, or goes with this.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Forget(pub Vec<Identity>);
 
 /// Somebody sent something. A notice of the data path, cheap to take.
 #[derive(Debug, Message)]

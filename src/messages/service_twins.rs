@@ -35,8 +35,3 @@ pub enum TwinChange {
     /// `PUT`: the same, in place of what is there.
     Replace(Value),
 }
-
-/// Identities are gone: their twins are not kept in memory any more.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct ForgetTwins(pub Vec<Identity>);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use crate::domain::service_error::ServiceError;
+
 /// The store could not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -24,6 +26,13 @@ pub enum StoreError {
     /// No answer, or nobody who could answer.
     #[error("store is not available")]
     Unavailable,
+}
+
+/// As a service client sees it: to be tried again.
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        ServiceError::new(503, "ServiceUnavailable", error.to_string())
+    }
 }
 
 /// One change of one value.

@@ -51,6 +51,14 @@ impl Seen {
         arrival
     }
 
+    /// Whether a message would be a duplicate.
+    pub fn has(&self, stamp: Stamp) -> bool {
+        self.runs.get(&stamp.run).is_some_and(|run| {
+            let is_within = |(first, last): &(u64, u64)| (*first..=*last).contains(&stamp.seq);
+            stamp.seq < run.low || run.intervals.iter().any(is_within)
+        })
+    }
+
     /// Intervals kept, over all runs.
     pub fn len(&self) -> usize {
         self.runs.values().map(|run| run.intervals.len()).sum()

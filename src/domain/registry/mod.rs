@@ -3,6 +3,7 @@
 //!
 //! next: `localhub/registry/`, the shell.
 
+mod admission;
 mod changes;
 mod draft;
 mod entry;
@@ -13,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::admission::{Credentials, NotAdmitted, check_host};
 pub use self::changes::Changes;
 pub use self::draft::Draft;
 pub use self::entry::{Authentication, Entry};

@@ -218,3 +218,104 @@ fn what_was_stored_makes_the_same_registry_again() {
     assert_eq!(loaded.page("gw", 0, 9), house.registry.page("gw", 0, 9));
     assert_eq!(loaded.version, house.registry.version);
 }
+
+mod admission {
+    use super::*;
+    use crate::domain::sas;
+
+    const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    const OTHER: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
+
+    fn keys(primary: &str, secondary: &str) -> Value {
+        json!({"symmetricKey": {"primaryKey": primary, "secondaryKey": secondary}, "type": "sas"})
+    }
+
+    /// An edge device `gw` with `KEY`, its modules, a module `gw/m` with both keys.
+    fn house() -> House {
+        let mut house = House::default();
+        let edge = json!({"iotEdge": true});
+        house.make("gw", json!({"capabilities": edge, "authentication": keys(KEY, KEY)}));
+        house.make("gw/m", json!({"authentication": keys(OTHER, KEY)}));
+        house
+    }
+
+    fn admit(
+        house: &House,
+        id: &str,
+        token: (&str, &str),
+        link: Option<u32>,
+    ) -> Result<Option<u64>, NotAdmitted> {
+        let token = sas::make(token.0, token.1, 1000, None).unwrap();
+        let shown = Credentials { token: Some(&token), thumbprints: &[], link };
+        house.registry.admit(&Identity::parse(id).unwrap(), shown, "Hub.local", 900)
+    }
+
+    #[test]
+    fn a_client_comes_in_with_a_token_of_its_own_for_this_hub() {
+        let house = house();
+        let own = "hub.LOCAL/devices/gw/modules/m";
+        assert_eq!(admit(&house, "gw/m", (own, KEY), None), Ok(Some(1000)));
+        assert_eq!(admit(&house, "gw/m", (own, OTHER), None), Ok(Some(1000)));
+        assert_eq!(admit(&house, "gw", ("hub.local:8883/devices/gw", KEY), None), Ok(Some(1000)));
+        let refused = |id: &str, resource: &str, key: &str| {
+            admit(&house, id, (resource, key), None).unwrap_err()
+        };
+        assert_eq!(refused("gw", "hub.local/devices/gw", OTHER), SasError::WrongKey.into());
+        assert!(matches!(refused("gw/m", "hub.local/devices/gw", KEY), NotAdmitted::Token(_)));
+        assert!(matches!(refused("gw", "other/devices/gw", KEY), NotAdmitted::OtherHub(_)));
+        assert_eq!(refused("nobody", "hub.local/devices/nobody", KEY), NotAdmitted::Unknown);
+        let hub = Identity::parse("gw").unwrap();
+        let token = sas::make("hub.local/devices/gw", KEY, 899, None).unwrap();
+        let shown = Credentials { token: Some(&token), thumbprints: &[], link: None };
+        let expired = house.registry.admit(&hub, shown, "hub.local", 900);
+        assert_eq!(expired, Err(SasError::Expired(899).into()), "no grace");
+        let none = Credentials { token: None, thumbprints: &[], link: None };
+        assert_eq!(house.registry.admit(&hub, none, "hub.local", 1), Err(NotAdmitted::NoToken));
+    }
+
+    #[test]
+    fn a_link_is_edge_hub_of_an_edge_device_with_its_own_token_or_its_devices() {
+        let mut house = house();
+        let device = ("hub.local/devices/gw", KEY);
+        assert_eq!(admit(&house, "gw/$edgeHub", device, Some(1)), Ok(Some(1000)));
+        assert!(admit(&house, "gw/$edgeHub", device, None).is_err(), "only as a link");
+        assert_eq!(admit(&house, "gw/m", device, Some(1)), Err(NotAdmitted::NoEdge));
+        let version = admit(&house, "gw/$edgeHub", device, Some(2));
+        assert_eq!(version, Err(NotAdmitted::LinkVersion(2)));
+        let own = house.get("gw/$edgeHub").keys()[0].to_owned();
+        let resource = "hub.local/devices/gw/modules/$edgeHub";
+        let own = base64_of(&own);
+        let keys = keys(&own, &own);
+        house.change("gw/$edgeHub", json!({ "authentication": keys }));
+        assert_eq!(admit(&house, "gw/$edgeHub", (resource, &own), Some(1)), Ok(Some(1000)));
+        house.make("plain", json!({}));
+        house.make("plain/$edgeHub", json!({}));
+        assert_eq!(admit(&house, "plain/$edgeHub", device, Some(1)), Err(NotAdmitted::NoEdge));
+    }
+
+    #[test]
+    fn a_certificate_counts_by_either_thumbprint_and_a_disabled_device_not_at_all() {
+        let mut house = house();
+        let prints = json!({"primaryThumbprint": "AB".repeat(20), "secondaryThumbprint": ""});
+        let x509 = json!({"type": "selfSigned", "x509Thumbprint": prints});
+        house.make("x", json!({ "authentication": x509 }));
+        let x = Identity::parse("x").unwrap();
+        let mut admit = |print: &str, status: &str| {
+            house.change("x", json!({ "status": status }));
+            let prints = ["00".repeat(32), print.to_owned()];
+            let shown = Credentials { token: None, thumbprints: &prints, link: None };
+            house.registry.admit(&x, shown, "hub.local", 1)
+        };
+        assert_eq!(admit(&"ab".repeat(20), "enabled"), Ok(None));
+        assert_eq!(admit("", "enabled"), Err(NotAdmitted::OtherCertificate));
+        assert_eq!(admit(&"ab".repeat(20), "disabled"), Err(NotAdmitted::Disabled));
+    }
+
+    /// Made keys are no base64 here.
+    fn base64_of(key: &str) -> String {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(format!("{key:0>16}"))
+    }
+
+    use crate::domain::sas::SasError;
+}

@@ -8,12 +8,14 @@ pub mod document;
 pub mod limits;
 pub mod merge;
 pub mod pending;
+pub mod service;
 pub mod tracked;
 
 pub use self::document::{Applied, Document, Properties, apply_desired, patch_json};
 pub use self::limits::{TwinError, validate_desired, validate_reported};
 pub use self::merge::{diff, merge};
 pub use self::pending::PendingPatches;
+pub use self::service::ServiceTwin;
 pub use self::tracked::Tracked;
 
 #[cfg(test)]

@@ -1,0 +1,115 @@
+//! `applyConfigurationContent`: desired properties of the modules of one device, at once.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Rest, ask, identity, json as body};
+use crate::domain::identity::Identity;
+use crate::domain::registry::{Draft, IfMatch};
+use crate::domain::service_error::ServiceError;
+use crate::messages::registry::PutIdentity;
+use crate::messages::service_twins::{ChangeTwin, TwinChange};
+use crate::protocol::http::{HttpRequest, HttpResponse};
+
+impl Rest {
+    pub(super) async fn apply_configuration(&self, request: &HttpRequest, device: &str) -> Answer {
+        let device = identity(device, None)?;
+        self.find(&device).await?;
+        let content = body(request)?;
+        let mut steps = steps(&device, &content)?;
+        // The agent starts modules: what they are to find must be there by then.
+        steps.sort_by_key(|(id, _)| match id.module_id() {
+            Some("$edgeAgent") => 2,
+            Some("$edgeHub") => 1,
+            _ => 0,
+        });
+        for (id, changes) in steps {
+            self.ensure(&id).await?;
+            for change in changes {
+                let change = ChangeTwin { identity: id.clone(), condition: IfMatch::Any, change };
+                ask(&self.ports.change_twin, change).await?;
+            }
+        }
+        Ok(HttpResponse::empty(204))
+    }
+
+    /// A module that the deployment names comes to be by it.
+    async fn ensure(&self, id: &Identity) -> Result<(), ServiceError> {
+        match self.find(id).await {
+            Err(error) if error.status == 404 => {}
+            other => return other.map(|_| ()),
+        }
+        let draft = Draft::parse(id.clone(), &json!({ "managedBy": "IotEdge" }))?;
+        match ask(&self.ports.put, PutIdentity { draft, condition: IfMatch::None }).await {
+            Err(error) if error.status != 409 => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+type Steps = Vec<(Identity, Vec<TwinChange>)>;
+
+fn steps(device: &Identity, content: &Value) -> Result<Steps, ServiceError> {
+    // What az and the portal export wraps it.
+    let content = content.get("content").unwrap_or(content);
+    let modules = object(content, "modulesContent")?;
+    let own = object(content, "deviceContent")?;
+    if modules.is_empty() && own.is_empty() {
+        return Err(ServiceError::bad("there is neither modulesContent nor deviceContent"));
+    }
+    let mut steps = Vec::new();
+    for (module, content) in modules {
+        let id = device.sibling(module).map_err(|bad| ServiceError::bad(bad.to_string()))?;
+        steps.push((id, changes(module, content)?));
+    }
+    if !own.is_empty() {
+        let own = Value::Object(own.clone());
+        steps.push((device.clone(), changes("deviceContent", &own)?));
+    }
+    Ok(steps)
+}
+
+/// `properties.desired` replaces; `properties.desired.a.b` is laid over what is there.
+fn changes(whose: &str, content: &Value) -> Result<Vec<TwinChange>, ServiceError> {
+    let content = content.as_object();
+    let content =
+        content.ok_or_else(|| ServiceError::bad(format!("{whose} is not a JSON object")))?;
+    let mut all = Vec::new();
+    for (key, value) in content {
+        let rest = key.strip_prefix("properties.desired");
+        let place = match rest {
+            Some("") => None,
+            Some(rest) => rest.strip_prefix('.').filter(|place| !place.is_empty()),
+            None => None,
+        };
+        let change = match (rest, place) {
+            (Some(""), _) if value.is_object() => {
+                TwinChange::Replace(json!({ "properties": { "desired": value } }))
+            }
+            (Some(_), Some(place)) => {
+                let nest = |inner: Value, name: &str| json!({ name: inner });
+                let desired = place.rsplit('.').fold(value.clone(), nest);
+                TwinChange::Merge(json!({ "properties": { "desired": desired } }))
+            }
+            _ => {
+                let why = format!("{whose}: `{key}` is not properties.desired with an object");
+                return Err(ServiceError::bad(why));
+            }
+        };
+        all.push(change);
+    }
+    all.sort_by_key(|change| matches!(change, TwinChange::Merge(_)));
+    Ok(all)
+}
+
+fn object<'a>(
+    content: &'a Value,
+    name: &str,
+) -> Result<&'a serde_json::Map<String, Value>, ServiceError> {
+    static EMPTY: std::sync::LazyLock<serde_json::Map<String, Value>> =
+        std::sync::LazyLock::new(serde_json::Map::new);
+    match content.get(name) {
+        None | Some(Value::Null) => Ok(&EMPTY),
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) => Err(ServiceError::bad(format!("{name} is not a JSON object"))),
+    }
+}
