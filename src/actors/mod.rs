@@ -6,6 +6,7 @@ pub mod clock;
 //pub mod endpoint;
 pub mod hub;
 pub mod port;
+pub mod process;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod supervision;

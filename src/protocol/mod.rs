@@ -9,4 +9,5 @@ pub mod http_client;
 pub mod lock;
 pub mod logging;
 pub mod notify;
+pub mod sockets;
 pub mod tls;

@@ -2,6 +2,7 @@
 //!
 //! `obituary` tells how a child ended, `domain/restart` decides, the supervisor builds it anew.
 
+mod brood;
 mod child;
 mod obituary;
 mod snapshot;
@@ -13,6 +14,7 @@ use std::fmt::Display;
 
 use actix::prelude::*;
 
+pub use self::brood::Brood;
 pub use self::child::{Factory, Running};
 pub use self::obituary::{Obituary, remember_panics};
 pub use self::snapshot::{panic_below, snapshot_of};

@@ -44,7 +44,6 @@ pub struct Connection {
     identity: Identity,
     peer: String,
     backend: Backend,
-    settings: ConnectionSettings,
     writer: Writer,
     budget: Rc<Budget>,
     /// Until CONNACK is sent.
@@ -78,7 +77,6 @@ impl Connection {
             identity,
             peer,
             backend,
-            settings,
             writer: writer.clone(),
             reader: Some(reader.with_budget(Rc::clone(&budget))),
             budget,

@@ -1,0 +1,260 @@
+//! Routes: follows the desired properties of `$edgeHub`, swaps the route table whole, and starts
+//! an actor for each route. Bad routes are named in the reported properties; good ones run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use serde_json::json;
+
+use super::route::RouteActor;
+use crate::actors::clock;
+use crate::actors::endpoint::backend::Readiness;
+use crate::actors::port::Port;
+use crate::actors::supervision::{Brood, Obituary, Running, Supervised};
+use crate::domain::identity::Identity;
+use crate::domain::restart::{Intensity, RestartPolicy};
+use crate::domain::route::{BadRoute, Route, RouteSet, RouteTable};
+use crate::messages::routes::{ListRoutes, RouteStatus, SetRoutes};
+use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
+use crate::messages::twins::{Desired, DesiredChanged, GetDesired, PatchReported};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Before asking again for what was not answered.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Whom the routes speak to.
+#[derive(Clone, Default)]
+pub struct RoutesPorts {
+    /// Twins.
+    pub desired: Port<GetDesired>,
+    /// Twins tell of changes here.
+    pub changed: Port<DesiredChanged>,
+    /// Twins.
+    pub report: Port<PatchReported>,
+    /// Queue.
+    pub set: Port<SetRoutes>,
+    /// For the management API.
+    pub list: Port<ListRoutes>,
+}
+
+/// See the module documentation.
+pub struct Routes {
+    /// `{device}/$edgeHub`.
+    identity: Identity,
+    ports: RoutesPorts,
+    readiness: Readiness,
+    version: Option<u64>,
+    /// As they run: the last good form of each.
+    good: BTreeMap<Arc<str>, Route>,
+    bad: Vec<BadRoute>,
+    generation: u64,
+    brood: Brood,
+    obituary: Obituary,
+}
+
+impl Routes {
+    /// For the edge device of `identity`.
+    pub fn new(
+        identity: Identity,
+        ports: RoutesPorts,
+        readiness: Readiness,
+        obituary: Obituary,
+    ) -> Self {
+        Routes {
+            identity,
+            ports,
+            readiness,
+            version: None,
+            good: BTreeMap::new(),
+            bad: Vec::new(),
+            // Generations go on after a restart of this actor or of the process.
+            generation: clock::unix_time().as_millis() as u64,
+            brood: Brood::default(),
+            obituary,
+        }
+    }
+
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        let asked = self.ports.desired.ask(GetDesired(self.identity.clone()), DEADLINE);
+        asked
+            .into_actor(self)
+            .map(|answer, this, ctx| match answer {
+                Ok(Some(desired)) => this.apply(&desired, ctx),
+                Ok(None) => {} // told when it was read for the first time
+                Err(_) => {
+                    ctx.run_later(RETRY, Self::read);
+                }
+            })
+            .spawn(ctx);
+    }
+
+    fn apply(&mut self, desired: &Desired, ctx: &mut Context<Self>) {
+        if self.version == Some(desired.version) {
+            return;
+        }
+        let set = RouteSet::parse(&desired.properties, self.identity.device_id());
+        if let Some(error) = &set.schema_error {
+            tracing::error!(%error, version = desired.version, "deployment of $edgeHub refused: the last good one runs on");
+            self.report(desired.version, 400, error);
+            if self.version.is_none() {
+                self.swap(Vec::new(), None, desired.version, ctx);
+            }
+            return;
+        }
+        for BadRoute { name, error } in &set.bad {
+            tracing::error!(route = name, %error, "bad route: its last good form, if any, runs on");
+        }
+        let mut routes = set.good;
+        let is_bad = |name: &str| set.bad.iter().any(|bad| bad.name == name);
+        routes.extend(self.good.values().filter(|route| is_bad(&route.name)).cloned());
+        self.bad = set.bad;
+        let errors: Vec<_> = self.bad.iter().map(|bad| bad.error.to_string()).collect();
+        let code = if errors.is_empty() { 200 } else { 400 };
+        self.report(desired.version, code, &errors.join("; "));
+        self.swap(routes, set.global_ttl, desired.version, ctx);
+    }
+
+    fn swap(
+        &mut self,
+        routes: Vec<Route>,
+        ttl: Option<u64>,
+        version: u64,
+        ctx: &mut Context<Self>,
+    ) {
+        self.generation += 1;
+        let table = Arc::new(RouteTable::new(self.generation, routes.clone(), ttl));
+        let set = self.ports.set.ask(SetRoutes(table), DEADLINE).into_actor(self);
+        set.map(move |set, this, ctx| match set {
+            Ok(()) => this.on_set(routes, version, ctx),
+            Err(_) => {
+                ctx.run_later(RETRY, Self::read);
+            }
+        })
+        .spawn(ctx);
+    }
+
+    fn on_set(&mut self, routes: Vec<Route>, version: u64, ctx: &mut Context<Self>) {
+        self.version = Some(version);
+        let before = std::mem::take(&mut self.good);
+        self.good = routes.into_iter().map(|route| (Arc::clone(&route.name), route)).collect();
+        for name in before.keys().filter(|name| !self.good.contains_key(*name)) {
+            self.brood.stop(name);
+        }
+        for (name, route) in &self.good {
+            if before.get(name).is_none_or(|old| old.text != route.text) {
+                let route = route.clone();
+                let start = move |obituary| {
+                    Running::worker(&RouteActor::new(route.clone(), obituary).start())
+                };
+                let rule = (RestartPolicy::Always, Intensity::ESCALATES);
+                self.brood.start(name, rule, start, ctx.address().recipient());
+            }
+        }
+        tracing::info!(version, routes = self.good.len(), bad = self.bad.len(), "routes in force");
+        self.readiness.is_ready("routes");
+    }
+
+    fn report(&self, version: u64, code: u16, description: &str) {
+        let patch = json!({
+            "schemaVersion": "1.0",
+            "version": { "version": env!("CARGO_PKG_VERSION") },
+            "lastDesiredVersion": version,
+            "lastDesiredStatus": { "code": code, "description": description },
+        });
+        let (identity, patch) = (self.identity.clone(), patch.to_string().into());
+        let report = self.ports.report.ask(PatchReported { identity, patch }, DEADLINE);
+        actix::spawn(async move {
+            match report.await {
+                Ok(answer) if answer.status < 300 => {}
+                answer => tracing::warn!(?answer, "state of routes cannot be reported"),
+            }
+        });
+    }
+}
+
+impl Actor for Routes {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.readiness.waits("routes", "the deployment of $edgeHub was never read");
+        self.ports.changed.plug(&ctx.address());
+        self.ports.list.plug(&ctx.address());
+        self.read(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.readiness.waits("routes", "not running");
+    }
+}
+
+impl Supervised for Routes {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        let (good, bad) = (self.good.len(), self.bad.len());
+        Health { state: format!("{good} active, {bad} bad, version {:?}", self.version) }
+    }
+}
+crate::supervised!(Routes);
+
+impl Handler<DesiredChanged> for Routes {
+    type Result = ();
+
+    fn handle(&mut self, DesiredChanged(who): DesiredChanged, ctx: &mut Self::Context) {
+        if who == self.identity {
+            self.read(ctx);
+        }
+    }
+}
+
+impl Handler<ListRoutes> for Routes {
+    type Result = MessageResult<ListRoutes>;
+
+    fn handle(&mut self, _: ListRoutes, _: &mut Self::Context) -> Self::Result {
+        let good = self.good.values().map(|route| RouteStatus {
+            name: route.name.to_string(),
+            text: route.text.clone(),
+            state: "active".into(),
+            error: None,
+        });
+        let bad = self.bad.iter().map(|bad| RouteStatus {
+            name: bad.name.clone(),
+            text: String::new(),
+            state: "bad".into(),
+            error: Some(bad.error.to_string()),
+        });
+        MessageResult(good.chain(bad).collect())
+    }
+}
+
+impl Handler<ChildExited> for Routes {
+    type Result = ();
+
+    fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
+        if let Some((name, delay)) = self.brood.on_exited(exited) {
+            ctx.run_later(delay, move |this, ctx| {
+                this.brood.start_again(&name, ctx.address().recipient());
+            });
+        }
+    }
+}
+
+impl Handler<TakeSnapshot> for Routes {
+    type Result = ResponseFuture<Vec<Snapshot>>;
+
+    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.brood.snapshot("route "))
+    }
+}
+
+impl Handler<PanicAt> for Routes {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, PanicAt(path): PanicAt, _: &mut Self::Context) -> Self::Result {
+        self.brood.panic_at(path, "route ")
+    }
+}

@@ -1,0 +1,111 @@
+//! A process: one tree, from its start to its ordered stop.
+
+use std::cell::Cell;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::endpoint::backend::Readiness;
+use super::supervision::{Factory, Obituary, Running, Supervisor, remember_panics};
+use crate::domain::tree::Node;
+use crate::messages::supervision::{ChildExited, Probe, Shutdown};
+use crate::protocol::notify;
+
+/// The whole tree stops in this time, or is left behind.
+const STOP: Duration = Duration::from_secs(25);
+
+/// Takes the obituary of the root.
+struct Top(Option<tokio::sync::oneshot::Sender<String>>);
+
+impl Actor for Top {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Top {
+    type Result = ();
+
+    fn handle(&mut self, exited: ChildExited, _: &mut Self::Context) {
+        if let Some(ended) = self.0.take() {
+            let _ = ended.send(exited.why); // nobody waits when the process is about to end
+        }
+    }
+}
+
+/// Runs a tree until SIGTERM or SIGINT (0), or until its root gives up (1).
+///
+/// `plug` gets the root, for those who take snapshots of the tree; `addresses` are told to the log
+/// once all parts are ready.
+pub fn run(
+    tree: &'static Node,
+    factory: impl FnOnce() -> Rc<dyn Factory>,
+    readiness: Readiness,
+    addresses: String,
+    plug: impl FnOnce(&Running),
+) -> ExitCode {
+    remember_panics();
+    let system = System::new();
+    system.block_on(async move {
+        let (ended, mut end) = tokio::sync::oneshot::channel();
+        let top = Top(Some(ended)).start();
+        let obituary = Obituary::new(tree.name(), 1, top.recipient());
+        let root = Supervisor::start_tree(tree, &factory(), obituary);
+        plug(&root);
+        let is_stopping = Rc::new(Cell::new(false));
+        actix::spawn(announce(readiness, addresses, Rc::clone(&is_stopping)));
+        actix::spawn(feed_watchdog(root.clone()));
+        let mut term = signal(SignalKind::terminate()).expect("signals can be waited for");
+        let mut int = signal(SignalKind::interrupt()).expect("signals can be waited for");
+        tokio::select! {
+            why = &mut end => {
+                tracing::error!(why = why.unwrap_or_default(), "the tree gave up: the process ends");
+                return ExitCode::FAILURE;
+            }
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        is_stopping.set(true);
+        notify::stopping();
+        tracing::info!("stopping");
+        root.shutdown.do_send(Shutdown); // once
+        if tokio::time::timeout(STOP, end).await.is_err() {
+            tracing::error!("not stopped in time: left behind");
+        }
+        tracing::info!("stopped");
+        ExitCode::SUCCESS
+    })
+}
+
+/// Says `ready` once, as soon as every part is.
+async fn announce(readiness: Readiness, addresses: String, is_stopping: Rc<Cell<bool>>) {
+    let mut last = None;
+    loop {
+        let missing = readiness.missing();
+        if is_stopping.get() {
+            return;
+        }
+        if missing.is_none() && !readiness.parts().is_empty() {
+            tracing::info!("ready {addresses}");
+            return notify::ready("ready");
+        }
+        if missing != last {
+            tracing::info!(waits_for = missing, "not ready");
+            notify::status(missing.as_deref().unwrap_or_default());
+            last = missing;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The root answers, so the service manager is told that we live.
+async fn feed_watchdog(root: Running) {
+    let Some(period) = notify::watchdog_period() else { return };
+    loop {
+        if root.probe.send(Probe).timeout(period).await.is_ok() {
+            notify::watchdog();
+        }
+        tokio::time::sleep(period).await;
+    }
+}
