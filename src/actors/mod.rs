@@ -3,7 +3,7 @@
 pub mod agent;
 pub mod apis;
 pub mod clock;
-//pub mod endpoint;
+pub mod endpoint;
 pub mod hub;
 pub mod port;
 pub mod process;

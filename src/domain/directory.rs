@@ -121,9 +121,11 @@ impl<H: Clone> Directory<H> {
         (stored.clone(), features)
     }
 
-    /// Seats an identity behind an edge, unless it sits on a connection of its own.
+    /// Seats an identity behind an edge, unless it sits on another connection of its own.
     pub fn attach(&mut self, identity: Identity, features: Features, epoch: u64, handle: H) {
-        if self.seats.get(&identity).is_none_or(|seat| seat.is_behind_edge) {
+        if let Some(seat) = self.seats.get_mut(&identity).filter(|seat| seat.epoch == epoch) {
+            seat.features = features; // the link itself, or once more
+        } else if self.seats.get(&identity).is_none_or(|seat| seat.is_behind_edge) {
             let seat = Seat { epoch, features, is_behind_edge: true, is_clean: true, handle };
             self.seats.insert(identity, seat);
         }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use crate::actors::port::Port;
 use crate::messages::identities::LogIn;
 use crate::messages::queue::{Finish, Ingest, Pull};
+use crate::messages::registry::AskScope;
 use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
 };
 use crate::messages::twins::{GetTwin, PatchReported};
-use crate::messages::upstream::{LinkAnswer, Request};
 
 /// See the module documentation. Cheap to clone.
 #[derive(Clone, Default)]
@@ -45,13 +45,10 @@ pub struct Backend {
     /// Sessions, for identities behind an edge.
     pub detach: Port<Detach>,
     /// Scope and look-ups of an edge on its link (localhub).
-    pub scope: Port<Request>,
+    pub scope: Port<AskScope>,
     /// Whether clients are let in.
     pub readiness: Readiness,
 }
-
-/// Answer of [`Backend::scope`].
-pub type ScopeAnswer = Result<LinkAnswer, crate::messages::upstream::NotConnected>;
 
 /// Which parts of the process are ready, and why others are not. `/readyz` shows it; until all
 /// are, clients get CONNACK 3.

@@ -61,8 +61,8 @@ impl Budget {
     /// Takes room for a packet of `bytes` if there is some now.
     pub fn try_reserve(&self, bytes: usize) -> bool {
         let (packets, parked) = (self.packets.get(), self.bytes.get());
-        let fits_here = packets == 0
-            || (packets < self.limits.packets && parked + bytes <= self.limits.bytes);
+        let fits_here =
+            packets == 0 || (packets < self.limits.packets && parked + bytes <= self.limits.bytes);
         let free = self.shared.free.get();
         if !fits_here || free < bytes {
             return false;

@@ -60,7 +60,7 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for bound in self.sockets.iter() {
+        for bound in Rc::clone(&self.sockets).iter() {
             let socket = bound.socket.try_clone().and_then(tokio::net::TcpListener::from_std);
             match socket {
                 Ok(socket) => {

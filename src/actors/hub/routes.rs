@@ -95,15 +95,15 @@ impl Routes {
             return;
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
-        if let Some(error) = &set.schema_error {
+        if let Some(error) = &set.error {
             tracing::error!(%error, version = desired.version, "deployment of $edgeHub refused: the last good one runs on");
-            self.report(desired.version, 400, error);
+            self.report(desired.version, 400, &error.to_string());
             if self.version.is_none() {
                 self.swap(Vec::new(), None, desired.version, ctx);
             }
             return;
         }
-        for BadRoute { name, error } in &set.bad {
+        for BadRoute { name, error, .. } in &set.bad {
             tracing::error!(route = name, %error, "bad route: its last good form, if any, runs on");
         }
         let mut routes = set.good;
@@ -217,7 +217,7 @@ impl Handler<ListRoutes> for Routes {
     fn handle(&mut self, _: ListRoutes, _: &mut Self::Context) -> Self::Result {
         let good = self.good.values().map(|route| RouteStatus {
             name: route.name.to_string(),
-            text: route.text.clone(),
+            text: route.text.to_string(),
             state: "active".into(),
             error: None,
         });

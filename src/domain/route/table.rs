@@ -11,6 +11,7 @@ pub struct RouteTable {
     generation: u64,
     /// By priority, then name by bytes: of several that go to one place the first wins.
     routes: Vec<Route>,
+    global_ttl: Option<u64>,
 }
 
 /// A row that a message makes.
@@ -29,10 +30,10 @@ pub struct Win {
 }
 
 impl RouteTable {
-    /// A table of these routes.
-    pub fn new(generation: u64, mut routes: Vec<Route>) -> Self {
+    /// A table of these routes; messages of those without a time to live have `global_ttl` seconds.
+    pub fn new(generation: u64, mut routes: Vec<Route>, global_ttl: Option<u64>) -> Self {
         routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-        RouteTable { generation, routes }
+        RouteTable { generation, routes, global_ttl }
     }
 
     /// Its number.
@@ -43,6 +44,16 @@ impl RouteTable {
     /// By priority, then name.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Seconds that messages live whose route says nothing; `None`: for ever.
+    pub fn global_ttl(&self) -> Option<u64> {
+        self.global_ttl
+    }
+
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| &*route.name == name)
     }
 
     /// One row for each endpoint and input that a route takes the message to.

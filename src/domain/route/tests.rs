@@ -151,7 +151,7 @@ fn properties_are_found_by_the_rules_of_their_names() {
 fn table(desired: &Value) -> RouteTable {
     let set = RouteSet::parse(desired, "gw");
     assert_eq!((set.error, set.bad), (None, vec![]));
-    RouteTable::new(7, set.good)
+    RouteTable::new(7, set.good, None)
 }
 
 #[test]

@@ -137,15 +137,13 @@ impl Connection {
         let change = Subscribe { identity, epoch, add, remove };
         let changed = self.backend.subscribe.ask(change, super::OPEN).into_actor(self);
         changed
-            .map(move |changed, this, ctx| {
-                match changed.unwrap_or(Err(StoreError::Unavailable)) {
-                    Ok(()) => {
-                        this.writer.send(&answer);
-                        this.release_outbox(ctx);
-                    }
-                    Err(error) => {
-                        this.close(&format!("subscription cannot be stored: {error}"), ctx);
-                    }
+            .map(move |changed, this, ctx| match changed.unwrap_or(Err(StoreError::Unavailable)) {
+                Ok(()) => {
+                    this.writer.send(&answer);
+                    this.release_outbox(ctx);
+                }
+                Err(error) => {
+                    this.close(&format!("subscription cannot be stored: {error}"), ctx);
                 }
             })
             .spawn(ctx);

@@ -151,7 +151,8 @@ impl Connection {
         } else if self.writer.backlog() > MAX_BACKLOG {
             self.close("the client does not read", ctx);
         } else {
-            let next = (self.keep_alive - silent).clamp(Duration::from_millis(100), Duration::from_secs(1));
+            let next = (self.keep_alive - silent)
+                .clamp(Duration::from_millis(100), Duration::from_secs(1));
             ctx.run_later(next, Self::watch);
         }
     }

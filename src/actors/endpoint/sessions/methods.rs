@@ -56,8 +56,7 @@ impl Handler<Invoke> for Sessions {
 
     fn handle(&mut self, Invoke { target, call }: Invoke, ctx: &mut Self::Context) -> Self::Result {
         let is_reachable = self.is_callable(&target);
-        let (number, effects) =
-            self.calls.on_invoked(target, call, is_reachable, clock::now());
+        let (number, effects) = self.calls.on_invoked(target, call, is_reachable, clock::now());
         let (caller, outcome) = oneshot::channel();
         self.callers.insert(number, caller);
         self.carry_out(effects, ctx);

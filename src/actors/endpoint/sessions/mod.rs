@@ -8,6 +8,8 @@ mod owner;
 mod presence;
 mod restore;
 
+pub use self::owner::Accept;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -174,7 +176,7 @@ impl Handler<Open> for Sessions {
                 filters: session.map(|stored| stored.filters).unwrap_or_default(),
                 unacked: this.directory.take_unacked(&identity),
             };
-            this.announce(&identity);
+            this.hail(&identity);
             this.reached(&identity, ctx);
             Ok(opened)
         }))
@@ -206,11 +208,8 @@ impl Handler<Subscribe> for Sessions {
         };
         let (stored, _) = self.directory.subscribe(&identity, &add, &remove);
         let value = serde_json::to_vec(&stored).expect("filters are plain data");
-        let changes = if is_clean {
-            vec![]
-        } else {
-            vec![Change::put(TABLE, identity.as_str(), value)]
-        };
+        let changes =
+            if is_clean { vec![] } else { vec![Change::put(TABLE, identity.as_str(), value)] };
         let saved = self.save(changes);
         let told = self.announce(&identity);
         let done = async move {

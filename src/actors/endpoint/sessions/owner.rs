@@ -8,7 +8,7 @@ use crate::actors::endpoint::connection::Connection;
 use crate::actors::endpoint::greeting::{Greeted, greet};
 use crate::actors::endpoint::link_server::LinkServer;
 use crate::actors::endpoint::stream::Arrived;
-use crate::actors::supervision::{Obituary, Running, panic_below, snapshot_of};
+use crate::actors::supervision::{Obituary, panic_below, snapshot_of};
 use crate::messages::supervision::{ChildExited, PanicAt, Snapshot, TakeSnapshot};
 
 /// The listener has a client for us.
@@ -39,10 +39,7 @@ impl Sessions {
         let obituary = Obituary::new(&name, number, ctx.address().recipient());
         let (backend, settings) = (self.backend.clone(), self.settings.clone());
         let running = match greeted.link {
-            Some(_) => {
-                let epoch = self.next_epoch();
-                LinkServer::accept(greeted, backend, epoch, obituary)
-            }
+            Some(_) => LinkServer::accept(greeted, backend, &settings, obituary),
             None => Connection::accept(greeted, backend, settings, obituary),
         };
         self.connections.insert(number, (identity, running));

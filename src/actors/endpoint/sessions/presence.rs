@@ -18,10 +18,19 @@ impl Sessions {
     /// Tells the backend what an identity has asked for now.
     pub(super) fn announce(&self, identity: &Identity) -> impl Future<Output = ()> + use<> {
         let features = self.directory.seat(identity).map(|seat| seat.features);
-        let told = self.backend.presence.ask(PresenceChanged { identity: identity.clone(), features }, TELL);
+        let told = self
+            .backend
+            .presence
+            .ask(PresenceChanged { identity: identity.clone(), features }, TELL);
         async move {
             let _ = told.await; // it is told again when the link comes up
         }
+    }
+
+    /// Like `announce`, for those who do not wait.
+    pub(super) fn hail(&self, identity: &Identity) {
+        let features = self.directory.seat(identity).map(|seat| seat.features);
+        self.backend.presence.tell(PresenceChanged { identity: identity.clone(), features }); // idempotent
     }
 
     /// Tells the backend that somebody left.
@@ -36,7 +45,7 @@ impl Handler<Attach> for Sessions {
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
         let Attach { identity, features, link, epoch } = attach;
         self.directory.attach(identity.clone(), features, epoch, link);
-        let _told = self.announce(&identity); // asked; nobody waits for the answer
+        self.hail(&identity);
         self.reached(&identity, ctx);
     }
 }

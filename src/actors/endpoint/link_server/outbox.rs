@@ -1,0 +1,134 @@
+//! Cloud-to-device messages for those behind the edge: sent under a lock, settled by the client's
+//! PUBACK; 10 at most are unsettled per device (link.md, cloud to device).
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::LinkServer;
+use crate::actors::clock;
+use crate::domain::delivery::{Answer, Config, Delivery, Effect};
+use crate::domain::identity::Identity;
+use crate::domain::link::down::LinkDown;
+use crate::domain::packet::QoS;
+use crate::domain::row::{End, Endpoint, Key, Offset, Priority};
+use crate::messages::queue::{Finish, Pull};
+use crate::messages::state::StoreError;
+
+const STORE: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(1);
+/// Not settled by then on a live link: given again, and counted (by its next reading).
+const LOCK: Duration = Duration::from_secs(60);
+const UNSETTLED: usize = 10;
+
+/// What is owed to one device behind the edge.
+pub(super) struct Outbox {
+    delivery: Delivery,
+}
+
+impl LinkServer {
+    /// Starts or ends the sending to an identity.
+    pub(super) fn set_outbox(&mut self, who: &Identity, is_on: bool, ctx: &mut Context<Self>) {
+        if !is_on {
+            self.outboxes.remove(who);
+        } else if !self.outboxes.contains_key(who) {
+            let config = Config { window: UNSETTLED, ..Config::CLIENT };
+            let mut delivery = Delivery::new(config);
+            let effects = delivery.on_connected(clock::now());
+            self.outboxes.insert(who.clone(), Outbox { delivery });
+            self.carry_out(who, effects, ctx);
+        }
+    }
+
+    pub(super) fn pull_owed(&mut self, who: &Identity, ctx: &mut Context<Self>) {
+        self.with_delivery(who, ctx, |delivery| delivery.on_stored(clock::now()));
+    }
+
+    pub(super) fn rewind(&mut self, who: &Identity, ctx: &mut Context<Self>) {
+        self.with_delivery(who, ctx, |delivery| delivery.on_rewound(clock::now()));
+    }
+
+    pub(super) fn settle(&mut self, who: &Identity, lock: &str, ctx: &mut Context<Self>) {
+        let Ok(offset) = lock.parse() else { return };
+        let key = Key { priority: Priority::DEFAULT, offset: Offset(offset) };
+        self.with_delivery(who, ctx, |delivery| {
+            delivery.on_answered(key, Answer::Accepted, clock::now())
+        });
+    }
+
+    fn with_delivery(
+        &mut self,
+        who: &Identity,
+        ctx: &mut Context<Self>,
+        input: impl FnOnce(&mut Delivery) -> Vec<Effect>,
+    ) {
+        if let Some(outbox) = self.outboxes.get_mut(who) {
+            let effects = input(&mut outbox.delivery);
+            self.carry_out(who, effects, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, who: &Identity, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        let mut ends = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Load { from, max, max_bytes, without } => {
+                    let endpoint = Endpoint::client(who);
+                    let pull = Pull { endpoint, from, max, max_bytes, without };
+                    self.load(who.clone(), pull, ctx);
+                }
+                Effect::Publish { row, .. } => {
+                    let lock = row.key.offset.0.to_string();
+                    let topic = LinkDown::CloudToDevice(who.clone(), lock, row.bag);
+                    self.publish(&topic, QoS::AtMostOnce, row.body);
+                    self.expect_settlement(who.clone(), row.key, ctx);
+                }
+                Effect::End { key, how } => ends.push((key, how)),
+                Effect::WakeAt(at) => {
+                    let who = who.clone();
+                    ctx.run_later(at.saturating_duration_since(clock::now()), move |this, ctx| {
+                        this.with_delivery(&who, ctx, |delivery| delivery.on_wake(clock::now()));
+                    });
+                }
+            }
+        }
+        if !ends.is_empty() {
+            self.finish(who.clone(), ends, ctx);
+        }
+    }
+
+    /// A lock that is not settled in time is void: the message goes out again.
+    fn expect_settlement(&mut self, who: Identity, key: Key, ctx: &mut Context<Self>) {
+        ctx.run_later(LOCK, move |this, ctx| {
+            this.with_delivery(&who, ctx, |delivery| {
+                delivery.on_answered(key, Answer::Throttled(408), clock::now())
+            });
+        });
+    }
+
+    fn load(&mut self, who: Identity, pull: Pull, ctx: &mut Context<Self>) {
+        let rows = self.backend.pull.ask(pull, STORE).into_actor(self);
+        rows.map(move |rows, this, ctx| match rows.unwrap_or(Err(StoreError::Unavailable)) {
+            Ok(rows) => this.with_delivery(&who, ctx, |it| it.on_loaded(rows, clock::now())),
+            Err(error) => {
+                tracing::warn!(identity = %who, %error, "what is owed cannot be read");
+                if let Some(outbox) = this.outboxes.get_mut(&who) {
+                    outbox.delivery.on_not_loaded();
+                }
+                ctx.run_later(RETRY, move |this, ctx| this.pull_owed(&who, ctx));
+            }
+        })
+        .spawn(ctx);
+    }
+
+    fn finish(&mut self, who: Identity, ends: Vec<(Key, End)>, ctx: &mut Context<Self>) {
+        let finish = Finish { endpoint: Endpoint::client(&who), ends };
+        let ended = self.backend.finish.ask(finish, STORE).into_actor(self);
+        ended
+            .map(move |ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
+                Ok(keys) => this.with_delivery(&who, ctx, |it| it.on_ended(&keys, clock::now())),
+                Err(error) => this.close(&format!("ends cannot be stored: {error}"), ctx),
+            })
+            .spawn(ctx);
+    }
+}
