@@ -2,11 +2,15 @@
 //!
 //! next: `pull.rs`
 
-use heed::RwTxn;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use heed::{RoTxn, RwTxn};
 
 use super::matcher::{Message, Win};
 use super::records::{RowKey, RowRecord, kind, message_head};
 use super::{Inner, Ledger};
+use crate::domain::link::intervals::{Arrival, Seen};
 use crate::domain::row::{Endpoint, Key, Offset};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
@@ -18,6 +22,8 @@ pub enum Taken {
     Stored,
     /// It belongs to none, and is counted.
     Unrouted,
+    /// It came over a link before. Nothing is stored or counted; it is to be acknowledged.
+    Duplicate,
 }
 
 /// What an append did.
@@ -54,7 +60,18 @@ impl Inner {
         let mut ledger = Ledger::open(self.tables, txn)?;
         let mut done = Appended::default();
         let time = self.saved_time();
+        let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
         for (message, wins) in batch {
+            if let Some(link) = &message.link {
+                let seen = match seen.entry(link.edge.as_str()) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert(self.seen(txn, &link.edge)?),
+                };
+                if seen.on_arrival(link.stamp, link.low, time.at.as_secs()) == Arrival::Duplicate {
+                    done.taken.push(Taken::Duplicate);
+                    continue;
+                }
+            }
             ledger.head.messages_in += 1;
             if wins.is_empty() {
                 ledger.head.unrouted += 1;
@@ -63,24 +80,17 @@ impl Inner {
                 continue;
             }
             let id = self.put_message(txn, &mut ledger, message, wins.len())?;
-            let mut taken: Vec<(&Endpoint, Key)> = Vec::new();
+            let row = RowRecord {
+                stored_at: time.at,
+                time_to_live: None,
+                bytes: (message.bag.as_str().len() + message.body.len()) as u64,
+                run: None,
+                sender: message.sender.as_str(),
+            };
             for win in &wins {
-                let mut key = Key { priority: win.priority, offset: Offset(id) };
-                if taken.contains(&(&win.endpoint, key)) {
-                    // Two inputs of one module: each row has a place of its own.
-                    ledger.head.last_offset += 1;
-                    key.offset = Offset(ledger.head.last_offset);
-                }
-                taken.push((&win.endpoint, key));
-                let row = RowRecord {
-                    message: id,
-                    stored_at: time.at,
-                    time_to_live: win.time_to_live,
-                    bytes: (message.bag.as_str().len() + message.body.len()) as u64,
-                    run: (win.endpoint == Endpoint::upstream()).then_some(self.run),
-                    sender: message.sender.as_str(),
-                };
-                self.put_row(txn, &mut ledger, win, key, &row)?;
+                let run = (win.endpoint == Endpoint::upstream()).then_some(self.run);
+                let row = RowRecord { time_to_live: win.time_to_live, run, ..row };
+                self.put_row(txn, &mut ledger, win, id, &row)?;
             }
             for win in wins {
                 if !done.endpoints.contains(&win.endpoint) {
@@ -89,8 +99,19 @@ impl Inner {
             }
             done.taken.push(Taken::Stored);
         }
+        for (edge, seen) in seen {
+            let seen = serde_json::to_vec(&seen).expect("intervals are plain numbers");
+            self.tables.seen.put(txn, kind::SEEN, edge.as_bytes(), &[&seen])?;
+        }
         ledger.close(txn, time)?;
         Ok(done)
+    }
+
+    /// What has come from an edge already. A damaged memory may let a message in twice.
+    fn seen(&self, txn: &RoTxn<'_>, edge: &str) -> Result<Seen, Fault> {
+        let payload = self.tables.seen.get(txn, kind::SEEN, edge.as_bytes())?;
+        let seen = payload.and_then(Result::ok).map(serde_json::from_slice);
+        Ok(seen.and_then(Result::ok).unwrap_or_default())
     }
 
     fn put_message(
@@ -100,8 +121,8 @@ impl Inner {
         message: &Message,
         rows: usize,
     ) -> Result<u64, Fault> {
-        ledger.head.last_offset += 1;
-        let id = ledger.head.last_offset;
+        ledger.head.last_message += 1;
+        let id = ledger.head.last_message;
         let head = message_head(message.sender.as_str(), message.bag.as_str());
         let key = id.to_be_bytes();
         self.tables.messages.put(txn, kind::MESSAGE, &key, &[&head, &message.body])?;
@@ -117,17 +138,19 @@ impl Inner {
         txn: &mut RwTxn<'_>,
         ledger: &mut Ledger,
         win: &Win,
-        key: Key,
+        message: u64,
         row: &RowRecord<'_>,
     ) -> Result<(), Fault> {
         let endpoint = ledger.endpoint_or_new(txn, &win.endpoint)?;
         endpoint.rows += 1;
         endpoint.bytes += row.bytes;
+        endpoint.last_offset += 1;
+        let key = Key { priority: win.priority, offset: Offset(endpoint.last_offset) };
         let endpoint = endpoint.number;
         let (number, account) = ledger.account_of(txn, win)?;
         account.received += 1;
         account.stored += 1;
-        let key = RowKey { endpoint, key, account: number }.write();
+        let key = RowKey { endpoint, key, account: number, message }.write();
         Ok(self.tables.rows.put(txn, kind::ROW, &key, &[&row.write()])?)
     }
 

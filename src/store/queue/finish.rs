@@ -75,10 +75,9 @@ impl Inner {
         let raw = self.tables.rows.raw.get(txn, &key)?.map(<[u8]>::to_vec).unwrap_or_default();
         let value = self.tables.rows.get(txn, kind::ROW, &key)?.unwrap_or(Err(Damage::Short));
         let row = value.and_then(|row| Ok((row.to_vec(), RowRecord::read(row)?)));
-        // A damaged row does not tell whose message it is, but its place nearly always does.
-        let (payload, message, bytes) = match row {
-            Ok((payload, row)) => (payload, row.message, Some(row.bytes)),
-            Err(_) => (Vec::new(), row_key.key.offset.0, None),
+        let (payload, bytes) = match row {
+            Ok((payload, row)) => (payload, Some(row.bytes)),
+            Err(_) => (Vec::new(), None),
         };
         self.tables.rows.delete(txn, &key)?;
         match end {
@@ -87,10 +86,10 @@ impl Inner {
                 self.tables.dead.put(txn, kind::DEAD, &key, &[&letter])?;
                 return Ok(bytes); // it keeps its message
             }
-            End::Quarantined => self.quarantine(txn, &key, &raw, message)?,
+            End::Quarantined => self.quarantine(txn, &key, &raw, row_key.message)?,
             _ => {}
         }
-        self.release(txn, message)?;
+        self.release(txn, row_key.message)?;
         Ok(bytes)
     }
 

@@ -67,7 +67,8 @@ impl Ledger {
     ) -> Result<&mut EndpointRecord, Fault> {
         if self.endpoint(txn, endpoint)?.is_none() {
             self.head.last_endpoint += 1;
-            let record = EndpointRecord { number: self.head.last_endpoint, rows: 0, bytes: 0 };
+            let number = self.head.last_endpoint;
+            let record = EndpointRecord { number, ..EndpointRecord::default() };
             self.endpoints.insert(endpoint.clone(), record);
         }
         Ok(self.endpoints.get_mut(endpoint).expect("it was found, or made just now"))

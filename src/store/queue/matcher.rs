@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::domain::bag::Bag;
 use crate::domain::identity::Identity;
-use crate::domain::row::{Endpoint, Priority};
+use crate::domain::row::{Endpoint, Priority, Stamp};
 
 /// A message to be stored.
 #[derive(Clone)]
@@ -19,6 +19,19 @@ pub struct Message {
     pub bag: Bag,
     /// Opaque.
     pub body: Bytes,
+    /// If it came over the link of an edge: it may come twice.
+    pub link: Option<Link>,
+}
+
+/// What an edge has stamped a message with (link.md, effectively once).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Device id of the edge.
+    pub edge: String,
+    /// Run and number of its record.
+    pub stamp: Stamp,
+    /// Lowest number that the edge still owes.
+    pub low: u64,
 }
 
 /// Bodies are never logged.

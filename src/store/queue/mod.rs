@@ -3,20 +3,21 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `head` | `head` | last numbers given, messages in and unrouted, store time |
-//! | `endpoints` | name | number; rows and bytes owed |
+//! | `endpoints` | name | number, last offset; rows and bytes owed |
 //! | `accounts` | number | route, endpoint, input; received, stored, each named end |
 //! | `numbers` | hash of route, endpoint, input | number of the account |
-//! | `messages` | offset | sender, properties, body: once, however many rows it has |
-//! | `shared` | offset | how many rows (and dead letters) a message has, if more than one |
-//! | `rows` | endpoint, priority, offset, account | what is owed: see `records.rs` |
+//! | `messages` | number | sender, properties, body: once, however many rows it has |
+//! | `shared` | number | how many rows (and dead letters) a message has, if more than one |
+//! | `rows` | endpoint, priority, offset; account, message | what is owed: see `records.rs` |
 //! | `dead` | as in `rows` | when, why, the row |
 //! | `quarantine` | table, key | a damaged value as it was found |
 //! | `unrouted` | sender | messages of it that no route took |
+//! | `seen` | edge | what came over its link: `domain/link/intervals.rs` |
 //!
 //! Promises: a message is in all the queues it belongs to, or in none; a row and its end are
 //! counted in the transaction that makes them, so for every account `received` = `stored` + ends,
 //! whenever the process dies. Matching happens in that transaction too, so a table that was
-//! replaced is never used after `set_matcher` answered. Offsets only grow.
+//! replaced is never used after `set_matcher` answered. Offsets of an endpoint grow by one.
 //!
 //! next: `append.rs`, then `pull.rs`, then `finish.rs`.
 
@@ -38,7 +39,7 @@ use std::time::Duration;
 
 pub use self::append::{Appended, Taken};
 use self::ledger::Ledger;
-pub use self::matcher::{Lifetime, Matcher, Message, Win};
+pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
 pub use self::status::{Counts, DeadLetter, Owed, Status};
@@ -50,7 +51,7 @@ use crate::domain::row::{End, Endpoint, Key};
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "head",
     "endpoints",
     "accounts",
@@ -61,6 +62,7 @@ const TABLES: [&str; 10] = [
     "dead",
     "quarantine",
     "unrouted",
+    "seen",
 ];
 
 /// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
@@ -93,6 +95,26 @@ struct Tables {
     dead: Table<'static>,
     quarantine: Table<'static>,
     unrouted: Table<'static>,
+    seen: Table<'static>,
+}
+
+impl Tables {
+    fn of(environment: &Environment) -> Self {
+        let table = |name| environment.table(name).expect("it was opened with these tables");
+        Tables {
+            head: table("head"),
+            endpoints: table("endpoints"),
+            accounts: table("accounts"),
+            numbers: table("numbers"),
+            messages: table("messages"),
+            shared: table("shared"),
+            rows: table("rows"),
+            dead: table("dead"),
+            quarantine: table("quarantine"),
+            unrouted: table("unrouted"),
+            seen: table("seen"),
+        }
+    }
 }
 
 /// What is in force now.
@@ -119,30 +141,7 @@ impl QueueStore {
         let environment = Arc::new(Environment::open(directory, &TABLES, options)?);
         let at = || directory.to_path_buf();
         let damaged = |error: StoreError| OpenError::Damaged(at(), error.to_string());
-        let [
-            head,
-            endpoints,
-            accounts,
-            numbers,
-            messages,
-            shared,
-            rows,
-            dead,
-            quarantine,
-            unrouted,
-        ] = TABLES.map(|name| environment.table(name).expect("it was opened with these tables"));
-        let tables = Tables {
-            head,
-            endpoints,
-            accounts,
-            numbers,
-            messages,
-            shared,
-            rows,
-            dead,
-            quarantine,
-            unrouted,
-        };
+        let tables = Tables::of(&environment);
         let saved = {
             let txn = environment.read().map_err(damaged)?;
             let head = ledger::head(&tables, &txn).map_err(|fault| damaged(fault.for_reader()))?;

@@ -19,7 +19,7 @@ use super::matcher::Lifetime;
 use super::records::{
     Account, EndpointRecord, PLACE, RowKey, RowRecord, kind, place, read_message,
 };
-use super::{Inner, Rules, ledger};
+use super::{Inner, Rules};
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
@@ -64,15 +64,11 @@ pub struct Cursor {
     last: Offset,
 }
 
-/// Names that never change, as they were found on disk.
-#[derive(Default)]
-pub(super) struct Names {
-    endpoints: HashMap<Endpoint, u32>,
-    accounts: HashMap<u32, Party>,
-}
+/// Names of accounts, which never change, as they were found on disk.
+pub(super) type Names = HashMap<u32, Party>;
 
 /// Route and input.
-type Party = (Arc<str>, Option<Arc<str>>);
+pub(super) type Party = (Arc<str>, Option<Arc<str>>);
 
 impl Inner {
     pub(super) fn pull(
@@ -95,22 +91,20 @@ impl Inner {
         is_sweep: bool,
     ) -> Result<Pulled, Fault> {
         let mut pulled = Pulled::default();
-        let Some(number) = self.number_of(txn, endpoint)?.filter(|_| want.max > 0) else {
+        let Some(record) = self.record_of(txn, endpoint)?.filter(|_| want.max > 0) else {
             return Ok(pulled);
         };
+        let number = record.number;
         let first = place(number, Priority(0), want.from.first(Priority(0)));
         let mut at = rest.map_or(first, |cursor| cursor.next);
-        let last = match rest {
-            Some(cursor) => cursor.last,
-            None => Offset(ledger::head(&self.tables, txn)?.last_offset),
-        };
+        let last = rest.map_or(Offset(record.last_offset), |cursor| cursor.last);
         let (rules, now) = (self.rules(), self.now());
         let search = Search { inner: self, txn, want, rules, now, is_sweep };
         let (mut left_out, mut bytes) = (0, 0);
         // One range of keys for each priority that there is.
         while let Some(priority) = self.next_priority(txn, number, &at)? {
             let begin = at.max(place(number, priority, want.from.first(priority)));
-            let end = [&place(number, priority, last)[..], &[0xFF; 4]].concat();
+            let end = [&place(number, priority, last)[..], &[0xFF; 12]].concat();
             let range = (Bound::Included(&begin[..]), Bound::Included(&end[..]));
             let pairs = if begin[..] <= end[..] {
                 Some(self.tables.rows.range(txn, kind::ROW, &range)?)
@@ -166,40 +160,37 @@ impl Inner {
         Ok(key.map(|key| key.key.priority))
     }
 
-    /// The number of an endpoint, if it ever had rows.
-    pub(super) fn number_of(
+    /// The record of an endpoint, if it ever had rows.
+    pub(super) fn record_of(
         &self,
         txn: &RoTxn<'_>,
         endpoint: &Endpoint,
-    ) -> Result<Option<u32>, Fault> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = names.endpoints.get(endpoint) {
-            return Ok(Some(*number));
-        }
-        let found = self.tables.endpoints.get(txn, kind::ENDPOINT, endpoint.0.as_bytes())?;
-        let Some(payload) = found else { return Ok(None) };
-        let number = EndpointRecord::read(payload?)?.number;
-        names.endpoints.insert(endpoint.clone(), number);
-        Ok(Some(number))
+    ) -> Result<Option<EndpointRecord>, Fault> {
+        let key = endpoint.0.as_bytes();
+        let Some(payload) = self.tables.endpoints.get(txn, kind::ENDPOINT, key)? else {
+            return Ok(None);
+        };
+        Ok(Some(EndpointRecord::read(payload?)?))
     }
 
     fn party(&self, txn: &RoTxn<'_>, account: u32) -> Result<Option<Party>, Fault> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(party) = names.accounts.get(&account) {
+        if let Some(party) = names.get(&account) {
             return Ok(Some(party.clone()));
         }
         let found = self.tables.accounts.get(txn, kind::ACCOUNT, &account.to_be_bytes())?;
         let Some(payload) = found else { return Ok(None) };
         let Account { route, input, .. } = Account::read(payload?)?;
         let party: Party = (route.into(), input.map(Into::into));
-        names.accounts.insert(account, party.clone());
+        names.insert(account, party.clone());
         Ok(Some(party))
     }
 
     /// The lowest offset owed to `endpoint`: the lowest number in its stamps.
     pub(super) fn lowest_owed(&self, endpoint: &Endpoint) -> Result<Option<Offset>, Fault> {
         let txn = self.environment.read()?;
-        let Some(number) = self.number_of(&txn, endpoint)? else { return Ok(None) };
+        let Some(record) = self.record_of(&txn, endpoint)? else { return Ok(None) };
+        let number = record.number;
         let mut lowest: Option<Offset> = None;
         let mut at = place(number, Priority(0), Offset(0));
         while let Some(priority) = self.next_priority(&txn, number, &at)? {
@@ -248,7 +239,7 @@ impl Search<'_> {
         if self.is_sweep {
             return Ok(Judged::LeftOut);
         }
-        let id = row.message.to_be_bytes();
+        let id = key.message.to_be_bytes();
         let message = self.inner.tables.messages.get(self.txn, kind::MESSAGE, &id)?;
         let Some(Ok((_, bag, body))) = message.map(|message| message.and_then(read_message)) else {
             return Ok(Judged::Damaged);

@@ -17,12 +17,13 @@ pub(super) mod kind {
     pub(in crate::store::queue) const ROW: u8 = 15;
     pub(in crate::store::queue) const DEAD: u8 = 16;
     pub(in crate::store::queue) const RAW: u8 = 17;
+    pub(in crate::store::queue) const SEEN: u8 = 18;
 }
 
 /// What there is one of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Head {
-    pub(super) last_offset: u64,
+    pub(super) last_message: u64,
     pub(super) last_endpoint: u32,
     pub(super) last_account: u32,
     pub(super) messages_in: u64,
@@ -32,7 +33,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn write(&self) -> Vec<u8> {
-        let head = Writer::default().u64(self.last_offset).u32(self.last_endpoint);
+        let head = Writer::default().u64(self.last_message).u32(self.last_endpoint);
         let head = head.u32(self.last_account).u64(self.messages_in).u64(self.unrouted);
         let Some(Saved { at, reading }) = self.time else { return head.u8(0).0 };
         let head = head.u8(1).u64(micros(at)).u128(reading.boot_id);
@@ -43,7 +44,7 @@ impl Head {
     pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
         let mut from = Reader(payload);
         let mut head = Head {
-            last_offset: from.u64()?,
+            last_message: from.u64()?,
             last_endpoint: from.u32()?,
             last_account: from.u32()?,
             messages_in: from.u64()?,
@@ -72,18 +73,26 @@ pub(super) fn micros(time: Duration) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndpointRecord {
     pub(super) number: u32,
+    /// Offsets given so far: they grow by one, so that the parent's memory of them stays short.
+    pub(super) last_offset: u64,
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
 impl EndpointRecord {
     pub(super) fn write(&self) -> Vec<u8> {
-        Writer::default().u32(self.number).u64(self.rows).u64(self.bytes).0
+        let record = Writer::default().u32(self.number).u64(self.last_offset);
+        record.u64(self.rows).u64(self.bytes).0
     }
 
     pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
         let mut from = Reader(payload);
-        let record = EndpointRecord { number: from.u32()?, rows: from.u64()?, bytes: from.u64()? };
+        let record = EndpointRecord {
+            number: from.u32()?,
+            last_offset: from.u64()?,
+            rows: from.u64()?,
+            bytes: from.u64()?,
+        };
         from.end(record)
     }
 }
@@ -140,23 +149,25 @@ pub(super) fn end_index(end: &End) -> usize {
     }
 }
 
-/// Where a row stands: endpoint, priority, offset, and the account that it is counted in, so that
-/// its end can be counted even if its value is damaged. Sorts in the order of a pull.
+/// Where a row stands: endpoint, priority, offset; then the account that it is counted in and its
+/// message, so that it can be ended even if its value is damaged. Sorts in the order of a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowKey {
     pub(super) endpoint: u32,
     pub(super) key: Key,
     pub(super) account: u32,
+    pub(super) message: u64,
 }
 
-/// Bytes of a [`RowKey`] without the account.
+/// Bytes of a [`RowKey`] that say where it stands.
 pub(super) const PLACE: usize = 13;
 
 impl RowKey {
-    pub(super) fn write(self) -> [u8; 17] {
-        let mut bytes = [0; 17];
+    pub(super) fn write(self) -> [u8; 25] {
+        let mut bytes = [0; 25];
         bytes[..PLACE].copy_from_slice(&place(self.endpoint, self.key.priority, self.key.offset));
-        bytes[PLACE..].copy_from_slice(&self.account.to_be_bytes());
+        bytes[PLACE..17].copy_from_slice(&self.account.to_be_bytes());
+        bytes[17..].copy_from_slice(&self.message.to_be_bytes());
         bytes
     }
 
@@ -164,7 +175,7 @@ impl RowKey {
         let mut from = Reader(bytes);
         let endpoint = from.u32()?;
         let key = Key { priority: Priority(from.u8()?), offset: Offset(from.u64()?) };
-        let row = RowKey { endpoint, key, account: from.u32()? };
+        let row = RowKey { endpoint, key, account: from.u32()?, message: from.u64()? };
         from.end(row)
     }
 }
@@ -181,8 +192,6 @@ pub(super) fn place(endpoint: u32, priority: Priority, offset: Offset) -> [u8; P
 /// What is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowRecord<'p> {
-    /// Key of the message; differs from the row's offset if one endpoint got it more than once.
-    pub(super) message: u64,
     /// In store time.
     pub(super) stored_at: Duration,
     /// As it was when it was stored; counts once the route is gone.
@@ -196,7 +205,7 @@ pub(super) struct RowRecord<'p> {
 
 impl<'p> RowRecord<'p> {
     pub(super) fn write(&self) -> Vec<u8> {
-        let row = Writer::default().u64(self.message).u64(micros(self.stored_at));
+        let row = Writer::default().u64(micros(self.stored_at));
         let row = row.u64(self.time_to_live.map_or(u64::MAX, micros)).u64(self.bytes);
         let row = match self.run {
             Some(run) => row.u8(1).u64(run),
@@ -208,7 +217,6 @@ impl<'p> RowRecord<'p> {
     pub(super) fn read(payload: &'p [u8]) -> Result<Self, Damage> {
         let mut from = Reader(payload);
         let row = RowRecord {
-            message: from.u64()?,
             stored_at: Duration::from_micros(from.u64()?),
             time_to_live: Some(from.u64()?).filter(|t| *t < u64::MAX).map(Duration::from_micros),
             bytes: from.u64()?,

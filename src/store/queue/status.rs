@@ -148,7 +148,7 @@ impl Inner {
         let head = ledger::head(&self.tables, &txn)?;
         let now = self.now();
         let mut endpoints = Vec::new();
-        for (endpoint, EndpointRecord { number, rows, bytes }) in self.endpoints(&txn)? {
+        for (endpoint, EndpointRecord { number, rows, bytes, .. }) in self.endpoints(&txn)? {
             let oldest = if rows == 0 { None } else { self.oldest(&txn, number)? };
             let oldest = oldest.map(|stored_at| now.saturating_sub(stored_at));
             endpoints.push(Owed { endpoint, rows, bytes, oldest });
@@ -192,7 +192,8 @@ impl Inner {
     fn dead_letters(&self, endpoint: &Endpoint, max: usize) -> Result<Vec<DeadLetter>, Fault> {
         let txn = self.environment.read()?;
         let mut letters = Vec::new();
-        let Some(number) = self.number_of(&txn, endpoint)? else { return Ok(letters) };
+        let Some(record) = self.record_of(&txn, endpoint)? else { return Ok(letters) };
+        let number = record.number;
         let first = number.to_be_bytes();
         let range = (Bound::Included(&first[..]), Bound::Unbounded);
         for pair in self.tables.dead.range(&txn, kind::DEAD, &range)? {

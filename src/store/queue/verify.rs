@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::records::{RowKey, RowRecord, kind, read_dead_letter};
+use super::records::{RowKey, RowRecord, kind};
 use super::status::ALL;
 use super::{Inner, QueueStore, ledger};
 use crate::messages::state::StoreError;
@@ -30,18 +30,13 @@ impl Inner {
             let endpoint = endpoints.entry(key.endpoint).or_default();
             endpoint.0 += 1;
             match value.and_then(RowRecord::read) {
-                Ok(row) => {
-                    endpoint.1 += row.bytes;
-                    *needed.entry(row.message).or_default() += 1;
-                }
+                Ok(row) => endpoint.1 += row.bytes,
                 Err(_) => damaged += 1,
             }
+            *needed.entry(key.message).or_default() += 1;
         }
         for pair in self.tables.dead.range(&txn, kind::DEAD, &ALL)? {
-            match pair?.1.and_then(read_dead_letter) {
-                Ok((_, _, row)) => *needed.entry(row.message).or_default() += 1,
-                Err(_) => damaged += 1,
-            }
+            *needed.entry(RowKey::read(pair?.0)?.message).or_default() += 1;
         }
         for (number, account) in self.accounts(&txn)? {
             let name = format!("route `{}` to `{}`", account.route, account.endpoint);
@@ -69,9 +64,7 @@ impl Inner {
                 ));
             }
         }
-        if damaged == 0 {
-            self.verify_messages(&txn, &needed, &mut wrong)?;
-        }
+        self.verify_messages(&txn, &needed, &mut wrong)?;
         let head = ledger::head(&self.tables, &txn)?;
         if head.unrouted > head.messages_in {
             wrong.push(format!("{} unrouted of {}", head.unrouted, head.messages_in));

@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
-use crate::domain::row::{Offset, Priority, Row};
+use crate::domain::row::{Offset, Priority, Row, Stamp};
 use crate::domain::store_time::Reading;
 use crate::store::writer::Planned;
 
@@ -43,7 +43,8 @@ fn client(id: &str) -> Endpoint {
 
 fn message(sender: &str, body: &str) -> Message {
     let sender = Identity::parse(sender).unwrap();
-    Message { sender, bag: Bag::from_stored("a=1"), body: Bytes::copy_from_slice(body.as_bytes()) }
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    Message { sender, bag: Bag::from_stored("a=1"), body, link: None }
 }
 
 fn win(endpoint: &Endpoint, priority: u8) -> Win {
@@ -268,4 +269,25 @@ async fn appends_of_many_connections_join_one_commit() {
     let offsets: Vec<_> = rows.iter().map(|row| row.key.offset).collect();
     assert_eq!(offsets, (1..=100).map(Offset).collect::<Vec<_>>());
     assert!(rows.iter().enumerate().all(|(n, row)| *row.sender.as_str() == format!("d{n}")));
+}
+
+#[tokio::test]
+async fn what_comes_twice_over_a_link_is_stored_once_also_after_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), TestClock::default());
+    let up = Endpoint::upstream();
+    let stamped = |edge: &str, run, seq| {
+        let link = Some(Link { edge: edge.into(), stamp: Stamp { run, seq }, low: 1 });
+        (Message { link, ..message("d", &seq.to_string()) }, vec![win(&up, 10)])
+    };
+    let store = open(directory.path(), &clock);
+    store.append(vec![stamped("e", 1, 1), stamped("e", 1, 3)]).await.unwrap();
+    drop(store);
+    let store = open(directory.path(), &clock);
+    let batch =
+        vec![stamped("e", 1, 1), stamped("e", 1, 2), stamped("e", 2, 3), stamped("f", 1, 3)];
+    let again = store.append(batch).await.unwrap();
+    let (new, twice) = (Taken::Stored, Taken::Duplicate);
+    assert_eq!(again.taken, [twice, new, new, new]);
+    assert_eq!(bodies(&pull(&store, &up, 9).rows), ["1", "3", "2", "3", "3"]);
+    adds_up(&store);
 }

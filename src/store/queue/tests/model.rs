@@ -44,7 +44,9 @@ fn end(n: u8) -> End {
 
 #[derive(Clone, Default)]
 struct Model {
-    next: u64,
+    /// Messages stored; per endpoint, offsets given.
+    messages: u64,
+    offsets: [u64; 3],
     /// Per endpoint: sender and body of what is owed.
     rows: [BTreeMap<Key, (String, String)>; 3],
     received: u64,
@@ -54,11 +56,12 @@ struct Model {
 impl Model {
     fn append(&mut self, batch: &[(u8, [Option<u8>; 3])]) {
         for (from, places) in batch.iter().filter(|(_, places)| *places != [None; 3]) {
-            self.next += 1;
-            for (rows, priority) in self.rows.iter_mut().zip(places) {
+            self.messages += 1;
+            for (n, priority) in places.iter().enumerate() {
                 let Some(priority) = priority else { continue };
-                let key = Key { priority: Priority(*priority), offset: Offset(self.next) };
-                rows.insert(key, (sender(*from), format!("body {}", self.next)));
+                self.offsets[n] += 1;
+                let key = Key { priority: Priority(*priority), offset: Offset(self.offsets[n]) };
+                self.rows[n].insert(key, (sender(*from), format!("body {}", self.messages)));
                 self.received += 1;
             }
         }
@@ -109,7 +112,7 @@ async fn play(steps: Vec<Step>) {
             Step::Append(batch) => {
                 let mut after = model.clone();
                 after.append(&batch);
-                let mut next = model.next;
+                let mut next = model.messages;
                 let batch = batch.iter().map(|(from, places)| {
                     next += u64::from(*places != [None; 3]);
                     let wins = subject.endpoints.iter().zip(places);
