@@ -160,7 +160,8 @@ impl Answers {
     #[cfg(feature = "faults")]
     async fn panic(&self, request: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
         let path = request.query.get("path").cloned().unwrap_or_default();
-        let parts = path.split('/').map(str::to_owned).collect();
+        let below = path.strip_prefix("edge-runtime/").unwrap_or(&path); // as snapshots name it
+        let parts = below.split('/').map(str::to_owned).collect();
         let ask = crate::messages::supervision::PanicAt(parts);
         match self.ports.panic.ask(ask, SOON).await.map_err(|e| away("the root supervisor", e))? {
             true => Ok(HttpResponse::empty(204)),

@@ -61,8 +61,7 @@ async fn status_shows_every_part_and_that_actual_is_as_desired() {
 
 #[actix::test]
 async fn every_difference_from_what_is_desired_is_named_with_its_time() {
-    let mut probe = Probe::default();
-    probe.desired = Some(8);
+    let mut probe = Probe { desired: Some(8), ..Probe::default() };
     probe.agent.code = 406;
     probe.agent.description = "offline".into();
     probe.agent.modules.push(ModuleStatusLine {

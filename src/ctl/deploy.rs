@@ -1,0 +1,184 @@
+//! `deploy FILE`: shows what goes and comes, asks, applies, and waits until it runs.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::command::{Deploy, Output};
+use super::device::{Runtime, segment};
+use super::error::CtlError;
+use super::manifest::{changes, desired, parse};
+use super::output::{confirm, print, say, show, text_of};
+use super::rest::Hub;
+use crate::protocol::files::read_text;
+
+/// `deploy`.
+pub(super) async fn deploy(
+    hub: &Hub,
+    runtime: &Runtime,
+    output: Output,
+    args: &Deploy,
+) -> Result<(), CtlError> {
+    let text = read_text(&args.file).map_err(|e| CtlError::new("no manifest").because(e))?;
+    let content = parse(&text)?;
+    let device = match &args.device {
+        Some(device) => device.clone(),
+        None => {
+            let status = runtime.get("/status").await;
+            let status = status.map_err(|e| e.hint("or name the edge device with --device"))?;
+            text_of(&status, "device").to_owned()
+        }
+    };
+    let lines = what_changes(hub, &device, &content).await?;
+    let shown = json!({ "device": device, "changes": lines });
+    show(output, &shown, |_| match lines.as_slice() {
+        [] => format!("{device}: nothing changes\n"),
+        lines => format!("{device}:\n  {}\n", lines.join("\n  ")),
+    })?;
+    if !lines.is_empty() {
+        if !args.yes && !confirm(&format!("deploy this to {device}?"))? {
+            return Err(CtlError::new("not deployed"));
+        }
+        let target = format!("/devices/{}/applyConfigurationContent", segment(&device));
+        hub.send("POST", &target, &json!({ "modulesContent": content })).await?;
+        say(&format!("deployed to {device}"));
+    }
+    match args.wait {
+        Some(limit) => wait(hub, &device, limit).await,
+        None => Ok(()),
+    }
+}
+
+fn twin(device: &str, module: &str) -> String {
+    format!("/twins/{}/modules/{}", segment(device), segment(module))
+}
+
+async fn what_changes(
+    hub: &Hub,
+    device: &str,
+    content: &Map<String, Value>,
+) -> Result<Vec<String>, CtlError> {
+    let mut lines = Vec::new();
+    for (module, given) in content {
+        let found = hub.find(&twin(device, module)).await?;
+        let current = found.map(|twin| twin["properties"]["desired"].clone());
+        let current = current.unwrap_or_else(|| json!({}));
+        lines.extend(changes(module, &current, &desired(given, &current)));
+    }
+    if lines.is_empty() && hub.find(&format!("/devices/{}", segment(device))).await?.is_none() {
+        return Err(CtlError::new(format!("the hub does not know the device {device}")));
+    }
+    Ok(lines)
+}
+
+/// Until the edge says that all is as desired.
+async fn wait(hub: &Hub, device: &str, limit: Duration) -> Result<(), CtlError> {
+    let mut told = Vec::new();
+    let mut missing = Vec::new();
+    let waiting = async {
+        loop {
+            let (agent, edge_hub) = (
+                hub.get(&twin(device, "$edgeAgent")).await?,
+                hub.get(&twin(device, "$edgeHub")).await?,
+            );
+            missing = pending(&agent, &edge_hub);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if missing != told {
+                say(&format!("waiting: {}", missing.join("; ")));
+                told.clone_from(&missing);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    match tokio::time::timeout(limit, waiting).await {
+        Ok(Ok(())) => print(&format!("{device} runs as desired\n")),
+        Ok(Err(e)) => Err(e),
+        Err(_) => {
+            let what = format!("{device} does not run as desired after {} s", limit.as_secs());
+            let error = CtlError::new(what).because(missing.join("; "));
+            Err(error.hint("`edgectl why MODULE` on the device tells more; the deployment stays"))
+        }
+    }
+}
+
+/// What is not as desired yet, by the twins that the edge reports to.
+fn pending(agent: &Value, edge_hub: &Value) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (name, twin) in [("agent", agent), ("hub", edge_hub)] {
+        let (desired, reported) = (&twin["properties"]["desired"], &twin["properties"]["reported"]);
+        let (version, seen) = (&desired["$version"], &reported["lastDesiredVersion"]);
+        let is_empty = desired.as_object().is_none_or(|d| d.keys().all(|key| key.starts_with('$')));
+        let status = &reported["lastDesiredStatus"];
+        if is_empty {
+            continue;
+        }
+        if seen != version {
+            missing.push(format!("{name}: version {version} not acted upon yet"));
+        } else if status["code"] != 200 {
+            let why = text_of(status, "description");
+            missing.push(format!("{name}: {} {why}", status["code"]).trim_end().to_owned());
+        }
+    }
+    let wanted = agent["properties"]["desired"]["modules"].as_object();
+    let reported = &agent["properties"]["reported"]["modules"];
+    for (name, module) in wanted.into_iter().flatten() {
+        let wants = module["status"].as_str().unwrap_or("running");
+        let is = reported[name]["runtimeStatus"].as_str().unwrap_or("not there yet");
+        if is != wants && !(wants == "stopped" && is == "not there yet") {
+            let why = text_of(&reported[name], "statusDescription");
+            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+            missing.push(format!("{name} is {is}{why}"));
+        }
+    }
+    for (name, module) in reported.as_object().into_iter().flatten() {
+        if !module.is_null() && wanted.is_some_and(|wanted| !wanted.contains_key(name)) {
+            missing.push(format!("{name} is still there"));
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn twin(desired: Value, reported: Value) -> Value {
+        json!({ "properties": { "desired": desired, "reported": reported } })
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named() {
+        let module = |status: &str| json!({ "status": status });
+        let desired = json!({ "$version": 4, "modules": {
+            "a": module("running"), "b": module("running"), "c": module("stopped"), "d": {} }});
+        let is = |status: &str| json!({ "runtimeStatus": status, "statusDescription": "no image" });
+        let mut agent = twin(
+            desired,
+            json!({ "lastDesiredVersion": 3, "modules": {
+            "a": is("running"), "b": is("backoff"), "c": is("stopped"), "d": is("running"),
+            "old": is("running"), "gone": null }}),
+        );
+        let edge_hub = twin(
+            json!({ "$version": 1, "routes": {} }),
+            json!({ "lastDesiredVersion": 1,
+            "lastDesiredStatus": { "code": 400, "description": "route r: no" } }),
+        );
+        assert_eq!(
+            pending(&agent, &edge_hub),
+            [
+                "agent: version 4 not acted upon yet",
+                "hub: 400 route r: no",
+                "b is backoff (no image)",
+                "old is still there"
+            ]
+        );
+        let reported = &mut agent["properties"]["reported"];
+        reported["lastDesiredVersion"] = 4.into();
+        reported["lastDesiredStatus"] = json!({ "code": 200 });
+        reported["modules"]["b"] = is("running");
+        reported["modules"]["old"] = Value::Null;
+        assert!(pending(&agent, &twin(json!({ "$version": 1 }), json!({}))).is_empty());
+    }
+}

@@ -1,0 +1,177 @@
+//! `status`: how this device stands, and whether actual is as desired.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::command::Output;
+use super::device::Runtime;
+use super::error::CtlError;
+use super::output::{bytes, distance, show, span, table, text_of};
+
+/// Answers whether it is in sync.
+pub(super) async fn status(runtime: &Runtime, output: Output) -> Result<bool, CtlError> {
+    let status = runtime.get("/status").await?;
+    show(output, &status, text)?;
+    Ok(status["inSync"].as_bool().unwrap_or_default())
+}
+
+fn text(status: &Value) -> String {
+    let mut text = String::new();
+    let name = |name| text_of(status, name);
+    let ready = if status["isReady"] == true { "ready" } else { "NOT READY" };
+    let (device, version, gateway) = (name("device"), name("version"), name("gatewayHostname"));
+    _ = writeln!(text, "device        {device}, for clients {gateway}; version {version}: {ready}");
+    for part in members(&status["parts"]).filter(|part| part["isReady"] == false) {
+        _ = writeln!(text, "              {}: {}", text_of(part, "name"), text_of(part, "why"));
+    }
+    link(&mut text, &status["link"]);
+    let queue = &status["queue"];
+    if queue.is_object() {
+        _ = writeln!(text, "queue         {} on disk", bytes(number(queue, "used_bytes")));
+        let rows: Vec<_> = members(&queue["endpoints"]).map(endpoint).collect();
+        let owed = table(&["ENDPOINT", "MESSAGES", "BYTES", "OLDEST"], &rows);
+        owed.lines().for_each(|line| _ = writeln!(text, "              {line}"));
+        _ = writeln!(text, "conservation: {}", conservation(queue));
+    }
+    if let Some(clients) = status["clients"].as_array() {
+        let behind = clients.iter().filter(|client| client["is_behind_edge"] == true).count();
+        let names: Vec<_> = clients.iter().take(8).map(|c| text_of(c, "identity")).collect();
+        let more = if clients.len() > names.len() { ", …" } else { "" };
+        let behind = if behind > 0 { format!(" ({behind} behind edges)") } else { String::new() };
+        let names = format!("{}{more}", names.join(", "));
+        _ = writeln!(text, "clients       {} online{behind}: {names}", clients.len());
+    }
+    let twins = &status["twins"];
+    if twins.is_object() {
+        let (pending, refused) = (number(twins, "pending_patches"), number(twins, "dead_letters"));
+        let count = number(twins, "twins");
+        _ = writeln!(
+            text,
+            "twins         {count}; reported patches not sent yet: {pending}, refused: {refused}"
+        );
+    }
+    deployment(&mut text, status);
+    members(&status["warnings"])
+        .filter_map(Value::as_str)
+        .for_each(|warning| _ = writeln!(text, "warning       {warning}"));
+    text
+}
+
+fn link(text: &mut String, link: &Value) {
+    if !link.is_object() {
+        return;
+    }
+    let (state, parent) = (text_of(link, "state"), text_of(link, "parent"));
+    let since = span(Duration::from_secs(number(link, "since_seconds")));
+    if state == "connected" {
+        let (attached, sent) = (number(link, "attached"), number(link, "in_flight"));
+        _ = writeln!(
+            text,
+            "link          connected to {parent} for {since}; {attached} identities, {sent} \
+             messages in flight"
+        );
+        return;
+    }
+    let attempts = number(link, "attempts");
+    _ = write!(text, "link          {state} to {parent} for {since}, {attempts} attempts");
+    if let Some(next) = link["next_attempt_seconds"].as_u64() {
+        _ = write!(text, ", the next in {next} s");
+    }
+    let why = link["why"].as_str().map(|why| format!("\n              {why}"));
+    _ = writeln!(text, "{}", why.unwrap_or_default());
+}
+
+fn deployment(text: &mut String, status: &Value) {
+    let version = status["agent"]["desired_version"].as_u64();
+    let version = version.map(|v| format!(" with version {v}")).unwrap_or_default();
+    if status["inSync"] == true {
+        _ = writeln!(text, "deployment    in sync{version}");
+        return;
+    }
+    _ = writeln!(text, "deployment    NOT IN SYNC{version}");
+    for difference in members(&status["differences"]) {
+        let since = difference["since"].as_str().map(|t| format!(" (since {})", distance(t)));
+        let (module, what) = (text_of(difference, "module"), text_of(difference, "what"));
+        _ = writeln!(text, "              {module}: {what}{}", since.unwrap_or_default());
+    }
+}
+
+fn members(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_default()
+}
+
+fn endpoint(endpoint: &Value) -> Vec<String> {
+    let oldest = endpoint["oldest_seconds"].as_u64();
+    let oldest = oldest.map_or("-".into(), |seconds| span(Duration::from_secs(seconds)));
+    let messages = number(endpoint, "messages").to_string();
+    vec![text_of(endpoint, "endpoint").into(), messages, bytes(number(endpoint, "bytes")), oldest]
+}
+
+/// in = out + stored + named ends, as the queue counts.
+fn conservation(queue: &Value) -> String {
+    let sum = |name| members(&queue["routes"]).map(|route| number(route, name)).sum::<u64>();
+    let received = sum("received");
+    let ends = ["delivered", "expired", "dead_lettered", "evicted", "discarded", "quarantined"];
+    let parts = ["stored"].into_iter().chain(ends).map(|name| (name, sum(name)));
+    let parts: Vec<_> = parts.filter(|(name, n)| *n > 0 || *name == "delivered").collect();
+    let total: u64 = parts.iter().map(|(_, count)| count).sum();
+    let shown: Vec<_> = parts.iter().map(|(n, c)| format!("{c} {}", n.replace('_', "-"))).collect();
+    let verdict = if total == received { "holds" } else { "BROKEN" };
+    let (taken, unrouted) = (number(queue, "messages_in"), number(queue, "unrouted"));
+    format!(
+        "{received} routed = {}: {verdict} ({taken} messages in, {unrouted} unrouted)",
+        shown.join(" + ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_device_that_is_offline_says_why_and_what_waits() {
+        let status = json!({
+            "device": "gw", "version": "1", "gatewayHostname": "gw.local", "isReady": true,
+            "inSync": false, "warnings": ["mind the step"],
+            "parts": [{ "name": "link", "isReady": false, "why": "refused" }],
+            "link": { "state": "waiting", "parent": "hub:8883", "why": "connection refused",
+                      "attempts": 3, "next_attempt_seconds": 9, "since_seconds": 300 },
+            "queue": { "used_bytes": 4096, "messages_in": 12, "unrouted": 2,
+                "endpoints": [{ "endpoint": "$upstream", "messages": 3, "bytes": 2048, "oldest_seconds": 60 }],
+                "routes": [{ "received": 10, "stored": 3, "delivered": 6, "dead_lettered": 1 }] },
+            "clients": [{ "identity": "gw/sensor" }, { "identity": "far", "is_behind_edge": true }],
+            "twins": { "twins": 4, "pending_patches": 1, "dead_letters": 0 },
+            "agent": { "desired_version": 7 },
+            "differences": [{ "module": "sensor", "what": "is backoff", "since": null }],
+        });
+        let expected = "\
+device        gw, for clients gw.local; version 1: ready
+              link: refused
+link          waiting to hub:8883 for 5 min, 3 attempts, the next in 9 s
+              connection refused
+queue         4.0 KiB on disk
+              ENDPOINT   MESSAGES  BYTES    OLDEST
+              $upstream  3         2.0 KiB  60 s
+conservation: 10 routed = 3 stored + 6 delivered + 1 dead-lettered: holds (12 messages in, 2 unrouted)
+clients       2 online (1 behind edges): gw/sensor, far
+twins         4; reported patches not sent yet: 1, refused: 0
+deployment    NOT IN SYNC with version 7
+              sensor: is backoff
+warning       mind the step
+";
+        assert_eq!(text(&status), expected);
+    }
+
+    #[test]
+    fn an_account_that_does_not_add_up_is_said_to_be_broken() {
+        let queue = json!({ "routes": [{ "received": 10, "delivered": 9 }] });
+        assert!(conservation(&queue).starts_with("10 routed = 9 delivered: BROKEN"));
+    }
+}
