@@ -4,6 +4,7 @@
 //! through: a message is stored and sent on without taking its properties apart.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl Bag {
     pub fn parse(text: &str) -> Result<Self, BadBag> {
         let text = text.strip_prefix('?').unwrap_or(text);
         let text = text.strip_suffix('/').unwrap_or(text);
-        let mut pairs: Vec<(Cow<str>, Option<Cow<str>>)> = Vec::new();
+        let mut pairs = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
@@ -59,17 +60,26 @@ impl Bag {
             if name.is_empty() {
                 return Err(BadBag::NoName);
             }
-            pairs.retain(|(other, _)| *other != name);
             pairs.push((name, value));
         }
-        Ok(Self::from_pairs(pairs.iter().map(|(name, value)| (&**name, value.as_deref()))))
+        Ok(Self::of_decoded(&pairs))
     }
 
-    /// Of decoded names and values.
+    /// Of decoded names and values. One without a name is left out; of equal names the last counts.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let pairs = pairs.into_iter().filter(|(name, _)| !name.is_empty());
+        let pairs = pairs.map(|(name, value)| (name.into(), value.map(Cow::from)));
+        Self::of_decoded(&pairs.collect::<Vec<_>>())
+    }
+
+    /// A set, not a search for each: a topic has room for many thousand names.
+    fn of_decoded(pairs: &[(Cow<'_, str>, Option<Cow<'_, str>>)]) -> Self {
+        let mut seen = HashSet::new();
+        let is_last: Vec<bool> = pairs.iter().rev().map(|(name, _)| seen.insert(name)).collect();
         let mut text = String::new();
-        for (name, value) in pairs {
-            push(&mut text, name, value);
+        for ((name, value), _) in pairs.iter().zip(is_last.iter().rev()).filter(|(_, last)| **last)
+        {
+            push(&mut text, name, value.as_deref());
         }
         Bag(text.into())
     }
@@ -224,6 +234,14 @@ mod tests {
         assert_eq!((bag.get("flag"), bag.get("none")), (Some(None), None));
         assert_eq!(bag.without(&["$.on"]).as_str(), "Level=info&flag");
         assert_eq!(bag.with(&[("Level", "a b")]).as_str(), "%24.on=out&flag&Level=a%20b");
+    }
+
+    #[test]
+    fn a_bag_made_of_any_pairs_can_be_read_again() {
+        let pairs = [("", Some("v")), ("a", Some("1")), ("b", None), ("a", Some("2"))];
+        let bag = Bag::from_pairs(pairs);
+        assert_eq!(bag.as_str(), "b&a=2");
+        assert_eq!(Bag::parse(bag.as_str()), Ok(bag));
     }
 
     proptest! {

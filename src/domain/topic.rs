@@ -54,6 +54,10 @@ pub fn parse_publish(topic: &str, who: &Identity) -> Result<ClientTopic, BadTopi
     if let Some(rest) = topic.strip_prefix("devices/") {
         return parse_telemetry(rest, who);
     }
+    // Its `$rid` comes back in a topic that is a little longer.
+    if topic.len() > MAX_TOPIC {
+        return Err(BadTopic::TooLong);
+    }
     let parse = |prefix: &str| topic.strip_prefix(prefix).map(parameters);
     if let Some(rid) = parse("$iothub/twin/GET/") {
         return Ok(ClientTopic::TwinGet { rid: rid.ok_or(BadTopic::Unknown)? });

@@ -78,8 +78,9 @@ impl Run {
         if before.is_some_and(|(_, last)| seq <= last) {
             return Arrival::Duplicate;
         }
-        let touches_before = before.is_some_and(|(_, last)| last + 1 == seq);
-        let touches_after = self.intervals.get(at).is_some_and(|(first, _)| seq + 1 == *first);
+        let touches_before = before.is_some_and(|(_, last)| last.checked_add(1) == Some(seq));
+        let touches_after =
+            self.intervals.get(at).is_some_and(|(first, _)| seq.checked_add(1) == Some(*first));
         match (touches_before, touches_after) {
             (true, true) => {
                 self.intervals[at - 1].1 = self.intervals[at].1;

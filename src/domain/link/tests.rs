@@ -103,6 +103,15 @@ fn what_lies_below_low_is_a_duplicate_of_its_own_run_only() {
 }
 
 #[test]
+fn the_largest_number_is_a_number_like_others() {
+    let mut seen = Seen::default();
+    let mut arrive = |seq| seen.on_arrival(Stamp { run: 1, seq }, 0, 0);
+    assert_eq!((arrive(u64::MAX), arrive(u64::MAX)), (Arrival::New, Arrival::Duplicate));
+    assert_eq!((arrive(u64::MAX - 1), arrive(0)), (Arrival::New, Arrival::New));
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn a_run_not_heard_of_is_forgotten_in_the_end() {
     let mut seen = Seen::default();
     seen.on_arrival(Stamp { run: 1, seq: 1 }, 1, 0);

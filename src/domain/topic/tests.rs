@@ -45,6 +45,12 @@ fn a_topic_that_grows_too_long_when_encoded_is_refused() {
     assert!(parse_publish(&raw, &who("d")).is_ok());
     let grown = topic(11_000); // 22,000 bytes as written, 66,000 encoded
     assert_eq!(parse_publish(&grown, &who("d")), Err(BadTopic::TooLong));
+    let get = format!("$iothub/twin/GET/?$rid={}", "r".repeat(65_000));
+    assert_eq!(
+        parse_publish(&get, &who("d")),
+        Err(BadTopic::TooLong),
+        "the answer would be longer"
+    );
 }
 
 #[test]

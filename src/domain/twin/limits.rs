@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 const MAX_BYTES: usize = 32 * 1024;
+/// Objects within the outermost one.
 const MAX_DEPTH: usize = 10;
 const MAX_KEY: usize = 1024;
 const MAX_STRING: usize = 4096;
@@ -59,7 +60,7 @@ pub fn validate_desired(value: &Value) -> Result<(), TwinError> {
 fn check(value: &Value, path: &str, depth: usize, is_in_array: bool) -> Result<(), TwinError> {
     match value {
         Value::Object(map) => {
-            if depth >= MAX_DEPTH {
+            if depth > MAX_DEPTH {
                 return Err(TwinError::TooDeep(path.to_owned()));
             }
             for (key, value) in map {

@@ -113,7 +113,7 @@ fn limits_are_named_with_their_place() {
     }
     let fine = json!({"a": null, "b": -4_503_599_627_370_496_i64, "c": [1, {"d": 1.5}]});
     assert_eq!(validate_reported(fine.to_string().as_bytes()), Ok(fine));
-    let deep = (0..10).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let deep = (0..11).fold(json!(1), |inner, _| json!({ "a": inner }));
     assert!(validate_desired(&deep).is_ok());
     let deeper = json!({ "a": deep });
     assert!(matches!(validate_desired(&deeper), Err(TwinError::TooDeep(_))));
