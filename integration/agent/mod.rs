@@ -29,12 +29,12 @@ int main(int argc, char **argv) {
 "#;
 
 /// Where the engine is, as for the `docker` command.
-pub fn address() -> String {
+pub(crate) fn address() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
 }
 
 /// Runs a command; its standard output.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect(program);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {errors}");
@@ -42,7 +42,7 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// An image without a registry: one static program. Made once for each name.
-pub fn make_image(name: &str) {
+pub(crate) fn make_image(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
     std::fs::write(at("p.c"), PROGRAM).unwrap();
@@ -53,28 +53,28 @@ pub fn make_image(name: &str) {
 }
 
 /// An instance of its own, whose containers and network are gone when it is.
-pub struct Instance {
-    pub id: String,
-    pub network: String,
-    pub state: PathBuf,
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) network: String,
+    pub(crate) state: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Instance {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let id = format!("test-{name}-{}", std::process::id());
         let folder = tempfile::tempdir().unwrap();
         let network = format!("edge-{id}");
         Instance { id, network, state: folder.path().into(), _folder: folder }
     }
 
-    pub async fn docker(&self) -> Docker {
+    pub(crate) async fn docker(&self) -> Docker {
         let connected = Docker::connect(&address(), &self.id).await;
         connected.expect("this test needs a container engine that answers").0
     }
 
     /// Ids of its containers, running or not.
-    pub fn containers(&self) -> Vec<String> {
+    pub(crate) fn containers(&self) -> Vec<String> {
         let label = format!("label=io.edge-runtime.instance={}", self.id);
         let ids = run("docker", &["ps", "-aq", "--no-trunc", "--filter", &label]);
         ids.lines().map(str::to_owned).collect()

@@ -1,1 +1,154 @@
-//! Tests.
+//! EdgeAgent's actors in virtual time, over a container engine in memory.
+
+mod fake;
+mod faults;
+mod lives;
+
+use serde_json::json;
+
+use self::fake::{Agent, World, deployment, module};
+use crate::domain::agent::observed::Phase;
+use crate::messages::engine::EngineNotice;
+
+fn none() -> serde_json::Value {
+    json!({})
+}
+
+#[actix::test]
+async fn a_deployment_is_carried_out_and_reported() {
+    let agent = Agent::start(World::default()).await;
+    assert_eq!(agent.status().await.code, 406);
+    agent.deploy(1, json!({"a": module("i:1", none()), "b": module("j:1", none())})).await;
+    let log = agent.world.borrow_mut().took();
+    let first_create = log.iter().position(|it| it.starts_with("create")).unwrap();
+    let sockets = log.iter().position(|it| it == "sockets a b").unwrap();
+    assert!(sockets < first_create, "the directory is there before it is mounted: {log:?}");
+    for step in ["pull i:1", "create a", "start a", "pull j:1", "create b", "start b"] {
+        assert_eq!(log.iter().filter(|it| *it == step).count(), 1, "{step} in {log:?}");
+    }
+    let status = agent.status().await;
+    assert_eq!((status.code, status.desired_version), (200, Some(1)));
+    assert_eq!(agent.module("a").await.status, "running");
+    assert!(status.modules.iter().all(|line| line.differences.is_empty()), "{status:?}");
+    let world = agent.world.borrow();
+    let body = &world.bodies["a"];
+    assert_eq!(body["HostConfig"]["ExtraHosts"], json!(["gw:172.20.0.1"]));
+    assert!(body["Env"].as_array().unwrap().contains(&json!("IOTEDGE_MODULEGENERATIONID=g-a")));
+    assert_eq!(world.reported["lastDesiredVersion"], 1);
+    assert_eq!(world.reported["lastDesiredStatus"]["code"], 200);
+    assert_eq!(world.reported["modules"]["b"]["runtimeStatus"], "running");
+    assert_eq!(world.reported["systemModules"]["edgeHub"]["runtimeStatus"], "running");
+}
+
+#[actix::test]
+async fn only_what_changed_is_reported_and_what_was_not_taken_is_sent_again() {
+    let agent = Agent::start(World::default()).await;
+    agent.deploy(1, json!({"a": module("i:1", none())})).await;
+    agent.world.borrow_mut().patches.clear();
+    agent.settle(900).await;
+    assert!(agent.world.borrow().patches.is_empty(), "nothing has changed");
+    agent.world.borrow_mut().patch_status = 500;
+    agent.end("a", 1).await;
+    agent.settle(2).await;
+    assert_ne!(agent.world.borrow().reported["modules"]["a"]["runtimeStatus"], "backoff");
+    agent.world.borrow_mut().patch_status = 204;
+    agent.settle(30).await;
+    let world = agent.world.borrow();
+    assert_eq!(world.reported["modules"]["a"]["restartCount"], 1);
+    assert!(world.patches.iter().all(|patch| patch.get("systemModules").is_none()));
+}
+
+#[actix::test]
+async fn an_update_has_its_image_before_it_stops_what_runs_and_leaves_others_alone() {
+    let agent = Agent::start(World::default()).await;
+    agent.deploy(1, json!({"a": module("i:1", none()), "b": module("j:1", none())})).await;
+    agent.world.borrow_mut().took();
+    agent.deploy(2, json!({"a": module("i:2", none()), "b": module("j:1", none())})).await;
+    let log = agent.world.borrow_mut().took();
+    let of_a: Vec<&str> =
+        log.iter().map(String::as_str).filter(|it| !it.starts_with("sockets")).collect();
+    assert_eq!(of_a, ["pull i:2", "stop a", "remove a", "create a", "start a"]);
+    // A policy, an order, a version: no container is made anew for those.
+    let change = json!({"restartPolicy": "always", "startupOrder": 3, "version": "9"});
+    agent.deploy(3, json!({"a": module("i:2", change), "b": module("j:1", none())})).await;
+    let log = agent.world.borrow_mut().took();
+    assert!(log.iter().all(|it| it.starts_with("sockets")), "{log:?}");
+    assert_eq!(agent.status().await.code, 200);
+    assert_eq!(agent.world.borrow().reported["modules"]["a"]["restartPolicy"], "always");
+}
+
+#[actix::test]
+async fn what_nobody_wants_is_removed_and_what_is_to_be_stopped_is_stopped() {
+    let agent = Agent::start(World::default()).await;
+    let b = |status: &str| module("j:1", json!({"status": status}));
+    agent.deploy(1, json!({"a": module("i:1", none()), "b": b("running")})).await;
+    agent.deploy(2, json!({"b": b("stopped")})).await;
+    {
+        let mut world = agent.world.borrow_mut();
+        assert!(world.containers.iter().all(|it| it.module != "a"));
+        assert_eq!(world.container("b").phase, Phase::Exited);
+        assert!(world.reported["modules"].get("a").is_none());
+    }
+    let line = agent.module("b").await;
+    assert_eq!((line.status.as_str(), line.differences.len()), ("stopped", 0));
+    assert_eq!(agent.status().await.modules.len(), 3, "edgeAgent, edgeHub and b");
+    agent.deploy(3, json!({"b": b("running")})).await;
+    assert_eq!(agent.module("b").await.status, "running");
+    assert_eq!(agent.status().await.code, 200);
+}
+
+#[actix::test]
+async fn modules_start_by_their_order_and_none_waits_for_ever() {
+    let agent = Agent::start(World::default()).await;
+    agent.world.borrow_mut().slow_images.insert("slow:1".into());
+    let at = |image: &str, order: u32| module(image, json!({"startupOrder": order}));
+    agent.deploy(1, json!({"z": at("i:1", 1), "m": at("slow:1", 2), "a": at("i:1", 3)})).await;
+    let started = |log: Vec<String>| -> Vec<String> {
+        log.into_iter().filter(|it| it.starts_with("start")).collect()
+    };
+    let log = agent.world.borrow_mut().took();
+    assert_eq!(started(log), ["start z"], "a waits for m");
+    let line = agent.module("m").await;
+    assert_eq!(
+        (line.status.as_str(), line.why.as_str()),
+        ("downloading", "downloaded 1.0 of 2.0 MB")
+    );
+    agent.settle(35).await;
+    assert_eq!(started(agent.world.borrow_mut().took()), ["start a"]);
+    agent.world.borrow_mut().slow_images.clear();
+    agent.settle(3).await;
+    assert_eq!(started(agent.world.borrow_mut().took()), ["start m"]);
+    assert_eq!(agent.status().await.code, 200);
+}
+
+#[actix::test]
+async fn a_container_that_runs_is_adopted() {
+    let first = Agent::start(World::default()).await;
+    first.deploy(1, json!({"a": module("i:1", none())})).await;
+    let containers = first.world.borrow().containers.clone();
+    let desired = Some((1, deployment(json!({"a": module("i:1", none())}))));
+    let agent = Agent::start(World { containers, desired, ..World::default() }).await;
+    let log = agent.world.borrow_mut().took();
+    assert!(log.iter().all(|it| it.starts_with("sockets")), "{log:?}");
+    assert_eq!(
+        (agent.module("a").await.status.as_str(), agent.status().await.code),
+        ("running", 200)
+    );
+}
+
+#[actix::test]
+async fn an_engine_that_is_away_is_waited_for() {
+    let desired = Some((1, deployment(json!({"a": module("i:1", none())}))));
+    let agent = Agent::start(World { is_away: true, desired, ..World::default() }).await;
+    let status = agent.status().await;
+    assert_eq!((status.code, status.engine.as_str()), (500, "away: gone"));
+    assert!(agent.module("a").await.why.contains("container engine"));
+    agent.world.borrow_mut().is_away = false;
+    agent.ports.engine_to_deployment.tell(EngineNotice::Up);
+    agent.ports.engine_to_modules.tell(EngineNotice::Up);
+    agent.settle(3).await;
+    assert_eq!(
+        (agent.module("a").await.status.as_str(), agent.status().await.code),
+        ("running", 200)
+    );
+}

@@ -41,13 +41,16 @@ pub enum Step {
     Start(String),
 }
 
+/// A module, and what is to be done for it.
+pub type Work = (String, Vec<Step>);
+
 /// Who has to do what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Containers of modules that are wanted no more.
-    pub unwanted: Vec<(String, Vec<Step>)>,
+    pub unwanted: Vec<Work>,
     /// Modules by `startupOrder`, ascending; those that are as they should be have no steps.
-    pub groups: Vec<(u32, Vec<(String, Vec<Step>)>)>,
+    pub groups: Vec<(u32, Vec<Work>)>,
 }
 
 impl Plan {
@@ -65,7 +68,7 @@ pub fn plan(wanted: &[Want], kept: &[String], observed: &[Observed]) -> Plan {
     for container in observed {
         by_module.entry(&container.module).or_default().push(container);
     }
-    let mut groups: BTreeMap<u32, Vec<(String, Vec<Step>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<u32, Vec<Work>> = BTreeMap::new();
     for want in wanted {
         let have = by_module.remove(want.name.as_str()).unwrap_or_default();
         let group = groups.entry(want.startup_order).or_default();

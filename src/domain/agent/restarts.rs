@@ -113,6 +113,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    #[expect(clippy::disallowed_methods, reason = "any point in time will do")]
+    fn any_time() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn each_policy_restarts_after_its_exits_and_names_the_status_otherwise() {
         let again = Next::Again(SECOND * 10, Status::Backoff);
@@ -132,14 +137,14 @@ mod tests {
         ];
         for (policy, exit, next) in table {
             let mut restarts = Restarts::new(policy);
-            assert_eq!(restarts.on_ended(exit, Instant::now()), next, "{policy:?} {exit:?}");
+            assert_eq!(restarts.on_ended(exit, any_time()), next, "{policy:?} {exit:?}");
         }
     }
 
     #[test]
     fn delays_double_to_five_minutes_then_it_is_failed_and_still_tried() {
         let mut restarts = Restarts::new(Always);
-        let now = Instant::now();
+        let now = any_time();
         let all: Vec<Next> = (0..25).map(|_| restarts.on_ended(Failed, now)).collect();
         let delays = |nexts: &[Next]| {
             let delay = |next: &Next| match next {
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn ten_minutes_of_health_forget_what_was() {
         let mut restarts = Restarts::new(Always);
-        let now = Instant::now();
+        let now = any_time();
         restarts.on_ended(Failed, now);
         restarts.on_ended(Failed, now);
         restarts.on_started(now);
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn what_cannot_be_started_is_tried_again_whatever_the_policy() {
         let mut restarts = Restarts::new(Never);
-        let now = Instant::now();
+        let now = any_time();
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 10, Status::Backoff));
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 20, Status::Backoff));
     }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn an_end_that_nobody_saw_is_made_good() {
         let found = |policy, exit, ago| {
-            Restarts::new(policy).on_found_ended(exit, SECOND * ago, Instant::now())
+            Restarts::new(policy).on_found_ended(exit, SECOND * ago, any_time())
         };
         let at_once = Next::Again(Duration::ZERO, Status::Backoff);
         assert_eq!(found(OnUnhealthy, Normal, 5), at_once, "the machine was shut down");
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn a_new_policy_keeps_the_count() {
         let mut restarts = Restarts::new(Always);
-        let now = Instant::now();
+        let now = any_time();
         restarts.on_ended(Failed, now);
         restarts.set_policy(OnFailure);
         assert_eq!(restarts.on_ended(Failed, now), Next::Again(SECOND * 20, Status::Backoff));

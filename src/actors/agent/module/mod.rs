@@ -264,7 +264,7 @@ impl Handler<Adapt> for Module {
         }
         let is_waiting = self.timer.is_some() && is_same;
         if !is_waiting {
-            self.start_worker(false, ctx);
+            self.start_worker(!is_same, ctx); // what is wanted anew is started anew
         }
     }
 }

@@ -1,0 +1,342 @@
+//! A container engine, twins, identities and sockets that live in memory, and say what they saw.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tokio::runtime::{Handle, Id};
+
+use crate::actors::agent::deployment::Deployment;
+use crate::actors::agent::modules::Modules;
+use crate::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use crate::actors::clock;
+use crate::actors::supervision::Obituary;
+use crate::domain::agent::names::{GENERATION, IMAGE, MODULE, SPEC_HASH};
+use crate::domain::agent::observed::{Health, Observed, Phase};
+use crate::domain::identity::Identity;
+use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine, ModulesChanged};
+use crate::messages::engine::*;
+use crate::messages::identities::{IdentityRecord, Lookup};
+use crate::messages::state::{Fetch, Save, StoreError};
+use crate::messages::twins::*;
+
+/// What everybody outside of EdgeAgent does, and did.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) is_away: bool,
+    pub(super) containers: Vec<Observed>,
+    pub(super) bodies: BTreeMap<String, Value>,
+    /// In order: `pull i`, `create m`, `start m`, …
+    pub(super) log: Vec<String>,
+    /// Images that cannot be had.
+    pub(super) bad_images: BTreeSet<String>,
+    /// Images whose download does not end.
+    pub(super) slow_images: BTreeSet<String>,
+    /// Names taken by containers that are not ours.
+    pub(super) foreign: BTreeSet<String>,
+    pub(super) desired: Option<(u64, Value)>,
+    pub(super) reported: Value,
+    pub(super) patches: Vec<Value>,
+    /// Status of the next answers to patches.
+    pub(super) patch_status: u16,
+    pub(super) unknown: BTreeSet<String>,
+    pub(super) registrar_error: Option<String>,
+    pub(super) kept: Option<Vec<u8>>,
+    pub(super) next_id: u32,
+}
+
+/// Shared with the fakes.
+pub(super) type Shared = Rc<RefCell<World>>;
+
+impl World {
+    pub(super) fn container(&mut self, module: &str) -> &mut Observed {
+        let found = self.containers.iter_mut().find(|it| it.module == module);
+        found.unwrap_or_else(|| panic!("no container of {module}"))
+    }
+
+    pub(super) fn took(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    fn create(&mut self, name: String, body: Value) -> Result<Done, EngineError> {
+        let module = body["Labels"][MODULE].as_str().unwrap().to_owned();
+        if self.foreign.contains(&name) || self.containers.iter().any(|it| it.name == name) {
+            return Err(EngineError::Conflict(format!("the name {name} is taken")));
+        }
+        self.next_id += 1;
+        let id = format!("c{}", self.next_id);
+        self.log.push(format!("create {module}"));
+        let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
+        self.containers.push(Observed {
+            id: id.clone(),
+            name,
+            module: module.clone(),
+            spec_hash: label(SPEC_HASH),
+            image: label(IMAGE),
+            generation: label(GENERATION),
+            phase: Phase::Created,
+            exit_code: Some(0),
+            ..Observed::default()
+        });
+        self.bodies.insert(module, body);
+        Ok(Done::Created(id))
+    }
+
+    fn run(&mut self, what: Run) -> Result<Done, EngineError> {
+        let (word, id) = match what {
+            Run::Create { name, body } => return self.create(name, body),
+            Run::EnsureNetwork(_) => return Ok(Done::Network(Some("172.20.0.1".into()))),
+            Run::Start(id) => ("start", id),
+            Run::Stop(id) => ("stop", id),
+            Run::Remove(id) => ("remove", id),
+        };
+        let at = self.containers.iter().position(|it| it.id == id);
+        let at = at.ok_or_else(|| EngineError::NotFound(format!("no container {id}")))?;
+        let module = self.containers[at].module.clone();
+        self.log.push(format!("{word} {module}"));
+        let container = &mut self.containers[at];
+        match word {
+            "start" => {
+                container.phase = Phase::Running;
+                container.health = Health::None;
+                container.started = Some(clock::unix_time());
+            }
+            "stop" => {
+                container.phase = Phase::Exited;
+                container.exit_code = Some(143);
+                container.finished = Some(clock::unix_time());
+            }
+            _ => drop(self.containers.remove(at)),
+        }
+        Ok(Done::Plain)
+    }
+}
+
+/// Answers for all that EdgeAgent asks, but for EdgeAgent itself.
+pub(super) struct Fake(pub(super) Shared);
+
+impl Actor for Fake {
+    type Context = Context<Self>;
+}
+
+macro_rules! answers {
+    ($message:ty, $result:ty, |$this:ident, $ask:ident| $answer:expr) => {
+        impl Handler<$message> for Fake {
+            type Result = ResponseFuture<$result>;
+            fn handle(&mut self, $ask: $message, _: &mut Self::Context) -> Self::Result {
+                let $this = self.0.clone();
+                Box::pin(async move { $answer })
+            }
+        }
+    };
+}
+
+fn away(world: &Shared) -> Result<(), EngineError> {
+    if world.borrow().is_away { Err(EngineError::Away("gone".into())) } else { Ok(()) }
+}
+
+answers!(GetEngineStatus, EngineStatus, |world, _ask| {
+    let is_ready = !world.borrow().is_away;
+    let text = if is_ready { "ready" } else { "away: gone" };
+    EngineStatus { is_ready, text: text.into(), version: "28".into(), architecture: "x".into() }
+});
+answers!(ListContainers, Result<Vec<Observed>, EngineError>, |world, ask| {
+    away(&world)?;
+    let all = world.borrow().containers.clone();
+    let is_it = |it: &Observed| ask.module.as_ref().is_none_or(|module| it.module == *module);
+    Ok(all.into_iter().filter(is_it).collect())
+});
+answers!(Run, Result<Done, EngineError>, |world, ask| {
+    away(&world)?;
+    world.borrow_mut().run(ask)
+});
+answers!(PullImage, Result<Pulled, EngineError>, |world, ask| {
+    away(&world)?;
+    world.borrow_mut().log.push(format!("pull {}", ask.image));
+    while world.borrow().slow_images.contains(&ask.image) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(progress) = &ask.progress {
+            progress.do_send(PullProgress("downloaded 1.0 of 2.0 MB".into()));
+        }
+    }
+    if world.borrow().bad_images.contains(&ask.image) {
+        return Err(EngineError::Refused(format!("image {} cannot be had", ask.image)));
+    }
+    Ok(Pulled::default())
+});
+answers!(GetDesired, Option<Desired>, |world, _ask| {
+    let desired = world.borrow().desired.clone();
+    desired.map(|(version, properties)| Desired { version, properties })
+});
+answers!(GetTwin, TwinAnswer, |world, _ask| {
+    let body = json!({"desired": {}, "reported": world.borrow().reported}).to_string().into();
+    TwinAnswer { status: 200, body, version: None }
+});
+answers!(PatchReported, TwinAnswer, |world, ask| {
+    let mut world = world.borrow_mut();
+    let status = world.patch_status;
+    if status < 300 {
+        let patch: Value = serde_json::from_slice(&ask.patch).unwrap();
+        merge(&mut world.reported, &patch);
+        world.patches.push(patch);
+    }
+    TwinAnswer { status, body: Default::default(), version: None }
+});
+answers!(Lookup, Result<Option<IdentityRecord>, StoreError>, |world, ask| {
+    let module = ask.identity.module_id().unwrap_or_default().to_owned();
+    if world.borrow().unknown.contains(&module) {
+        return Ok(None);
+    }
+    Ok(Some(IdentityRecord {
+        id: ask.identity.clone(),
+        keys: Vec::new(),
+        thumbprints: Vec::new(),
+        ca: false,
+        status: Default::default(),
+        generation: format!("g-{module}"),
+    }))
+});
+answers!(ModulesChanged, Result<(), String>, |world, ask| {
+    world.borrow_mut().log.push(format!("sockets {}", ask.0.join(" ")));
+    Ok(())
+});
+answers!(Fetch, Result<Option<Vec<u8>>, StoreError>, |world, _ask| Ok(world.borrow().kept.clone()));
+answers!(Save, Result<(), StoreError>, |world, ask| {
+    world.borrow_mut().kept = ask.0.into_iter().next().and_then(|change| change.value);
+    Ok(())
+});
+
+pub(super) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// EdgeAgent over a world in memory.
+pub(super) struct Agent {
+    pub(super) world: Shared,
+    pub(super) ports: AgentPorts,
+    pub(super) modules: Addr<Modules>,
+    pub(super) deployment: Addr<Deployment>,
+}
+
+impl Agent {
+    pub(super) async fn start(world: World) -> Self {
+        thread_local!(static PAUSED: Cell<Option<Id>> = const { Cell::new(None) });
+        let runtime = Handle::current().id();
+        if PAUSED.replace(Some(runtime)) != Some(runtime) {
+            tokio::time::pause(); // once for each test, also if it starts more than one
+        }
+        let world = Rc::new(RefCell::new(World { patch_status: 204, ..world }));
+        let ports = AgentPorts::default();
+        let fake = Fake(world.clone()).start();
+        ports.engine_status.plug(&fake);
+        ports.list.plug(&fake);
+        ports.run.plug(&fake);
+        ports.pull.plug(&fake);
+        ports.get_desired.plug(&fake);
+        ports.get_twin.plug(&fake);
+        ports.patch_reported.plug(&fake);
+        ports.lookup.plug(&fake);
+        ports.sockets.plug(&fake);
+        ports.fetch.plug(&fake);
+        ports.save.plug(&fake);
+        let config = AgentConfig {
+            device: Identity::parse("edge-1").unwrap(),
+            hub: "hub".into(),
+            gateway_hostname: "gw".into(),
+            parent_hostname: None,
+            network: "net".into(),
+            docker: String::new(),
+            credentials: Vec::new(),
+            state: "/s".into(),
+            instance: "i1".into(),
+            version: "0.1.0".into(),
+        };
+        let known = world.clone();
+        let registrar: Registrar = Rc::new(move |identity| {
+            let known = known.clone();
+            async move {
+                let mut known = known.borrow_mut();
+                known.log.push(format!("register {identity}"));
+                if let Some(error) = &known.registrar_error {
+                    return Err(error.clone());
+                }
+                known.unknown.remove(identity.module_id().unwrap());
+                Ok(())
+            }
+            .boxed_local()
+        });
+        let obituary = Obituary::unsupervised;
+        let deployment = Deployment::new(config.clone(), ports.clone(), obituary()).start();
+        let modules = Modules::new(config, ports.clone(), registrar, obituary()).start();
+        let agent = Agent { world, ports, modules, deployment };
+        agent.settle(3).await;
+        agent
+    }
+
+    /// Lets so many seconds of virtual time go by.
+    pub(super) async fn settle(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub(super) async fn deploy(&self, version: u64, modules: Value) {
+        self.world.borrow_mut().desired = Some((version, deployment(modules)));
+        let own = Identity::parse("edge-1/$edgeAgent").unwrap();
+        self.ports.desired_changed.tell(DesiredChanged(own));
+        self.settle(3).await;
+    }
+
+    /// The container of a module ends, and the engine tells so.
+    pub(super) async fn end(&self, module: &str, code: i64) {
+        {
+            let mut world = self.world.borrow_mut();
+            let container = world.container(module);
+            container.phase = Phase::Exited;
+            container.exit_code = Some(code);
+            container.finished = Some(clock::unix_time());
+        }
+        self.ports.engine_to_modules.tell(EngineNotice::Container(module.into()));
+        self.settle(1).await;
+    }
+
+    pub(super) async fn status(&self) -> AgentStatus {
+        self.ports.status.ask(GetAgentStatus, Duration::from_secs(5)).await.unwrap()
+    }
+
+    pub(super) async fn module(&self, name: &str) -> ModuleStatusLine {
+        let status = self.status().await;
+        let found = status.modules.into_iter().find(|line| line.name == name);
+        found.unwrap_or_else(|| panic!("no line for {name}"))
+    }
+}
+
+/// A whole document around some modules.
+pub(super) fn deployment(modules: Value) -> Value {
+    json!({
+        "schemaVersion": "1.1", "runtime": {"type": "docker"},
+        "systemModules": {"edgeAgent": {"settings": {"image": "agent:1"}}}, "modules": modules,
+    })
+}
+
+/// A running module of this image, with changes.
+pub(super) fn module(image: &str, change: Value) -> Value {
+    let mut module = json!({"type": "docker", "status": "running", "settings": {"image": image}});
+    for (name, value) in change.as_object().unwrap() {
+        module[name] = value.clone();
+    }
+    module
+}
