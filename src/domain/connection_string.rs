@@ -73,7 +73,7 @@ impl ConnectionString {
             let (name, value) =
                 part.split_once('=').ok_or(BadConnectionString::NotAPair(at + 1))?;
             let is_it = |n: &&str| n.eq_ignore_ascii_case(name.trim());
-            if let Some(at) = names.iter().position(|n| is_it(n)) {
+            if let Some(at) = names.iter().position(is_it) {
                 found[at] = Some(value.trim());
             }
         }

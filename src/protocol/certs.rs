@@ -5,6 +5,7 @@
 //!
 //! Neither depends much on the clock: a device may have been started first in 1970.
 
+mod device;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
+pub use self::device::DeviceCertificates;
 use super::files::{FileError, read_text, write_atomically};
 
 /// A certificate could not be had.

@@ -204,18 +204,32 @@ impl EdgeSettings {
         merged.derive("store.queue", below("queue"), "default, in state.path")?;
         merged.derive("management.socket", below("mgmt.sock"), "default, in state.path")?;
         let raw: Raw = merged.typed()?;
+        let mut agent = agent(raw.agent, &merged)?;
+        agent.workload_development_socket = agent.workload_development_socket.map(whole);
         let settings = EdgeSettings {
             device: device(raw.device, &merged)?,
-            state: raw.state,
+            state: State { path: whole(raw.state.path) },
             hub: raw.hub,
             upstream: raw.upstream,
-            store: raw.store,
-            agent: agent(raw.agent, &merged)?,
-            management: raw.management,
+            store: Store { queue: whole(raw.store.queue), ..raw.store },
+            agent,
+            management: Management { socket: whole(raw.management.socket) },
             metrics: Metrics { listen: raw.metrics.listen.parse().ok() },
             log: raw.log,
         };
         Ok(Loaded { settings, effective: merged.effective() })
+    }
+
+    /// What an operator should know of: shown by `edgectl status`.
+    pub fn warnings(&self) -> Vec<String> {
+        let socket = self.agent.workload_development_socket.as_ref().map(|path| {
+            format!(
+                "agent.workload_development_socket: whoever reaches {} gets signatures for every \
+                 module of this device",
+                path.display()
+            )
+        });
+        socket.into_iter().collect()
     }
 
     /// Who this device is; an error says how to set it.
@@ -228,6 +242,11 @@ impl EdgeSettings {
                 .into(),
         })
     }
+}
+
+/// From the root: containers' mounts need it, and so does who changes the directory.
+fn whole(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {

@@ -43,7 +43,10 @@ impl LocalhubSettings {
     /// Loads them.
     pub fn load(layers: &Layers) -> Result<Loaded<Self>, SettingsError> {
         let merged = Merged::new(&LOCALHUB, layers)?;
-        let settings: Self = merged.typed()?;
+        let mut settings: Self = merged.typed()?;
+        if let Ok(whole) = std::path::absolute(&settings.state.path) {
+            settings.state.path = whole;
+        }
         if settings.hostname.is_empty() || settings.hostname.contains(['/', ';', '=']) {
             return Err(merged.wrong("hostname", "expects a host name or an address"));
         }

@@ -48,6 +48,13 @@ pub struct Loaded<T> {
     pub effective: Vec<Effective>,
 }
 
+impl<T> Loaded<T> {
+    /// A line for each key, as it would stand in a file, with where it came from.
+    pub fn report(&self) -> String {
+        self.effective.iter().map(|setting| format!("{setting}\n")).collect()
+    }
+}
+
 /// One setting as it is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {

@@ -242,3 +242,17 @@ fn the_local_hub_has_its_own_prefix_and_units() {
     let age = settings.telemetry.retention_age.unwrap().0;
     assert_eq!(age, std::time::Duration::from_secs(7200));
 }
+
+#[test]
+fn paths_are_made_absolute_and_what_is_risky_is_warned_of() {
+    let text = "[state]\npath = 'run'\n[agent]\nworkload_development_socket = 'dev.sock'";
+    let loaded = load(&file(text)).unwrap();
+    let s = &loaded.settings;
+    for path in [&s.state.path, &s.store.queue, &s.management.socket] {
+        assert!(path.is_absolute(), "{}", path.display());
+    }
+    assert!(s.store.queue.ends_with("run/queue"));
+    let [warning] = s.warnings().try_into().unwrap();
+    assert!(warning.contains("workload_development_socket") && warning.contains("/dev.sock"));
+    assert!(loaded.report().contains("state.path = \"run\"  # edge.toml:2\n"));
+}
