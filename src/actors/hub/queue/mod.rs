@@ -1,0 +1,234 @@
+//! The `queue` actor: a shell over the writer thread of the store-and-forward queue.
+//!
+//! Promises: the answer to `Ingest` comes after the commit, and batches of one connection are
+//! stored in the order of asking; batches of several join one commit. Before the first `SetRoutes`
+//! nothing is taken. Who is owed something new is told after the commit, by a notice that says no
+//! more than that. Rows whose time is over end when they are met: at a pull, or by the sweep.
+//! The store outlives the actor: after a restart nothing was lost.
+//!
+//! next: `store/queue`, then `actors/upstream` and `actors/endpoint`, which pull.
+
+mod routed;
+mod status;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use self::routed::Routed;
+use self::sweep::Sweep;
+use crate::actors::port::Port;
+use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::identity::Identity;
+use crate::domain::route::RouteTable;
+use crate::domain::row::{End, Endpoint, Key, Row};
+use crate::messages::queue::{
+    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Stored, Telemetry, Verdict,
+};
+use crate::messages::routes::SetRoutes;
+use crate::messages::state::StoreError;
+use crate::messages::supervision::Health;
+use crate::mutant;
+use crate::store::QueueStore;
+use crate::store::queue::{Appended, Link, Message as Incoming, Pulled, Taken, Want};
+
+/// What the queue answers to, and whom it tells.
+#[derive(Clone, Default)]
+pub struct QueuePorts {
+    /// Connections.
+    pub ingest: Port<Ingest>,
+    /// Connections and upstream.
+    pub pull: Port<Pull>,
+    /// Connections and upstream.
+    pub finish: Port<Finish>,
+    /// Routes.
+    pub set_routes: Port<SetRoutes>,
+    /// Management and metrics.
+    pub status: Port<GetQueueStatus>,
+    /// Upstream: `$upstream` is owed something new.
+    pub stored_upstream: Port<Stored>,
+    /// Sessions: a client is owed something new.
+    pub stored_client: Port<Stored>,
+}
+
+/// See the module documentation.
+pub struct Queue {
+    store: Arc<QueueStore>,
+    /// `{device}/$edgeHub`.
+    identity: Identity,
+    ports: QueuePorts,
+    /// For the mutant `stale-routes`.
+    table: Option<Arc<RouteTable>>,
+    sweep: Sweep,
+    obituary: Obituary,
+}
+
+impl Queue {
+    /// Answers for `store`, at the edge device of `identity`.
+    pub fn new(
+        store: Arc<QueueStore>,
+        identity: Identity,
+        ports: QueuePorts,
+        obituary: Obituary,
+    ) -> Self {
+        Queue { store, identity, ports, table: None, sweep: Sweep::default(), obituary }
+    }
+}
+
+impl Actor for Queue {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let own = ctx.address();
+        self.ports.ingest.plug(&own);
+        self.ports.pull.plug(&own);
+        self.ports.finish.plug(&own);
+        self.ports.set_routes.plug(&own);
+        self.ports.status.plug(&own);
+        sweep::begin(ctx);
+    }
+}
+
+impl Supervised for Queue {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        Health { state: status::words(&self.store) }
+    }
+}
+crate::supervised!(Queue);
+
+impl Handler<Ingest> for Queue {
+    type Result = ResponseFuture<Result<Vec<Verdict>, StoreError>>;
+
+    fn handle(&mut self, Ingest(batch): Ingest, _: &mut Context<Self>) -> Self::Result {
+        if !self.store.has_matcher() {
+            return Box::pin(async { Err(StoreError::Unavailable) });
+        }
+        let (store, ports) = (Arc::clone(&self.store), self.ports.clone());
+        let batch: Vec<_> = batch.into_iter().map(incoming).collect();
+        if mutant::is("ack-before-commit") {
+            return ack_before_commit(store, batch, ports);
+        }
+        let appended = store.ingest(batch); // in line from here on
+        Box::pin(async move { Ok(announce(appended.await?, &ports)) })
+    }
+}
+
+/// Tells those who are owed something, and makes verdicts.
+fn announce(done: Appended, ports: &QueuePorts) -> Vec<Verdict> {
+    for endpoint in done.endpoints {
+        let is_upstream = endpoint == Endpoint::upstream();
+        let port = if is_upstream { &ports.stored_upstream } else { &ports.stored_client };
+        port.tell(Stored(endpoint)); // a notice: those who start later pull anyway
+    }
+    let verdict = |taken| match taken {
+        Taken::Stored | Taken::Duplicate => Verdict::Stored,
+        Taken::Unrouted => Verdict::Unrouted,
+    };
+    done.taken.into_iter().map(verdict).collect()
+}
+
+fn incoming(telemetry: Telemetry) -> Incoming {
+    let Telemetry { sender, bag, body, link } = telemetry;
+    let link = link.map(|link| Link { edge: link.edge, stamp: link.stamp, low: link.low });
+    Incoming { sender, bag, body, link }
+}
+
+fn ack_before_commit(
+    store: Arc<QueueStore>,
+    batch: Vec<Incoming>,
+    ports: QueuePorts,
+) -> ResponseFuture<Result<Vec<Verdict>, StoreError>> {
+    let verdicts = vec![Verdict::Stored; batch.len()];
+    actix::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Ok(done) = store.ingest(batch).await {
+            announce(done, &ports);
+        }
+    });
+    Box::pin(async { Ok(verdicts) })
+}
+
+impl Handler<Pull> for Queue {
+    type Result = ResponseFuture<Result<Vec<Row>, StoreError>>;
+
+    fn handle(&mut self, ask: Pull, _: &mut Context<Self>) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let Pull { endpoint, from, max, max_bytes, without } = ask;
+            let want = Want { from: &from, max, max_bytes, without: &without };
+            let mut rest = None;
+            loop {
+                let mut pulled = store.pull(&endpoint, &want, rest)?;
+                let rows = std::mem::take(&mut pulled.rows);
+                rest = pulled.rest;
+                end(&store, &endpoint, pulled);
+                if rest.is_none() {
+                    if mutant::is("delete-before-ack") {
+                        let ends = rows.iter().map(|row| (row.key, End::Delivered)).collect();
+                        drop(store.finish(endpoint, ends));
+                    }
+                    return Ok(rows);
+                }
+                tokio::task::yield_now().await; // others have their turn in a long search
+            }
+        })
+    }
+}
+
+/// Records the ends of rows that cannot be given out. Nobody waits for it: what is not ended now
+/// is met again.
+fn end(store: &QueueStore, endpoint: &Endpoint, found: Pulled) {
+    let Pulled { expired, damaged, .. } = found;
+    if !damaged.is_empty() {
+        tracing::error!(endpoint = &*endpoint.0, rows = ?damaged, "damaged records quarantined");
+    }
+    let expired = expired.into_iter().map(|key| (key, End::Expired));
+    let damaged = damaged.into_iter().map(|key| (key, End::Quarantined));
+    let ends: Vec<(Key, End)> = expired.chain(damaged).collect();
+    if !ends.is_empty() {
+        drop(store.finish(endpoint.clone(), ends));
+    }
+}
+
+impl Handler<Finish> for Queue {
+    type Result = ResponseFuture<Result<Vec<Key>, StoreError>>;
+
+    fn handle(&mut self, ask: Finish, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.store.finish(ask.endpoint, ask.ends))
+    }
+}
+
+impl Handler<SetRoutes> for Queue {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, SetRoutes(table): SetRoutes, _: &mut Context<Self>) -> Self::Result {
+        let before = self.table.replace(Arc::clone(&table));
+        let table = match before {
+            Some(before) if mutant::is("stale-routes") => before,
+            _ => table,
+        };
+        self.store.set_time_to_live(table.global_ttl().map(Duration::from_secs));
+        let set = self.store.set_matcher(Arc::new(Routed::new(table, &self.identity)));
+        Box::pin(async move {
+            if let Err(error) = set.await {
+                tracing::error!(%error, "routes are set, but the queue does not write");
+            }
+        })
+    }
+}
+
+impl Handler<GetQueueStatus> for Queue {
+    type Result = Result<QueueStatus, StoreError>;
+
+    fn handle(&mut self, _: GetQueueStatus, _: &mut Context<Self>) -> Self::Result {
+        status::of(&self.store)
+    }
+}

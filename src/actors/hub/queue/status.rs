@@ -1,0 +1,61 @@
+//! The account of the queue, in the words of the management API and the metrics.
+
+use crate::messages::queue::{EndpointStatus, QueueStatus, RouteCounts};
+use crate::messages::state::StoreError;
+use crate::store::queue::{Counts, Owed};
+use crate::store::{QueueStore, WriterState};
+
+/// The store's state in words.
+pub(super) fn words(store: &QueueStore) -> String {
+    match &*store.state().borrow() {
+        WriterState::Ready if store.has_matcher() => "ready".into(),
+        WriterState::Ready => "waits for its routes".into(),
+        WriterState::Retrying(why) => format!("cannot write, trying again: {why}"),
+        WriterState::Broken(why) => format!("broken: {why}"),
+        WriterState::Stopped => "stopped".into(),
+    }
+}
+
+pub(super) fn of(store: &QueueStore) -> Result<QueueStatus, StoreError> {
+    let status = store.status()?;
+    let quarantined = status.accounts.iter().map(|account| account.ends[5]).sum();
+    Ok(QueueStatus {
+        endpoints: status.endpoints.into_iter().map(owed).collect(),
+        routes: status.accounts.into_iter().map(counts).collect(),
+        unrouted: status.unrouted,
+        messages_in: status.messages_in,
+        used_bytes: status.used_bytes,
+        quarantined,
+        state: words(store),
+    })
+}
+
+fn owed(Owed { endpoint, rows, bytes, oldest }: Owed) -> EndpointStatus {
+    EndpointStatus {
+        endpoint: endpoint.0.to_string(),
+        messages: rows,
+        bytes,
+        oldest_seconds: oldest.map(|oldest| oldest.as_secs()),
+    }
+}
+
+fn counts(account: Counts) -> RouteCounts {
+    let Counts { route, endpoint, input, received, stored, ends } = account;
+    let [delivered, expired, dead_lettered, evicted, discarded, quarantined] = ends;
+    let endpoint = match input {
+        Some(input) => format!("{endpoint}/{input}"),
+        None => endpoint,
+    };
+    RouteCounts {
+        route,
+        endpoint,
+        received,
+        stored,
+        delivered,
+        expired,
+        dead_lettered,
+        evicted,
+        discarded,
+        quarantined,
+    }
+}
