@@ -18,10 +18,13 @@ pub fn text(unix: Duration) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| NEVER.to_owned())
 }
 
-/// Text as Unix time; `None` if it is none, or before 1970.
+/// Text as Unix time, UTC if it does not say; `None` if it is none, or before 1970.
 pub fn parse(text: &str) -> Option<Duration> {
-    let time = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
-    u64::try_from(time.unix_timestamp_nanos()).ok().map(Duration::from_nanos)
+    let text = text.trim();
+    let utc = || OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339);
+    let time = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| utc()).ok()?;
+    let seconds = u64::try_from(time.unix_timestamp()).ok()?;
+    Some(Duration::new(seconds, time.nanosecond()))
 }
 
 #[cfg(test)]
@@ -34,6 +37,8 @@ mod tests {
         assert_eq!(text(time), "2023-11-14T22:13:20.123Z");
         assert_eq!(parse(&text(time)), Some(time));
         assert_eq!(parse("2023-11-14T23:13:20.123+01:00"), Some(time));
+        assert_eq!(parse("2023-11-14T22:13:20.123"), Some(time));
+        assert_eq!(parse("2999-01-01T00:00:00Z").map(|time| time.as_secs()), Some(32_472_144_000));
         assert_eq!(parse("soon"), None);
     }
 }

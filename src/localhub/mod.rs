@@ -16,6 +16,7 @@ mod in_order;
 pub mod presence;
 pub mod random;
 pub mod registry;
+pub mod rest;
 pub mod tables;
 pub mod telemetry;
 #[cfg(test)]

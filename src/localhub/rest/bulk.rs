@@ -28,8 +28,7 @@ impl Rest {
             }
         }
         let status = if errors.is_empty() { 200 } else { 400 };
-        let result =
-            json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] });
+        let result = json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] });
         Ok(HttpResponse::json(status, &result))
     }
 

@@ -13,6 +13,7 @@ mod devices;
 mod files;
 mod methods;
 mod modules;
+mod owner;
 mod query;
 mod telemetry;
 #[cfg(test)]
@@ -25,13 +26,14 @@ use std::time::Duration;
 use actix::Message;
 use serde_json::Value;
 
-pub use self::auth::Owner;
 use self::auth::Caller;
+pub use self::owner::{Owner, OwnerError};
 use crate::actors::port::Port;
 use crate::domain::identity::Identity;
 use crate::domain::registry::IfMatch;
 use crate::domain::service_error::ServiceError;
 use crate::messages::devicebound::{CountDevicebound, Enqueue, Purge, TakeFeedback};
+use crate::messages::identities::LogIn;
 use crate::messages::registry::{DeleteIdentity, ListIdentities, ListPresence, PutIdentity};
 use crate::messages::service_twins::{ChangeTwin, ReadTwins};
 use crate::messages::sessions::Invoke;
@@ -44,6 +46,8 @@ const DEADLINE: Duration = Duration::from_secs(35);
 /// Whom REST asks.
 #[derive(Clone, Default)]
 pub struct RestPorts {
+    /// Registry: a device's own token is checked as at its log-in.
+    pub log_in: Port<LogIn>,
     /// Registry.
     pub put: Port<PutIdentity>,
     /// Registry.
@@ -158,7 +162,7 @@ impl Rest {
                 Ok(HttpResponse::empty(204)) // what was given is forgotten already
             }
             ("GET", ["telemetry"]) => self.read_telemetry(request).await,
-            ("GET", ["telemetry", "stream"]) => Ok(self.follow_telemetry(request)),
+            ("GET", ["telemetry", "stream"]) => self.follow_telemetry(request),
             ("POST", ["faults", "refuse"]) if cfg!(feature = "faults") => {
                 self.refuse_telemetry(request).await
             }

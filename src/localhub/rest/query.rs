@@ -27,7 +27,8 @@ impl Rest {
         };
         let max = number("x-ms-max-item-count").transpose()?.unwrap_or(PAGE).clamp(1, 1000);
         let start = number("x-ms-continuation").transpose()?.unwrap_or(0);
-        let list = if query.is_of_modules { ListIdentities::Modules } else { ListIdentities::Devices };
+        let list =
+            if query.is_of_modules { ListIdentities::Modules } else { ListIdentities::Devices };
         let entries = ask(&self.ports.list, list).await?;
         let twins = self.whole_twins(&entries).await?;
         let found: Vec<Value> = twins.into_iter().filter(|twin| query.takes(twin)).collect();
@@ -36,6 +37,10 @@ impl Rest {
         let answer = HttpResponse::json(200, &page).with_header("x-ms-item-type", "Twin");
         // An empty continuation would make a Node client ask for ever.
         let has_more = next < found.len();
-        Ok(if has_more { answer.with_header("x-ms-continuation", &next.to_string()) } else { answer })
+        Ok(if has_more {
+            answer.with_header("x-ms-continuation", &next.to_string())
+        } else {
+            answer
+        })
     }
 }

@@ -42,9 +42,8 @@ impl Telemetry {
         let trimmed = read.then(|page, actor, _| {
             let saved = page.map(|page| actor.remove_oldest(&page));
             async move {
-                match saved? {
-                    (changes, is_done) => changes.await.map(|()| is_done),
-                }
+                let (removed, is_done) = saved?;
+                removed.await.map(|()| is_done)
             }
             .into_actor(actor)
         });

@@ -1,0 +1,82 @@
+//! Who asks, and what a device may ask for.
+
+use std::fmt;
+
+use super::Rest;
+use super::owner::POLICY;
+use crate::actors::clock;
+use crate::domain::identity::Identity;
+use crate::domain::registry::check_host;
+use crate::domain::sas::SasToken;
+use crate::domain::service_error::ServiceError;
+use crate::messages::identities::LogIn;
+use crate::protocol::http::HttpRequest;
+
+/// Who asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Whoever has the policy's key.
+    Service,
+    /// A device, by its own token.
+    Device(Identity),
+}
+
+impl Rest {
+    pub(super) async fn caller(&self, request: &HttpRequest) -> Result<Caller, ServiceError> {
+        let text = request.header("authorization");
+        let text = text.ok_or_else(|| ServiceError::unauthorized("no Authorization header"))?;
+        let refused = |why: &dyn fmt::Display| ServiceError::unauthorized(why.to_string());
+        let token = SasToken::parse(&text).map_err(|why| refused(&why))?;
+        let device = token.identity().filter(|_| token.key_name.is_none());
+        if let Some(identity) = device {
+            return self.device(identity, text).await;
+        }
+        check_host(&token, &self.owner.hostname).map_err(|why| refused(&why))?;
+        if token.key_name.as_deref().is_some_and(|name| name != POLICY) {
+            return Err(ServiceError::unauthorized(format!("{POLICY} is the only policy")));
+        }
+        let now = clock::unix_time().as_secs();
+        let keys = std::slice::from_ref(&self.owner.key);
+        token.check(keys, now, 0).map_err(|why| refused(&why))?;
+        Ok(Caller::Service)
+    }
+
+    /// The registry decides, as for a log-in.
+    async fn device(&self, identity: Identity, token: String) -> Result<Caller, ServiceError> {
+        if identity.module_id().is_some() {
+            let why = "a module's token is of no use here; use its device's";
+            return Err(ServiceError::unauthorized(why));
+        }
+        let log_in = LogIn {
+            identity: identity.clone(),
+            token: Some(token),
+            thumbprints: Vec::new(),
+            link: None,
+        };
+        match self.ports.log_in.ask(log_in, super::DEADLINE).await {
+            Ok(Ok(_)) => Ok(Caller::Device(identity)),
+            Ok(Err(refusal)) => Err(ServiceError::unauthorized(refusal.to_string())),
+            Err(_) => {
+                Err(ServiceError::new(503, "ServiceUnavailable", "the hub is starting; try again"))
+            }
+        }
+    }
+
+    /// An edge device manages its own modules; every device uploads its own files.
+    pub(super) async fn device_may(
+        &self,
+        device: &Identity,
+        request: &HttpRequest,
+        path: &[&str],
+    ) -> Result<bool, ServiceError> {
+        let ["devices", own, what, ..] = path else { return Ok(false) };
+        if *own != device.device_id() {
+            return Ok(false);
+        }
+        Ok(match (request.method.as_str(), *what) {
+            ("POST", "files") => true,
+            ("GET" | "PUT" | "DELETE", "modules") => self.find(device).await?.is_edge,
+            _ => false,
+        })
+    }
+}

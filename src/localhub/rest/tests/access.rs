@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::*;
+
+fn request(method: &str, target: &str, token: Option<&str>) -> HttpRequest {
+    let mut request = HttpRequest::new(method, target);
+    if let Some(token) = token {
+        request.headers.push(("authorization".into(), Bytes::from(token.to_owned())));
+    }
+    request.body = Bytes::from_static(b"{}");
+    request
+}
+
+#[actix::test]
+async fn only_the_policys_key_opens_the_hub() {
+    let hub = Hub::new().await;
+    let token = |resource, key, expiry, name| sas::make(resource, key, expiry, name).unwrap();
+    let owner = Some("iothubowner");
+    let far = u64::MAX;
+    let good = [
+        token(HOST, KEY, far, owner),
+        token("hub.local:443", KEY, far, owner),
+        token("HUB.local/devices", KEY, far, owner),
+    ];
+    for good in good {
+        assert_eq!(hub.send(request("GET", "/devices", Some(&good))).await.status, 200, "{good}");
+    }
+    let bad = [
+        token(HOST, "bm8gbm8gbm8gbm8gbm8=", far, owner),
+        token("other.hub", KEY, far, owner),
+        token(HOST, KEY, 1000, owner),
+        token(HOST, KEY, far, Some("device")),
+        "Basic x".to_owned(),
+    ];
+    for bad in bad {
+        let read = hub.send(request("GET", "/devices", Some(&bad))).await;
+        assert_eq!(read.error(), "401 IotHubUnauthorizedAccess", "{bad}");
+    }
+    assert_eq!(hub.send(request("GET", "/devices", None)).await.status, 401);
+}
+
+#[actix::test]
+async fn an_edge_device_manages_its_own_modules_and_every_device_its_own_files() {
+    let hub = Hub::new().await;
+    hub.make("/devices/gw", json!({"capabilities": {"iotEdge": true}})).await;
+    hub.make("/devices/leaf", json!({})).await;
+    let token = |device: &str| sas::make(&format!("{HOST}/devices/{device}"), KEY, u64::MAX, None);
+    let (gw, leaf) = (token("gw").unwrap(), token("leaf").unwrap());
+    let status = async |method: &str, target: &str, token: &str| {
+        hub.send(request(method, target, Some(token))).await.status
+    };
+    assert_eq!(status("PUT", "/devices/gw/modules/m", &gw).await, 200);
+    assert_eq!(status("GET", "/devices/gw/modules/m?api-version=x", &gw).await, 200);
+    assert_eq!(status("GET", "/devices/gw/modules", &gw).await, 200);
+    assert_eq!(status("DELETE", "/devices/gw/modules/m", &gw).await, 204);
+    for (method, target) in [
+        ("GET", "/devices/gw"),
+        ("GET", "/devices/leaf/modules"),
+        ("GET", "/twins/gw"),
+        ("POST", "/devices/leaf/files"),
+    ] {
+        assert_eq!(status(method, target, &gw).await, 401, "{method} {target}");
+    }
+    assert_eq!(status("PUT", "/devices/leaf/modules/m", &leaf).await, 401, "it is no edge");
+    let mut upload = request("POST", "/devices/leaf/files", Some(&leaf));
+    upload.body = Bytes::from_static(br#"{"blobName": "a/b.txt"}"#);
+    let begun = hub.send(upload).await;
+    assert_eq!((begun.status, &begun.json["blobName"]), (200, &json!("leaf/a/b.txt")));
+    let mut done = request("POST", "/devices/leaf/files/notifications", Some(&leaf));
+    done.body = Bytes::from_static(br#"{"correlationId": "c", "isSuccess": true}"#);
+    assert_eq!(hub.send(done).await.status, 204);
+}
+
+#[actix::test]
+async fn what_is_not_there_and_what_is_not_a_part_of_this_hub_is_said() {
+    let hub = Hub::new().await;
+    assert_eq!(hub.get("/nowhere").await.error(), "404 ResourceNotFound");
+    assert_eq!(hub.get("/jobs/v2/x").await.error(), "501 NotImplemented");
+    assert_eq!(hub.get("/devices/nobody").await.error(), "404 DeviceNotFound");
+    assert_eq!(hub.get("/devices/no%20id").await.error(), "400 ArgumentInvalid");
+    assert_eq!(hub.call("POST", "/faults/refuse?id=d", Value::Null).await.status, {
+        if cfg!(feature = "faults") { 503 } else { 404 }
+    });
+}
