@@ -87,3 +87,96 @@ async fn an_engine_that_is_not_there_is_away() {
     assert!(matches!(wrong, EngineError::Refused(_)), "{wrong}");
     assert!(Docker::connect(&address(), "i").await.is_ok());
 }
+
+/// Desired properties with these modules.
+fn deployment(modules: serde_json::Value) -> serde_json::Value {
+    json!({
+        "schemaVersion": "1.1", "runtime": {"type": "docker"}, "systemModules": {},
+        "modules": modules,
+    })
+}
+
+fn module(image: &str, command: &[&str], change: serde_json::Value) -> serde_json::Value {
+    let mut module = json!({
+        "type": "docker", "status": "running", "imagePullPolicy": "never",
+        "settings": {"image": image, "createOptions": {"Cmd": command}},
+    });
+    for (name, value) in change.as_object().unwrap() {
+        module[name] = value.clone();
+    }
+    module
+}
+
+#[actix::test]
+async fn modules_of_a_deployment_run_in_real_containers_and_outlive_the_agent() {
+    let image = "edge-runtime-test/agent:1";
+    make_image(image);
+    let instance = Instance::new("agent");
+    let agent = agent::Agent::start(&instance);
+    agent.deploy(
+        1,
+        deployment(json!({
+            "steady": module(image, &["ls", "/run/edge-runtime/workload/here"], json!({})),
+            "crashing": module(image, &["exit", "3"], json!({"restartPolicy": "on-failure"})),
+            "done": module(image, &["exit", "0"], json!({"restartPolicy": "on-failure"})),
+            "absent": module("edge-runtime-test/absent:1", &[], json!({})),
+            "bad": {"type": "docker"},
+        })),
+    );
+    agent
+        .until("all are as they will be", |status| {
+            let is = |name: &str, word: &str| {
+                status.modules.iter().any(|it| it.name == name && it.status == word)
+            };
+            is("steady", "running")
+                && is("crashing", "backoff")
+                && is("done", "stopped")
+                && is("absent", "backoff")
+                && is("bad", "failed")
+        })
+        .await;
+    let status = agent.status().await;
+    assert_eq!(status.code, 400);
+    let why = |name: &str| status.modules.iter().find(|it| it.name == name).unwrap().why.clone();
+    assert_eq!(why("crashing"), "ended with exit code 3");
+    assert!(why("absent").contains("imagePullPolicy is never"), "{}", why("absent"));
+
+    let ids = instance.containers();
+    let steady = run("docker", &["ps", "-q", "--no-trunc", "--filter", "name=^steady$"]);
+    assert!(ids.contains(&steady), "{steady} in {ids:?}");
+    let inspect = |format: &str| run("docker", &["inspect", "-f", format, &steady]);
+    let hosts = inspect("{{.HostConfig.ExtraHosts}}");
+    let gateway = run(
+        "docker",
+        &["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", &instance.network],
+    );
+    assert_eq!(hosts, format!("[gw.test:{gateway}]"));
+    assert!(inspect("{{.HostConfig.LogConfig}}").contains("max-size:10m"));
+    let logs = agent.logs("steady").await;
+    assert!(logs.contains("present"), "the directory of its socket is mounted: {logs}");
+
+    // Killed: it is started again by its policy. The agent stops: containers run on, and the next
+    // agent adopts them.
+    agent.stop().await;
+    assert_eq!(inspect("{{.State.Running}}"), "true");
+    let agent = agent::Agent::start(&instance);
+    agent.deploy(
+        1,
+        deployment(json!({
+            "steady": module(image, &["ls", "/run/edge-runtime/workload/here"], json!({})),
+        })),
+    );
+    agent
+        .until("only steady is left", |status| status.code == 200 && status.modules.len() == 3)
+        .await;
+    assert_eq!(instance.containers(), [steady.clone()], "adopted, the others removed");
+    run("docker", &["kill", &steady]);
+    agent.until("it is seen dead", |status| status.modules[2].status == "backoff").await;
+    assert!(agent.status().await.modules[2].why.contains("signal 9"));
+    agent.until("it runs again", |status| status.modules[2].status == "running").await;
+    assert_eq!(agent.status().await.modules[2].restarts, 1);
+    agent
+        .until("it is reported", |_| agent.reported()["modules"]["steady"]["restartCount"] == 1)
+        .await;
+    agent.stop().await;
+}

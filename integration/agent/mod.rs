@@ -1,8 +1,11 @@
 //! What the tests against a real container engine share: an image, and an instance of its own.
 
+mod running;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+pub(crate) use self::running::Agent;
 use edge_runtime::protocol::docker::Docker;
 
 /// A program for containers: `exit N`, `run` (until SIGTERM, then 0), `env` (prints it, then runs),

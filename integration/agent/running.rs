@@ -1,0 +1,184 @@
+//! EdgeAgent's own actors over a real container engine; the rest of the tree is played here.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use edge_runtime::actors::agent::deployment::Deployment;
+use edge_runtime::actors::agent::engine::Engine;
+use edge_runtime::actors::agent::modules::Modules;
+use edge_runtime::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use edge_runtime::actors::supervision::Obituary;
+use edge_runtime::domain::identity::Identity;
+use edge_runtime::domain::workload;
+use edge_runtime::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, ModulesChanged};
+use edge_runtime::messages::identities::{IdentityRecord, Lookup};
+use edge_runtime::messages::state::StoreError;
+use edge_runtime::messages::supervision::Shutdown;
+use edge_runtime::messages::twins::{
+    Desired, DesiredChanged, GetDesired, GetTwin, PatchReported, TwinAnswer,
+};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+
+use super::{Instance, address};
+
+/// Twins, identities and workload.
+#[derive(Default)]
+struct Hub {
+    desired: Option<(u64, Value)>,
+    reported: Value,
+    state: std::path::PathBuf,
+}
+
+struct Others(Rc<RefCell<Hub>>);
+
+impl Actor for Others {
+    type Context = Context<Self>;
+}
+
+macro_rules! answers {
+    ($message:ty, |$hub:ident, $ask:ident| $answer:expr) => {
+        impl Handler<$message> for Others {
+            type Result = MessageResult<$message>;
+            fn handle(&mut self, $ask: $message, _: &mut Self::Context) -> Self::Result {
+                let $hub = &mut *self.0.borrow_mut();
+                MessageResult($answer)
+            }
+        }
+    };
+}
+
+answers!(GetDesired, |hub, _ask| {
+    let desired = hub.desired.clone();
+    desired.map(|(version, properties)| Desired { version, properties })
+});
+answers!(GetTwin, |hub, _ask| {
+    let body = json!({"reported": hub.reported}).to_string().into();
+    TwinAnswer { status: 200, body, version: None }
+});
+answers!(PatchReported, |hub, ask| {
+    merge(&mut hub.reported, &serde_json::from_slice(&ask.patch).unwrap());
+    TwinAnswer { status: 204, body: Default::default(), version: None }
+});
+answers!(Lookup, |_hub, ask| {
+    let (keys, thumbprints) = (Vec::new(), Vec::new());
+    let (ca, status, generation) = (false, Default::default(), "g1".into());
+    Ok::<_, StoreError>(Some(IdentityRecord {
+        id: ask.identity,
+        keys,
+        thumbprints,
+        ca,
+        status,
+        generation,
+    }))
+});
+answers!(ModulesChanged, |hub, ask| {
+    for module in &ask.0 {
+        let directory = workload::directory(&hub.state, module);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("here"), "").unwrap();
+    }
+    Ok::<(), String>(())
+});
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(name);
+        } else {
+            merge(&mut target[name], value);
+        }
+    }
+}
+
+/// A running EdgeAgent.
+pub(crate) struct Agent {
+    hub: Rc<RefCell<Hub>>,
+    ports: AgentPorts,
+    engine: Addr<Engine>,
+    deployment: Addr<Deployment>,
+    modules: Addr<Modules>,
+}
+
+impl Agent {
+    pub(crate) fn start(instance: &Instance) -> Self {
+        let hub = Hub { state: instance.state.clone(), ..Hub::default() };
+        let hub = Rc::new(RefCell::new(hub));
+        let ports = AgentPorts::default();
+        let others = Others(hub.clone()).start();
+        ports.get_desired.plug(&others);
+        ports.get_twin.plug(&others);
+        ports.patch_reported.plug(&others);
+        ports.lookup.plug(&others);
+        ports.sockets.plug(&others);
+        let config = AgentConfig {
+            device: Identity::parse("edge-1").unwrap(),
+            hub: "hub.test".into(),
+            gateway_hostname: "gw.test".into(),
+            parent_hostname: None,
+            network: instance.network.clone(),
+            docker: address(),
+            credentials: Vec::new(),
+            state: instance.state.clone(),
+            instance: instance.id.clone(),
+            version: "0.0.0".into(),
+        };
+        let registrar: Registrar = Rc::new(|_| async { Ok(()) }.boxed_local());
+        let obituary = Obituary::unsupervised;
+        let engine = Engine::new(config.clone(), ports.clone(), obituary()).start();
+        let deployment = Deployment::new(config.clone(), ports.clone(), obituary()).start();
+        let modules = Modules::new(config, ports.clone(), registrar, obituary()).start();
+        Agent { hub, ports, engine, deployment, modules }
+    }
+
+    pub(crate) fn deploy(&self, version: u64, properties: Value) {
+        self.hub.borrow_mut().desired = Some((version, properties));
+        let own = Identity::parse("edge-1/$edgeAgent").unwrap();
+        self.ports.desired_changed.tell(DesiredChanged(own));
+    }
+
+    pub(crate) async fn status(&self) -> AgentStatus {
+        self.ports.status.ask(GetAgentStatus, Duration::from_secs(10)).await.unwrap_or_default()
+    }
+
+    pub(crate) fn reported(&self) -> Value {
+        self.hub.borrow().reported.clone()
+    }
+
+    /// Waits until it is so; says how it was if it never is.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&AgentStatus) -> bool) {
+        let mut last = AgentStatus::default();
+        for _ in 0..400 {
+            last = self.status().await;
+            if is_so(&last) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{what}: not within 40 s: {last:#?}");
+    }
+
+    pub(crate) async fn logs(&self, module: &str) -> String {
+        let ask = GetLogs { module: module.into(), tail: None, follow: false };
+        let logs = self.ports.logs.ask(ask, Duration::from_secs(10)).await.unwrap().unwrap();
+        let chunks: Vec<_> = logs.map(Result::unwrap).collect().await;
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    /// Bottom to top, as its supervisor does it.
+    pub(crate) async fn stop(self) {
+        let Agent { modules, deployment, engine, .. } = self;
+        modules.send(Shutdown).await.unwrap();
+        while modules.connected() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        deployment.send(Shutdown).await.unwrap();
+        engine.send(Shutdown).await.unwrap();
+    }
+}
