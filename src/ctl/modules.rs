@@ -103,7 +103,7 @@ fn explain(why: &Value) -> String {
     for difference in module["differences"].as_array().into_iter().flatten() {
         line("not in sync", difference.as_str().unwrap_or_default().into());
     }
-    let lines: Vec<_> = why["lastLines"].as_array().into_iter().flatten().collect();
+    let lines: Vec<_> = why["last_lines"].as_array().into_iter().flatten().collect();
     if !lines.is_empty() {
         text.push_str("last lines:\n");
         let lines = lines.iter().filter_map(|line| line.as_str());
@@ -136,7 +136,7 @@ mod tests {
     fn why_tells_what_is_known_and_no_more() {
         let why = json!({ "module": { "name": "m", "status": "failed", "why": "exited with 1",
             "restarts": 2, "exit_code": 1, "image": "i", "next_attempt": null,
-            "differences": ["status is failed, running is desired"] }, "lastLines": ["oh", "no"] });
+            "differences": ["status is failed, running is desired"] }, "last_lines": ["oh", "no"] });
         assert_eq!(
             explain(&why),
             "m is failed\n  why           exited with 1\n  restarts      2\n  last exit     1\n  \

@@ -136,7 +136,7 @@ async fn await_ready(
                 return Err(format!("it ended with {status}:\n{}", last_lines(&place.log())));
             }
             match place.runtime.get("/status").await {
-                Ok(status) if status["isReady"] == true => return Ok(()),
+                Ok(status) if status["is_ready"] == true => return Ok(()),
                 Ok(status) => last = not_ready(&status),
                 Err(_) => {}
             }
@@ -159,7 +159,7 @@ async fn await_ready(
 
 fn not_ready(status: &Value) -> String {
     let parts = status["parts"].as_array().into_iter().flatten();
-    let parts = parts.filter(|part| part["isReady"] == false);
+    let parts = parts.filter(|part| part["is_ready"] == false);
     let parts = parts.map(|part| format!("{}: {}", text_of(part, "name"), text_of(part, "why")));
     parts.collect::<Vec<_>>().join("; ")
 }

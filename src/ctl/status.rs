@@ -14,16 +14,16 @@ use super::output::{bytes, distance, show, span, table, text_of};
 pub(super) async fn status(runtime: &Runtime, output: Output) -> Result<bool, CtlError> {
     let status = runtime.get("/status").await?;
     show(output, &status, text)?;
-    Ok(status["inSync"].as_bool().unwrap_or_default())
+    Ok(status["in_sync"].as_bool().unwrap_or_default())
 }
 
 fn text(status: &Value) -> String {
     let mut text = String::new();
     let name = |name| text_of(status, name);
-    let ready = if status["isReady"] == true { "ready" } else { "NOT READY" };
-    let (device, version, gateway) = (name("device"), name("version"), name("gatewayHostname"));
+    let ready = if status["is_ready"] == true { "ready" } else { "NOT READY" };
+    let (device, version, gateway) = (name("device"), name("version"), name("gateway_hostname"));
     _ = writeln!(text, "device        {device}, for clients {gateway}; version {version}: {ready}");
-    for part in members(&status["parts"]).filter(|part| part["isReady"] == false) {
+    for part in members(&status["parts"]).filter(|part| part["is_ready"] == false) {
         _ = writeln!(text, "              {}: {}", text_of(part, "name"), text_of(part, "why"));
     }
     link(&mut text, &status["link"]);
@@ -86,7 +86,7 @@ fn link(text: &mut String, link: &Value) {
 fn deployment(text: &mut String, status: &Value) {
     let version = status["agent"]["desired_version"].as_u64();
     let version = version.map(|v| format!(" with version {v}")).unwrap_or_default();
-    if status["inSync"] == true {
+    if status["in_sync"] == true {
         _ = writeln!(text, "deployment    in sync{version}");
         return;
     }
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn a_device_that_is_offline_says_why_and_what_waits() {
         let status = json!({
-            "device": "gw", "version": "1", "gatewayHostname": "gw.local", "isReady": true,
-            "inSync": false, "warnings": ["mind the step"],
-            "parts": [{ "name": "link", "isReady": false, "why": "refused" }],
+            "device": "gw", "version": "1", "gateway_hostname": "gw.local", "is_ready": true,
+            "in_sync": false, "warnings": ["mind the step"],
+            "parts": [{ "name": "link", "is_ready": false, "why": "refused" }],
             "link": { "state": "waiting", "parent": "hub:8883", "why": "connection refused",
                       "attempts": 3, "next_attempt_seconds": 9, "since_seconds": 300 },
             "queue": { "used_bytes": 4096, "messages_in": 12, "unrouted": 2,

@@ -201,3 +201,33 @@ async fn a_service_that_does_not_run_is_an_error_that_says_what_to_do() {
     assert!(text.starts_with("error: cannot reach edge-runtime at /nowhere/mgmt.sock: "), "{text}");
     assert!(text.contains("edgectl start"), "{text}");
 }
+
+#[actix::test]
+async fn the_service_is_asked_over_its_own_socket() {
+    use crate::actors::apis::management::Management;
+    use crate::actors::apis::overview::{About, ApiPorts};
+    use crate::actors::supervision::Obituary;
+    use crate::domain::identity::Identity;
+    use crate::protocol::logging::LogRing;
+    use actix::Actor;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mgmt.sock");
+    let device = Identity::device("gw").unwrap();
+    let about = About { device, gateway_hostname: "gw".into(), warnings: Vec::new() };
+    let (ports, log) = (ApiPorts::default(), LogRing::default());
+    let service = Management::new(path.clone(), about, ports, log, Obituary::unsupervised());
+    let service = service.start();
+    service.send(crate::messages::supervision::Probe).await.unwrap();
+    let run = async |line: &[&str]| {
+        let common = ["edgectl", "--socket", path.to_str().unwrap()];
+        carry_out(Edgectl::try_parse_from([&common, line].concat()).unwrap()).await
+    };
+    let code = run(&["status"]).await.unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(1)), "nobody is in sync");
+    run(&["logs", "edgeHub", "--tail", "5"]).await.unwrap();
+    let error = run(&["list"]).await.unwrap_err().to_string();
+    assert!(error.contains("the agent does not answer now"), "{error}");
+    let error = run(&["restart", "edgeHub"]).await.unwrap_err().to_string();
+    assert!(error.contains("systemctl restart"), "{error}");
+}

@@ -62,7 +62,6 @@ pub struct About {
 
 /// See the module documentation.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Overview {
     /// Of the program.
     pub version: &'static str,
@@ -94,7 +93,6 @@ pub struct Overview {
 
 /// A part of the runtime.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Part {
     /// Its name.
     pub name: &'static str,

@@ -145,7 +145,7 @@ impl Answers {
             Err(_) => String::new(),
         };
         let lines: Vec<_> = lines.lines().collect();
-        Ok(HttpResponse::json(200, &json!({ "module": module, "lastLines": lines })))
+        Ok(HttpResponse::json(200, &json!({ "module": module, "last_lines": lines })))
     }
 
     async fn routes(&self) -> Result<HttpResponse, HttpResponse> {

@@ -47,12 +47,12 @@ impl Bench {
 async fn status_shows_every_part_and_that_actual_is_as_desired() {
     let bench = Bench::new(Probe::default());
     let status = bench.json("/status").await;
-    assert_eq!((&status["device"], &status["isReady"]), (&"gw".into(), &true.into()));
+    assert_eq!((&status["device"], &status["is_ready"]), (&"gw".into(), &true.into()));
     assert_eq!(status["link"]["state"], "connected");
     assert_eq!(status["queue"]["endpoints"][0]["messages"], 5);
     assert_eq!(status["clients"].as_array().unwrap().len(), 3);
     assert_eq!(
-        (&status["inSync"], &status["warnings"][0]),
+        (&status["in_sync"], &status["warnings"][0]),
         (&true.into(), &"mind the step".into())
     );
     let mode = std::fs::metadata(bench.dir.path().join("mgmt.sock")).unwrap().permissions().mode();
@@ -71,7 +71,7 @@ async fn every_difference_from_what_is_desired_is_named_with_its_time() {
         ..ModuleStatusLine::default()
     });
     let status = Bench::new(probe).json("/status").await;
-    assert_eq!(status["inSync"], false);
+    assert_eq!(status["in_sync"], false);
     let differences = serde_json::json!([
         { "module": "deployment", "what": "version 8 is desired, 7 was acted upon", "since": null },
         { "module": "deployment", "what": "406 offline", "since": null },
@@ -87,10 +87,10 @@ async fn an_actor_that_does_not_answer_is_named_and_the_rest_is_shown() {
     bench.ports.queue.unplug();
     bench.ports.link.unplug();
     let status = bench.json("/status").await;
-    assert_eq!((&status["isReady"], &status["queue"]), (&false.into(), &Value::Null));
+    assert_eq!((&status["is_ready"], &status["queue"]), (&false.into(), &Value::Null));
     let silent = status["parts"].as_array().unwrap().iter();
-    let silent = silent.filter(|part| part["isReady"] == false);
-    let silent: Vec<_> = silent.map(|part| (&part["name"], &part["isNeeded"])).collect();
+    let silent = silent.filter(|part| part["is_ready"] == false);
+    let silent: Vec<_> = silent.map(|part| (&part["name"], &part["is_needed"])).collect();
     let expected = [(&"queue".into(), &true.into()), (&"link".into(), &false.into())];
     assert_eq!(silent, expected);
     assert_eq!(status["agent"]["modules"][1]["name"], "sensor");
@@ -124,7 +124,7 @@ async fn why_tells_of_a_module_and_its_last_lines() {
     let bench = Bench::new(Probe::default());
     let why = bench.json("/why/sensor").await;
     assert_eq!(why["module"]["restarts"], 2);
-    assert_eq!(why["lastLines"], serde_json::json!(["sensor tail Some(10)", "second"]));
+    assert_eq!(why["last_lines"], serde_json::json!(["sensor tail Some(10)", "second"]));
     assert_eq!(bench.json("/why/$edgeHub").await["module"]["name"], "edgeHub");
 }
 
