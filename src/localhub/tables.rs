@@ -31,7 +31,7 @@ pub const TABLES: [&str; 8] =
 /// How long the store may take for anything; a full disk is waited for.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Pairs read at a time: the store's reads are to be short.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 
 /// Writes, and answers when it is on disk.
 pub(super) fn save(
