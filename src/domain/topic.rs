@@ -123,8 +123,20 @@ pub enum FilterClass {
     Unknown,
 }
 
+/// Whether a filter has the form of one: `#` only as the last level, wildcards only alone.
+pub fn is_filter(filter: &str) -> bool {
+    let mut levels = filter.split('/').rev();
+    let is_plain = |level: &str| level == "+" || !level.contains(['+', '#']);
+    levels.next().is_some_and(|last| last == "#" || is_plain(last))
+        && levels.all(is_plain)
+        && !filter.is_empty()
+}
+
 /// Tells what a filter of `who` asks for.
 pub fn classify(filter: &str, who: &Identity) -> FilterClass {
+    if !is_filter(filter) {
+        return FilterClass::Unknown;
+    }
     if filter.starts_with("$iothub/methods/POST/") {
         return FilterClass::Methods;
     }
@@ -190,6 +202,20 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 /// A message for an input of a module.
 pub fn input(who: &Identity, input: &str, bag: &Bag) -> String {
     format!("{}/inputs/{input}/{}", who.resource(), bag.as_str())
+}
+
+/// A message of `sender` for an input of a module: with whose it is, without its output. What
+/// `$edgeHub` sends of a change of somebody's twin says itself whose it is.
+pub fn delivery(who: &Identity, to: &str, sender: &Identity, bag: &Bag) -> String {
+    let bag = bag.without(&["$.on"]);
+    if sender.module_id() == Some("$edgeHub") && bag.get("$.cdid").is_some() {
+        return input(who, to, &bag);
+    }
+    let bag = bag.without(&["$.cdid", "$.cmid"]).with(&[("$.cdid", sender.device_id())]);
+    match sender.module_id() {
+        Some(module) => input(who, to, &bag.with(&[("$.cmid", module)])),
+        None => input(who, to, &bag),
+    }
 }
 
 /// A cloud-to-device message. The slash is there with an empty bag too (sdk.md, trap 6).

@@ -3,15 +3,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::actors::port::Port;
+use crate::domain::identity::Identity;
+use crate::domain::route::twin_change;
 use crate::messages::identities::LogIn;
-use crate::messages::queue::{Finish, Ingest, Pull};
+use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
 use crate::messages::registry::AskScope;
 use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
 };
-use crate::messages::twins::{GetTwin, PatchReported};
+use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
 
 /// See the module documentation. Cheap to clone.
 #[derive(Clone, Default)]
@@ -48,6 +51,34 @@ pub struct Backend {
     pub scope: Port<AskScope>,
     /// Whether clients are let in.
     pub readiness: Readiness,
+    /// `{device}/$edgeHub`: changes of reported properties are messages of it, for routes with
+    /// the source `/twinChangeNotifications` (EdgeHub).
+    pub twin_changes: Option<Identity>,
+}
+
+impl Backend {
+    /// Patches reported properties, and then tells the routes. The message is stored before the
+    /// answer is given.
+    pub(super) fn patch(
+        &self,
+        patch: PatchReported,
+        deadline: Duration,
+    ) -> impl Future<Output = Option<TwinAnswer>> + 'static + use<> {
+        let (identity, body) = (patch.identity.clone(), patch.patch.clone());
+        let (answer, backend) = (self.patch_reported.ask(patch, deadline), self.clone());
+        async move {
+            let answer = answer.await.ok()?;
+            let is_done = (200..300).contains(&answer.status);
+            if let Some(sender) = backend.twin_changes.filter(|_| is_done) {
+                let change = Telemetry { sender, bag: twin_change(&identity), body, link: None };
+                let stored = backend.ingest.ask(Ingest(vec![change]), deadline).await;
+                if !matches!(stored, Ok(Ok(_))) {
+                    tracing::warn!(%identity, "change of reported properties cannot be routed now");
+                }
+            }
+            Some(answer)
+        }
+    }
 }
 
 /// Which parts of the process are ready, and why others are not. `/readyz` shows it; until all
@@ -75,5 +106,41 @@ impl Readiness {
     /// All parts, with why not.
     pub fn parts(&self) -> Vec<(&'static str, Option<String>)> {
         self.0.borrow().iter().map(|(part, why)| (*part, why.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::stand_in::port;
+    use crate::messages::queue::Verdict;
+
+    #[actix::test]
+    async fn an_accepted_report_is_a_message_of_the_hub_and_a_refused_one_is_not() {
+        let stored: Rc<RefCell<Vec<String>>> = Rc::default();
+        let seen = Rc::clone(&stored);
+        let backend = Backend {
+            twin_changes: Identity::parse("gw/$edgeHub").ok(),
+            patch_reported: port(|patch: PatchReported| match patch.patch.is_empty() {
+                true => TwinAnswer::error(400, "no"),
+                false => TwinAnswer { status: 204, body: "".into(), version: None },
+            }),
+            ingest: port(move |Ingest(batch)| {
+                let line = |message: &Telemetry| {
+                    let Telemetry { sender, bag, body, .. } = message;
+                    format!("{sender} {} {}", bag.value("$.cdid").unwrap(), body.len())
+                };
+                seen.borrow_mut().extend(batch.iter().map(line));
+                Ok(vec![Verdict::Unrouted])
+            }),
+            ..Backend::default()
+        };
+        let report = |patch: &'static str| {
+            let identity = Identity::parse("leaf").unwrap();
+            backend.patch(PatchReported { identity, patch: patch.into() }, Duration::from_secs(1))
+        };
+        assert_eq!(report("{}").await.unwrap().status, 204);
+        assert_eq!(report("").await.unwrap().status, 400);
+        assert_eq!(*stored.borrow(), ["gw/$edgeHub leaf 2"]);
     }
 }

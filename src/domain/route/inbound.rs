@@ -47,9 +47,37 @@ const SYSTEM: [(&str, &str); 14] = [
 ];
 
 /// The value of a property; `None` within: it is there without one.
-pub(super) type Property<'a> = Option<Option<Cow<'a, str>>>;
+pub type Property<'a> = Option<Option<Cow<'a, str>>>;
+
+/// Name in a bag of a system property, whatever the case.
+pub fn wire_name(system: &str) -> Option<&'static str> {
+    SYSTEM.iter().find(|(_, name)| eq_ignore_case(name, system)).map(|(wire, _)| *wire)
+}
+
+/// The properties of the message that says that `who` has changed its reported properties. It is
+/// sent by this edge's `$edgeHub`, so that its rows and what the parent sees are of that sender.
+pub fn twin_change(who: &Identity) -> Bag {
+    let bag = Bag::default().with(&[
+        ("$.ce", "utf-8"),
+        ("$.ct", "application/json"),
+        ("$.schema", "twinChangeNotification"),
+        ("$.cdid", who.device_id()),
+    ]);
+    match who.module_id() {
+        Some(module) => bag.with(&[("$.cmid", module)]),
+        None => bag,
+    }
+}
 
 impl<'a> Inbound<'a> {
+    /// A message of `sender`; of `$edgeHub` it is a twin change, see [`twin_change`].
+    pub fn of(sender: &'a Identity, edge_device: &'a str, bag: &'a Bag) -> Self {
+        let is_hub = sender.device_id() == edge_device && sender.module_id() == Some("$edgeHub");
+        let is_twin_change = is_hub && bag.get("$.cdid").is_some();
+        let kind = if is_twin_change { Kind::TwinChange } else { Kind::Telemetry };
+        Inbound { sender, edge_device, bag, kind }
+    }
+
     /// The output that a module has sent it to.
     pub fn output(&self) -> Option<Cow<'a, str>> {
         let is_telemetry = self.kind == Kind::Telemetry;
@@ -58,7 +86,7 @@ impl<'a> Inbound<'a> {
     }
 
     /// The property that a route means.
-    pub(super) fn property(&self, name: &Name) -> Property<'a> {
+    pub fn property(&self, name: &Name) -> Property<'a> {
         match name {
             Name::App(name) => self.app(name),
             Name::System(name) => self.system(name),
@@ -88,7 +116,7 @@ impl<'a> Inbound<'a> {
             let is_internal = is_twin_change || self.sender.device_id() == self.edge_device;
             some(if is_internal { "internal" } else { "downstream" })
         } else {
-            SYSTEM.iter().find(|(_, name)| is(name)).and_then(|(wire, _)| self.bag.get(wire))
+            wire_name(wanted).and_then(|wire| self.bag.get(wire))
         }
     }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use self::condition::{Condition, Name};
 pub use self::error::RouteError;
-pub use self::inbound::{Inbound, Kind};
+pub use self::inbound::{Inbound, Kind, Property, twin_change, wire_name};
 pub use self::set::{BadRoute, RouteSet};
 pub use self::sink::{BadSink, Sink};
 pub use self::source::{BadSource, Source};

@@ -88,9 +88,12 @@ fn the_place_of_an_error_is_marked_under_its_line() {
 
 fn takes(text: &str, sender: &str, bag: &str) -> bool {
     let (sender, bag) = (Identity::parse(sender).unwrap(), Bag::parse(bag).unwrap());
-    let kind = if bag.get("twin").is_some() { Kind::TwinChange } else { Kind::Telemetry };
-    let message = Inbound { sender: &sender, edge_device: "gw", bag: &bag, kind };
-    Statement::parse("r", text).unwrap().takes(&message)
+    let statement = Statement::parse("r", text).unwrap();
+    if bag.get("twin").is_some() {
+        let (hub, bag) = (Identity::parse("gw/$edgeHub").unwrap(), twin_change(&sender));
+        return statement.takes(&Inbound::of(&hub, "gw", &bag));
+    }
+    statement.takes(&Inbound::of(&sender, "gw", &bag))
 }
 
 #[track_caller]

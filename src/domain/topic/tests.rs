@@ -71,6 +71,9 @@ fn filters_are_told_apart() {
         ("devices/#", "d", Unknown),
         ("#", "d", Unknown),
         ("é/a", "d", Unknown),
+        ("$iothub/twin/res/#/more", "d", Unknown),
+        ("$iothub/methods/POST/a#", "d", Unknown),
+        ("", "d", Unknown),
     ];
     for (filter, id, class) in table {
         assert_eq!(classify(filter, &who(id)), class, "{filter} of {id}");
@@ -92,6 +95,20 @@ fn wildcards_match_as_the_standard_says() {
     for (filter, topic, wanted) in table {
         assert_eq!(matches(filter, topic), wanted, "{filter} on {topic}");
     }
+}
+
+#[test]
+fn a_module_is_told_whose_message_it_gets_whatever_the_sender_says() {
+    let to = |sender: &str, bag: &str| {
+        let bag = Bag::parse(bag).unwrap();
+        let topic = delivery(&who("gw/m"), "in", &who(sender), &bag);
+        topic.strip_prefix("devices/gw/modules/m/inputs/in/").unwrap().to_owned()
+    };
+    assert_eq!(to("leaf", "a=1&%24.on=o"), "a=1&%24.cdid=leaf");
+    assert_eq!(to("gw/s", ""), "%24.cdid=gw&%24.cmid=s");
+    assert_eq!(to("leaf", "%24.cdid=other&%24.cmid=m"), "%24.cdid=leaf");
+    let change = "%24.ct=x&%24.cdid=leaf&%24.cmid=m";
+    assert_eq!(to("gw/$edgeHub", change), change);
 }
 
 #[test]

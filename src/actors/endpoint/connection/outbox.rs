@@ -156,15 +156,7 @@ impl Connection {
 
     fn send_row(&mut self, row: Row, ctx: &mut Context<Self>) {
         let topic = match &row.input {
-            Some(input) => {
-                let bag = row.bag.without(&["$.on"]);
-                let device = row.sender.device_id();
-                let bag = match row.sender.module_id() {
-                    Some(module) => bag.with(&[("$.cdid", device), ("$.cmid", module)]),
-                    None => bag.with(&[("$.cdid", device)]),
-                };
-                topic::input(&self.identity, input, &bag)
-            }
+            Some(input) => topic::delivery(&self.identity, input, &row.sender, &row.bag),
             None => topic::devicebound(&self.identity, &row.bag),
         };
         if !self.is_at_least_once(&topic) {

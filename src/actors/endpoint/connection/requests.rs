@@ -37,8 +37,8 @@ impl Connection {
         ctx: &mut Context<Self>,
     ) {
         let patch = PatchReported { identity: self.identity.clone(), patch };
-        let answer = self.backend.patch_reported.ask(patch, TWIN);
-        self.answer_twin(async move { answer.await.ok() }, rid, ack, reserved, ctx);
+        let answer = self.backend.patch(patch, TWIN);
+        self.answer_twin(answer, rid, ack, reserved, ctx);
     }
 
     fn answer_twin(

@@ -1,0 +1,176 @@
+//! Cases of the MQTT surface: log-in names, topics, filters.
+
+use edge_runtime::domain::bag::Bag;
+use edge_runtime::domain::identity::Identity;
+use edge_runtime::domain::route::{Inbound, Name, wire_name};
+use edge_runtime::domain::topic::{self, BadTopic, ClientTopic, FilterClass};
+use edge_runtime::domain::user_name::UserName;
+use serde_json::{Map, Value};
+
+use super::{Table, Verdict, equal, text};
+
+pub(super) fn judge(_: &Table, case: &Value) -> Verdict {
+    match text(case, "kind") {
+        "connect_username" => user_name(case),
+        "connect_identity" => log_in(case),
+        "subscription_class" => filter(case),
+        "iothub_topic" => request(case),
+        "iothub_topic_format" => equal(
+            &topic::method(text(case, "method"), text(case, "rid")).as_str(),
+            &text(case, "expect"),
+        ),
+        "telemetry_topic" => telemetry(case),
+        "module_delivery_topic" => delivery(case),
+        "topic_template" => Verdict::Otherwise("no-topic-templates"),
+        kind => Verdict::Fail(format!("kind `{kind}` is not known here")),
+    }
+}
+
+fn user_name(case: &Value) -> Verdict {
+    let parsed = UserName::parse(text(case, "username"));
+    if case["expect"] == "error" {
+        return equal(&parsed.is_err(), &true);
+    }
+    let user = match parsed {
+        Ok(user) => user,
+        Err(error) => return Verdict::Fail(error.to_string()),
+    };
+    let field = |key: &str| case["expect"][key].as_str().map(str::to_owned);
+    let ours = (
+        Some(user.identity.device_id().to_owned()),
+        user.identity.module_id().map(str::to_owned),
+        user.product,
+        user.model_id,
+    );
+    let wanted =
+        (field("deviceId"), field("moduleId"), field("deviceClientType"), field("modelId"));
+    equal(&ours, &wanted)
+}
+
+fn log_in(case: &Value) -> Verdict {
+    let user = UserName::parse(text(case, "username"));
+    let is_same = user.is_ok_and(|user| user.identity.as_str() == text(case, "client_id"));
+    let has_credential = match text(case, "credential") {
+        "client_cert" => case["client_cert_auth_enabled"] == true,
+        "sas" => true,
+        _ => false,
+    };
+    let is_accepted = is_same && has_credential && case["authenticator_says"] == true;
+    equal(&if is_accepted { "accepted" } else { "rejected" }, &text(case, "expect"))
+}
+
+/// The identity that a topic or filter names, else any.
+fn named(topic: &str) -> Identity {
+    let levels: Vec<&str> = topic.split('/').collect();
+    let named = match levels[..] {
+        ["devices", device, "modules", module, ..] => Identity::module(device, module).ok(),
+        ["devices", device, ..] => Identity::device(device).ok(),
+        _ => None,
+    };
+    named.unwrap_or_else(|| Identity::device("device1").expect("an id"))
+}
+
+fn filter(case: &Value) -> Verdict {
+    let filter = text(case, "topic_filter");
+    let ours = topic::classify(filter, &named(filter));
+    let word = match ours {
+        FilterClass::Methods => "methods",
+        FilterClass::Desired => "desired_properties",
+        FilterClass::CloudToDevice => "c2d",
+        FilterClass::TwinAnswers => "twin_response",
+        FilterClass::Inputs => "module_messages",
+        FilterClass::Unknown => "unknown",
+        FilterClass::OtherIdentity => return Verdict::Otherwise("filters-are-bound"),
+    };
+    let wanted = match text(case, "expect") {
+        "direct_methods" => "methods",
+        "desired_property_updates" => "desired_properties",
+        "twin_responses" => "twin_response",
+        wanted => wanted,
+    };
+    equal(&word, &wanted)
+}
+
+fn request(case: &Value) -> Verdict {
+    let who = Identity::device("device1").expect("an id");
+    let parsed = topic::parse_publish(text(case, "topic"), &who);
+    let expect = &case["expect"];
+    if expect.as_str().is_some_and(|wanted| wanted.starts_with("error")) {
+        return equal(&parsed.is_err(), &true);
+    }
+    let wanted = text(&expect["properties"], "$rid").to_owned();
+    let (word, status, rid) = match parsed {
+        Ok(ClientTopic::TwinGet { rid }) => ("twin_get", String::new(), rid),
+        Ok(ClientTopic::TwinPatch { rid }) => {
+            ("twin_patch_reported", String::new(), rid.unwrap_or_default())
+        }
+        Ok(ClientTopic::MethodAnswer { status, rid }) => {
+            ("method_response", status.to_string(), rid)
+        }
+        other => return Verdict::Fail(format!("{other:?}")),
+    };
+    let ours = (word, status.as_str(), rid);
+    equal(&ours, &(text(expect, "operation"), text(expect, "subresource"), wanted))
+}
+
+fn telemetry(case: &Value) -> Verdict {
+    let topic = text(case, "topic");
+    let who = named(topic);
+    let bag = match (topic::parse_publish(topic, &who), case["expect"].as_str()) {
+        (Ok(ClientTopic::Telemetry(bag)), None) => bag,
+        (Err(BadTopic::Unknown), Some("error:no_topic_match")) => return Verdict::Pass,
+        (Err(BadTopic::BadBag(_)), Some(wanted)) if wanted.starts_with("error") => {
+            return Verdict::Pass;
+        }
+        (other, _) => return Verdict::Fail(format!("{other:?}")),
+    };
+    let message = Inbound::of(&who, "edge", &bag);
+    let names = |key: &str| case["expect"][key].as_object().cloned().unwrap_or_default();
+    let (system, app) = (names("sys"), names("app"));
+    let system = system.iter().map(|(name, value)| (Name::System(name.clone()), value));
+    let app = app.iter().map(|(name, value)| (Name::App(name.clone()), value));
+    for (name, value) in system.chain(app) {
+        let ours = message.property(&name).map(|v| v.map_or(Value::Null, |v| v.as_ref().into()));
+        if ours.as_ref() != Some(value) {
+            return Verdict::Fail(format!("{name}: {ours:?}, not {value}"));
+        }
+    }
+    Verdict::Pass
+}
+
+/// The properties of a case as a bag, and who sent it.
+pub(super) fn bag_of(app: &Value, system: &Value, sender: &Value) -> (Bag, Option<Identity>) {
+    let none = Map::new();
+    let of = |value: &Value| value.as_object().unwrap_or(&none).clone();
+    let (app, system, sender) = (of(app), of(system), of(sender));
+    let wire = system.iter().filter_map(|(name, v)| Some((wire_name(name)?.to_owned(), v.clone())));
+    let mut pairs: Vec<(String, Value)> = app.into_iter().chain(wire).collect();
+    let of_change = [("rpSenderDeviceId", "$.cdid"), ("rpSenderModuleId", "$.cmid")];
+    for (name, wire) in of_change {
+        pairs.extend(system.get(name).map(|value| (wire.to_owned(), value.clone())));
+    }
+    let bag = Bag::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let id = |key: &str| sender.get(key).and_then(Value::as_str);
+    let identity = match (id("connectionDeviceId"), id("connectionModuleId")) {
+        (Some(device), Some(module)) => Identity::module(device, module).ok(),
+        (Some(device), None) => Identity::device(device).ok(),
+        _ => None,
+    };
+    (bag, identity)
+}
+
+fn delivery(case: &Value) -> Verdict {
+    let target = &case["target"];
+    let who = Identity::module(text(target, "deviceId"), text(target, "moduleId"));
+    let (bag, sender) = bag_of(&case["app"], &case["sys"], &case["sys"]);
+    let (Ok(who), Some(sender)) = (who, sender) else { return Verdict::Fail("no ids".into()) };
+    let ours = topic::delivery(&who, text(target, "input"), &sender, &bag);
+    // The order of properties does not count.
+    let sorted = |topic: &str| {
+        let (path, bag) = topic.rsplit_once('/').unwrap_or_default();
+        let mut pairs: Vec<&str> = bag.split('&').collect();
+        pairs.sort_unstable();
+        format!("{path}/{}", pairs.join("&"))
+    };
+    equal(&sorted(&ours), &sorted(text(case, "expect")))
+}

@@ -1,0 +1,245 @@
+//! Cases of routes: sources, sinks, sets, conditions as far as they are served.
+
+use edge_runtime::domain::identity::Identity;
+use edge_runtime::domain::route::{
+    Inbound, Route, RouteSet, RouteTable, Sink, Statement, twin_change,
+};
+use serde_json::Value;
+
+use super::mqtt::bag_of;
+use super::{Table, Verdict, equal, text};
+
+/// What every condition but `[NOT] IS_DEFINED(name)` comes to.
+const LATER: Verdict = Verdict::Otherwise("conditions-later");
+
+pub(super) fn judge(table: &Table, case: &Value) -> Verdict {
+    match text(case, "kind") {
+        "route_parse" => parse(case),
+        "source_match" => source(case),
+        "message_source" => message_source(case),
+        "endpoint" => endpoint(case),
+        "config" => config(case),
+        "route_e2e" => end_to_end(case),
+        "evaluate" => evaluate(case),
+        "condition" => condition(table, case),
+        "condition_no_throw" | "constant" | "json_path" | "operator" | "dynamic_equality"
+        | "body_query" => LATER,
+        "condition_twin_change_includes" | "twin_change_json_path" => {
+            Verdict::Otherwise("no-twin-change-includes")
+        }
+        kind => Verdict::Fail(format!("kind `{kind}` is not known here")),
+    }
+}
+
+/// Whether the text is refused for its condition only.
+fn is_refused_for_now(route: &str) -> bool {
+    Statement::parse("r", route).is_err_and(|error| error.expected.contains("for now"))
+}
+
+fn parse(case: &Value) -> Verdict {
+    let route = text(case, "route");
+    let parsed = Statement::parse("r", route);
+    let expect = &case["expect"];
+    if expect["error"].is_string() {
+        return equal(&parsed.is_err(), &true);
+    }
+    let statement = match parsed {
+        Ok(statement) => statement,
+        Err(_) if is_refused_for_now(route) => return LATER,
+        Err(error) if error.expected.contains("nothing more after the sink") => {
+            return Verdict::Otherwise("no-trailing-text");
+        }
+        Err(error) => return Verdict::Fail(error.to_string()),
+    };
+    let bare = |source: &str| source.trim_end_matches('*').trim_end_matches('/').to_owned();
+    let sink = match expect["sink"]["system"].as_str() {
+        Some(_) => Some(Sink::Upstream),
+        None => Sink::of_address(text(&expect["sink"], "argument")).ok(),
+    };
+    let has_condition = text(expect, "condition") != "true";
+    let ours =
+        (bare(&statement.source.to_string()), statement.condition.is_some(), Some(statement.sink));
+    equal(&ours, &(bare(text(expect, "source")), has_condition, sink))
+}
+
+/// The message that has a source.
+fn message(source: &str) -> Option<(Identity, edge_runtime::domain::bag::Bag)> {
+    let leaf = Identity::device("leaf").ok()?;
+    let module = |id: &str| Identity::module("edge", id).ok();
+    match source.split('/').collect::<Vec<_>>()[..] {
+        ["", "messages"] => Some((leaf, Default::default())),
+        ["", "twinChangeNotifications"] => Some((module("$edgeHub")?, twin_change(&leaf))),
+        ["", "messages", "modules", id] => Some((module(id)?, Default::default())),
+        ["", "messages", "modules", id, "outputs", output] => {
+            let bag = edge_runtime::domain::bag::Bag::from_pairs([("$.on", Some(output))]);
+            Some((module(id)?, bag))
+        }
+        _ => None,
+    }
+}
+
+fn source(case: &Value) -> Verdict {
+    let Some((sender, bag)) = message(text(case, "message_source")) else {
+        return Verdict::Otherwise("known-sources-only");
+    };
+    let route = format!("FROM {} INTO $upstream", text(case, "route_source"));
+    match (Statement::parse("r", &route), case["expect"].as_bool()) {
+        (Ok(statement), Some(wanted)) => {
+            equal(&statement.takes(&Inbound::of(&sender, "edge", &bag)), &wanted)
+        }
+        // It would never match.
+        (Err(_), Some(false)) => Verdict::Otherwise("known-sources-only"),
+        (other, _) => Verdict::Fail(format!("{other:?}")),
+    }
+}
+
+fn message_source(case: &Value) -> Verdict {
+    let system = &case["sys"];
+    let (sender, bag) = if text(system, "messageType") == "twinChangeNotification" {
+        message("/twinChangeNotifications").expect("a known source")
+    } else {
+        let (bag, _) = bag_of(&Value::Null, system, &Value::Null);
+        let id = match system["connectionModuleId"].as_str() {
+            Some(module) => format!("edge/{module}"),
+            None => "leaf".to_owned(),
+        };
+        (Identity::parse(&id).expect("an id"), bag)
+    };
+    let message = Inbound::of(&sender, "edge", &bag);
+    let wanted = text(case, "expect");
+    let takes = |source: &str| {
+        let statement = Statement::parse("r", &format!("FROM {source} INTO $upstream"));
+        statement.is_ok_and(|statement| statement.takes(&message))
+    };
+    // It is from there, and from nowhere below.
+    equal(&(takes(wanted), takes(&format!("{wanted}/outputs"))), &(true, false))
+}
+
+fn endpoint(case: &Value) -> Verdict {
+    let (sink, expect) = (&case["sink"], &case["expect"]);
+    let sink = match sink["system"].as_str() {
+        Some(system) => system.to_owned(),
+        None => format!("{}({})", text(sink, "function"), sink["argument"]),
+    };
+    let parsed = Route::parse("r", &format!("FROM /* INTO {sink}"), text(case, "edge_device"));
+    match parsed {
+        Err(_) => equal(&true, &(expect["error"] == true)),
+        Ok(route) => equal(&id_of(&route.endpoint.0, route.input.as_deref()), &wanted_id(expect)),
+    }
+}
+
+fn id_of(endpoint: &str, input: Option<&str>) -> String {
+    match (endpoint, input) {
+        ("$upstream", _) => "iothub".to_owned(),
+        (endpoint, Some(input)) => format!("{endpoint}/{input}"),
+        (endpoint, None) => endpoint.to_owned(),
+    }
+}
+
+fn wanted_id(expect: &Value) -> String {
+    match expect["endpoint"].as_str() {
+        Some("cloud") => "iothub".to_owned(),
+        _ => text(expect, "endpoint_id").to_owned(),
+    }
+}
+
+fn config(case: &Value) -> Verdict {
+    let set = RouteSet::parse(&case["desired"], "edge");
+    let expect = &case["expect"];
+    if let Some(error) = expect.as_str().and_then(|wanted| wanted.strip_prefix("error:")) {
+        let is_whole = error == "schema_version" || error == "routes_missing";
+        let is_refused = if is_whole { set.error.is_some() } else { !set.bad.is_empty() };
+        return equal(&(is_refused, set.good.len()), &(true, 0));
+    }
+    if set.error.is_some() || !set.bad.is_empty() {
+        return Verdict::Fail(format!("{:?} {:?}", set.error, set.bad));
+    }
+    for (name, wanted) in expect["routes"].as_object().into_iter().flatten() {
+        let Some(route) = set.good.iter().find(|route| &*route.name == name.as_str()) else {
+            return Verdict::Fail(format!("{name} is missing"));
+        };
+        let priority = match wanted["priority"].as_u64() {
+            Some(2_000_000_000) => 10,
+            priority => priority.unwrap_or(10),
+        };
+        let ours = (&*route.text, u64::from(route.priority.0), u64::from(route.ttl.unwrap_or(0)));
+        let wanted = (text(wanted, "route"), priority, wanted["timeToLiveSecs"].as_u64());
+        let wanted = (wanted.0, wanted.1, wanted.2.unwrap_or(0));
+        if ours != wanted {
+            return Verdict::Fail(format!("{ours:?}, not {wanted:?}"));
+        }
+    }
+    match expect["timeToLiveSecs"].as_u64() {
+        Some(wanted) => equal(&set.global_ttl, &Some(wanted)),
+        None => Verdict::Pass,
+    }
+}
+
+fn end_to_end(case: &Value) -> Verdict {
+    let edge = text(case, "edge_device");
+    let mut routes = Vec::new();
+    for (at, route) in case["routes"].as_array().into_iter().flatten().enumerate() {
+        let route = route.as_str().unwrap_or_default();
+        match Route::parse(&format!("r{at}"), route, edge) {
+            Ok(route) => routes.push(route),
+            Err(_) if is_refused_for_now(route) => return LATER,
+            Err(error) => return Verdict::Fail(error.to_string()),
+        }
+    }
+    let sender = &case["sender"];
+    let id = match sender["module"].as_str() {
+        Some(module) => Identity::module(text(sender, "device"), module),
+        None => Identity::device(text(sender, "device")),
+    };
+    let mut id = id.expect("an id");
+    let (mut bag, _) = bag_of(&sender["app"], &sender["sys"], &Value::Null);
+    if let Some(output) = sender["output"].as_str() {
+        bag = bag.with(&[("$.on", output)]);
+    }
+    if sender["reported_property_update"].is_object() {
+        bag = twin_change(&id);
+        id = Identity::module(edge, "$edgeHub").expect("an id");
+    }
+    let wins = RouteTable::new(1, routes, None).winners(&Inbound::of(&id, edge, &bag));
+    let mut ours: Vec<_> =
+        wins.iter().map(|win| id_of(&win.endpoint.0, win.input.as_deref())).collect();
+    ours.sort();
+    let wanted = case["expect_endpoints"].as_array().into_iter().flatten();
+    let mut wanted: Vec<_> = wanted.filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+    wanted.sort();
+    equal(&ours, &wanted)
+}
+
+/// Endpoints of these cases are names; they stand for inputs here.
+fn evaluate(case: &Value) -> Verdict {
+    for route in case["routes"].as_array().into_iter().flatten() {
+        let condition = text(route, "condition");
+        let parsed =
+            Statement::parse("r", &format!("FROM {} INTO $upstream", text(route, "source")));
+        if parsed.is_err() {
+            return Verdict::Otherwise("known-sources-only");
+        }
+        if is_refused_for_now(&format!("FROM /* WHERE {condition} INTO $upstream")) {
+            return LATER;
+        }
+    }
+    Verdict::Fail("cases without conditions are not judged here".into())
+}
+
+fn condition(table: &Table, case: &Value) -> Verdict {
+    let route = format!("FROM /* WHERE {} INTO $upstream", text(case, "condition"));
+    let wanted = text(case, "expect");
+    let statement = match Statement::parse("r", &route) {
+        Ok(statement) => statement,
+        // First: what is refused altogether is not refused for the reason of the case.
+        Err(_) if is_refused_for_now(&route) => return LATER,
+        Err(_) if wanted == "compile_error" => return Verdict::Pass,
+        Err(error) => return Verdict::Fail(error.to_string()),
+    };
+    let message = &table.0["messages"][text(case, "message")];
+    let (bag, sender) = bag_of(&message["app"], &message["sys"], &message["sys"]);
+    let sender = sender.unwrap_or_else(|| Identity::device("leaf").expect("an id"));
+    let is_true = statement.takes(&Inbound::of(&sender, "edge", &bag));
+    // What is not true does not route, whether it is false or undefined.
+    equal(&is_true, &(wanted == "true"))
+}
