@@ -9,5 +9,6 @@ pub mod http_client;
 pub mod lock;
 pub mod logging;
 pub mod notify;
+pub mod parent_rest;
 pub mod sockets;
 pub mod tls;

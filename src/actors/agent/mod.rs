@@ -13,6 +13,7 @@ pub mod deployment;
 pub mod engine;
 pub mod module;
 pub mod modules;
+pub mod registrar;
 #[cfg(test)]
 mod tests;
 

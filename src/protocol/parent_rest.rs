@@ -1,0 +1,138 @@
+//! The parent's REST, as an edge device may use it: makes the identities of its own modules.
+
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::http_client::{AskError, ClientAnswer, ClientRequest, Place, ask};
+use crate::domain::connection_string::Secret;
+use crate::domain::identity::Identity;
+use crate::domain::sas;
+
+const API_VERSION: &str = "2021-04-12";
+const DEADLINE: Duration = Duration::from_secs(30);
+/// A token lives so long; each request gets one of its own.
+const TOKEN: u64 = 600;
+
+/// Asks the parent in the name of this device.
+#[derive(Clone, Debug)]
+pub struct ParentRest {
+    /// Where its HTTPS listens.
+    pub place: Place,
+    /// `HostName`, as it stands in tokens.
+    pub host: String,
+    /// This device.
+    pub device: Identity,
+    /// Its key, base64.
+    pub key: Secret,
+}
+
+/// Why the parent did not make the identity.
+#[derive(Debug, thiserror::Error)]
+pub enum RestError {
+    /// It cannot be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// Our key makes no token.
+    #[error("the device's key makes no token: {0}")]
+    Token(#[from] sas::SasError),
+    /// It said no.
+    #[error("the parent refused to make {identity}: status {status} {body}")]
+    Refused {
+        /// Whom it was to make.
+        identity: Identity,
+        /// HTTP.
+        status: u16,
+        /// What it said, shortened.
+        body: String,
+    },
+}
+
+impl ParentRest {
+    /// Makes the identity of a module of this device; one that is there already is as good.
+    /// `now` is in seconds of Unix time.
+    pub async fn make_module(&self, identity: &Identity, now: u64) -> Result<(), RestError> {
+        let module = identity.module_id().unwrap_or_default();
+        let device = self.device.device_id();
+        let resource = format!("{}/devices/{device}", self.host);
+        let token = sas::make(&resource, self.key.reveal(), now + TOKEN, None)?;
+        let body = json!({
+            "deviceId": device, "moduleId": module, "managedBy": "IotEdge",
+            "authentication": {"type": "sas", "symmetricKey": Value::Null},
+        });
+        let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let target = format!(
+            "/devices/{}/modules/{}?api-version={API_VERSION}",
+            escape(device),
+            escape(module)
+        );
+        let request =
+            ClientRequest::new("PUT", target).with_header("Authorization", token).with_json(&body);
+        let answer = ask(&self.place, request, DEADLINE).await?;
+        if answer.is_success() || answer.status == 409 {
+            return Ok(());
+        }
+        Err(refused(identity, &answer))
+    }
+}
+
+fn refused(identity: &Identity, answer: &ClientAnswer) -> RestError {
+    let body = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
+    RestError::Refused { identity: identity.clone(), status: answer.status, body }
+}
+
+impl fmt::Display for ParentRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::domain::sas::SasToken;
+    use crate::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
+
+    const KEY: &str = "c2VjcmV0IGtleQ==";
+
+    #[tokio::test]
+    async fn a_module_is_made_with_a_token_of_the_device_and_is_made_once() {
+        let test = async {
+            let (status, seen) = (Rc::new(Cell::new(200)), Rc::new(RefCell::new(Vec::new())));
+            let (answers, requests) = (status.clone(), seen.clone());
+            let answer = handler(move |request: HttpRequest| {
+                requests.borrow_mut().push(request);
+                std::future::ready(HttpResponse::text(answers.get(), "{}".to_owned()))
+            });
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let _server = Server::tcp(listener, answer, Limits::default());
+            let rest = ParentRest {
+                place: Place::Tcp("127.0.0.1".into(), port),
+                host: "hub".into(),
+                device: Identity::parse("edge-1").unwrap(),
+                key: Secret::new(KEY),
+            };
+            let module = Identity::parse("edge-1/a$b").unwrap();
+            for (code, is_made) in [(200, true), (409, true), (403, false)] {
+                status.set(code);
+                assert_eq!(rest.make_module(&module, 1000).await.is_ok(), is_made, "{code}");
+            }
+            let seen = seen.borrow();
+            assert_eq!(seen[0].method, "PUT");
+            assert_eq!(seen[0].segments(), ["devices", "edge-1", "modules", "a$b"]);
+            let token = SasToken::parse(&seen[0].header("authorization").unwrap()).unwrap();
+            assert_eq!(token.resource().unwrap(), "hub/devices/edge-1");
+            assert_eq!(token.check(&[KEY.to_owned()], 1000, 0), Ok(1600));
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}
