@@ -40,9 +40,13 @@ impl Holds {
         delay
     }
 
-    /// The device took work of this kind.
-    pub(super) fn clear(&mut self, kind: Kind) {
+    /// The device took work of this kind. After vital work there may be room for appends: they
+    /// need not wait for long then.
+    pub(super) fn clear(&mut self, kind: Kind, now: Instant) {
         *self.of(kind) = None;
+        if let Some(appends) = &mut self.appends {
+            appends.until = appends.until.min(now + RETRY.first);
+        }
     }
 
     pub(super) fn is_held(&self, kind: Kind, now: Instant) -> bool {

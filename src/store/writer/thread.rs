@@ -151,7 +151,7 @@ impl<'s> Loop<'s> {
             return;
         }
         for job in batch {
-            self.holds.clear(job.kind());
+            self.holds.clear(job.kind(), now());
         }
         if self.holds.is_empty() {
             tracing::info!(directory = ?self.environment.directory(), "store writes again");

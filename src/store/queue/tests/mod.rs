@@ -1,6 +1,7 @@
 //! What the queue promises: everything or nothing, ends counted once, time that cannot jump.
 
 mod damage;
+mod full_disk;
 mod model;
 
 use std::sync::atomic::{AtomicU64, Ordering};
