@@ -28,5 +28,6 @@ pub mod store_time;
 pub mod topic;
 pub mod tree;
 pub mod twin;
+pub mod upstream;
 pub mod user_name;
 pub mod workload;

@@ -6,6 +6,7 @@ pub mod docker;
 pub mod files;
 pub mod http;
 pub mod http_client;
+pub mod link;
 pub mod lock;
 pub mod logging;
 pub mod notify;

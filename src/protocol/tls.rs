@@ -125,7 +125,7 @@ impl Trust {
         Ok(Trust::Pem(pem.into_bytes(), path.display().to_string()))
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
+    pub(super) fn roots(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         match self {
             Trust::System => {

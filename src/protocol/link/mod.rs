@@ -1,0 +1,235 @@
+//! One connection to the parent: a fresh MQTT client for each attempt, thrown away with it.
+//!
+//! Nothing that the client remembers is trusted: on a reconnect it would silently drop what was
+//! in flight. What is owed is in the store; here each publish is only paired with its PUBACK.
+//!
+//! next: `actors/hub/upstream/mod.rs`
+
+mod name;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing,
+    Packet, Publish, QoS, StateError, SubscribeReasonCode, TlsConfiguration, Transport,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::tls::{TlsError, Trust};
+use crate::domain::upstream::{Lost, Pairing};
+
+/// PINGREQ every so often.
+const PING: Duration = Duration::from_secs(10);
+/// The link is dead when nothing at all came for so long.
+const SILENCE: Duration = Duration::from_secs(30);
+/// For TCP, TLS and CONNACK together, and for the parent to take what is written.
+const STEP_SECONDS: u64 = 20;
+/// Packet ids in use at once; the window and all requests together stay far below.
+const IDS: u16 = 4_096;
+/// What was submitted and is not on the wire yet.
+const QUEUE: usize = 8_192;
+/// A payload of 262,144 bytes, the longest topic, and their frame.
+const MAX_OUT: usize = 262_144 + 65_535 + 16;
+/// Twins, methods, a page of the scope.
+const MAX_IN: usize = 1 << 20;
+
+/// Where the parent is, and how it proves who it is.
+#[derive(Clone)]
+pub struct Address {
+    host: String,
+    port: u16,
+    transport: Transport,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl Address {
+    /// TLS to `host:port`, which must show a certificate for `name`.
+    pub fn tls(host: &str, port: u16, name: &str, trust: &Trust) -> Result<Self, TlsError> {
+        let config = TlsConfiguration::Rustls(name::config(trust, name)?);
+        Ok(Address { host: host.into(), port, transport: Transport::Tls(config) })
+    }
+
+    /// Without TLS, for tests.
+    pub fn plain(host: &str, port: u16) -> Self {
+        Address { host: host.into(), port, transport: Transport::Tcp }
+    }
+}
+
+/// As whom.
+#[derive(Clone)]
+pub struct Login {
+    /// MQTT client id.
+    pub client_id: String,
+    /// MQTT user name.
+    pub user_name: String,
+    /// A SAS token. Never logged.
+    pub password: String,
+}
+
+/// What happens on a connection.
+pub enum LinkEvent {
+    /// CONNACK 0.
+    Connected,
+    /// SUBACK: whether the filter was granted.
+    Subscribed(bool),
+    /// PUBLISH. With an `Ack` it is to be acknowledged.
+    Received(String, Bytes, Option<Ack>),
+    /// PUBACK of a publish with this number.
+    Acked(u64),
+    /// It is over; nothing else comes.
+    Lost(Lost, String),
+}
+
+/// What a PUBACK is made of.
+pub struct Ack(Publish);
+
+/// Puts packets on the wire. Never waits: what is submitted is bounded by window and requests.
+#[derive(Clone)]
+pub struct LinkSender {
+    client: AsyncClient,
+    pairing: Rc<RefCell<Pairing>>,
+}
+
+/// There is more to send than a link may have in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link does not take what is sent: {QUEUE} packets wait")]
+pub struct Stuck;
+
+/// Where events come from; the connection lives as long as this.
+pub struct LinkReceiver {
+    events: EventLoop,
+    pairing: Rc<RefCell<Pairing>>,
+    /// Nothing at all came since then.
+    heard: Instant,
+    is_over: bool,
+}
+
+/// Begins to connect.
+pub fn open(address: &Address, login: Login) -> (LinkSender, LinkReceiver) {
+    let mut options = MqttOptions::new(login.client_id, address.host.clone(), address.port);
+    options
+        .set_transport(address.transport.clone())
+        .set_credentials(login.user_name, login.password)
+        .set_clean_session(true)
+        .set_manual_acks(true)
+        .set_keep_alive(PING)
+        .set_inflight(IDS)
+        .set_max_packet_size(MAX_IN, MAX_OUT);
+    let (client, mut events) = AsyncClient::new(options, QUEUE);
+    events.network_options.set_connection_timeout(STEP_SECONDS);
+    events.network_options.set_tcp_nodelay(true);
+    let pairing = Rc::new(RefCell::new(Pairing::default()));
+    let sender = LinkSender { client, pairing: Rc::clone(&pairing) };
+    (sender, LinkReceiver { events, pairing, heard: Instant::now(), is_over: false })
+}
+
+impl LinkSender {
+    /// SUBSCRIBE, QoS 1.
+    pub fn subscribe(&self, filter: &str) -> Result<(), Stuck> {
+        self.client.try_subscribe(filter, QoS::AtLeastOnce).map_err(|_| Stuck)
+    }
+
+    /// PUBLISH, QoS 1; its `Acked` will carry `number`.
+    pub fn publish(&self, number: u64, topic: String, payload: Bytes) -> Result<(), Stuck> {
+        let sent = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload);
+        sent.map_err(|_| Stuck)?;
+        self.pairing.borrow_mut().on_submitted(number);
+        Ok(())
+    }
+
+    /// PUBACK.
+    pub fn ack(&self, ack: &Ack) -> Result<(), Stuck> {
+        self.client.try_ack(&ack.0).map_err(|_| Stuck)
+    }
+}
+
+impl LinkReceiver {
+    /// The next event; `None` after `Lost`.
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        if self.is_over {
+            return None;
+        }
+        loop {
+            let event = match timeout_at(self.heard + SILENCE, self.events.poll()).await {
+                Ok(Ok(event)) => self.translate(event),
+                Ok(Err(error)) => Some(lost(&error)),
+                Err(_) => Some(cut("nothing came for 30 s")),
+            };
+            // an answer to a ping may be late while others come: only silence is death
+            self.events.state.await_pingresp = false;
+            if let Some(event) = event {
+                self.is_over = matches!(event, LinkEvent::Lost(..));
+                return Some(event);
+            }
+        }
+    }
+
+    fn translate(&mut self, event: Event) -> Option<LinkEvent> {
+        let packet = match event {
+            Event::Incoming(packet) => packet,
+            Event::Outgoing(Outgoing::Publish(id)) => {
+                let is_paired = self.pairing.borrow_mut().on_sent(id);
+                return (!is_paired).then(|| cut("packet ids are out of step"));
+            }
+            Event::Outgoing(Outgoing::AwaitAck(_)) => {
+                return Some(cut("the parent acknowledges out of order"));
+            }
+            Event::Outgoing(_) => return None,
+        };
+        self.heard = Instant::now();
+        match packet {
+            Packet::ConnAck(_) => Some(LinkEvent::Connected),
+            Packet::SubAck(ack) => {
+                let is_granted = |code: &SubscribeReasonCode| *code != SubscribeReasonCode::Failure;
+                Some(LinkEvent::Subscribed(ack.return_codes.iter().all(is_granted)))
+            }
+            Packet::PubAck(ack) => {
+                self.pairing.borrow_mut().on_acked(ack.pkid).map(LinkEvent::Acked)
+            }
+            Packet::Publish(publish) => {
+                let (topic, payload) = (publish.topic.clone(), publish.payload.clone());
+                let ack = (publish.qos != QoS::AtMostOnce).then(|| Ack(publish));
+                Some(LinkEvent::Received(topic, payload, ack))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn cut(why: &str) -> LinkEvent {
+    LinkEvent::Lost(Lost::Cut, why.into())
+}
+
+fn lost(error: &ConnectionError) -> LinkEvent {
+    use ConnectReturnCode::ServiceUnavailable;
+    match error {
+        ConnectionError::ConnectionRefused(ServiceUnavailable) => cut("the parent is not ready"),
+        ConnectionError::ConnectionRefused(code) => {
+            LinkEvent::Lost(Lost::Refused, format!("the parent refuses the log-in: {code:?}"))
+        }
+        ConnectionError::MqttState(StateError::ConnectionAborted) => {
+            LinkEvent::Lost(Lost::Closed, "the parent closed the connection".into())
+        }
+        ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
+            cut("the parent does not answer")
+        }
+        error => LinkEvent::Lost(Lost::Cut, error.to_string()),
+    }
+}
