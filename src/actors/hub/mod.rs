@@ -6,3 +6,4 @@ pub mod route;
 pub mod routes;
 pub mod state;
 pub mod twins;
+pub mod upstream;
