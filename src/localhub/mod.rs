@@ -12,12 +12,15 @@
 //! next: `registry/mod.rs`
 
 pub mod devicebound;
+pub mod door;
 mod in_order;
 pub mod presence;
 pub mod random;
 pub mod registry;
 pub mod rest;
+pub mod start;
 pub mod tables;
+mod wires;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,6 @@
+//! The edge runtime as a whole: what it is started from, who answers what, and its tree.
+
+mod start;
+mod wires;
+
+pub use self::start::run;

@@ -1,0 +1,168 @@
+//! Starts the edge runtime: stores and sockets once, then its tree.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wires::{Ports, Wires};
+use crate::actors::agent::{AgentConfig, Registrar};
+use crate::actors::apis::{About, WorkloadConfig};
+use crate::actors::clock;
+use crate::actors::endpoint::budget::{Limits, Shared};
+use crate::actors::endpoint::listener::{Bound, Door};
+use crate::actors::endpoint::sessions::{self, ConnectionSettings};
+use crate::actors::hub::identities::{self, IdentitiesConfig};
+use crate::actors::hub::twins;
+use crate::actors::hub::upstream::UpstreamConfig;
+use crate::actors::{agent, process};
+use crate::actors::supervision::Factory;
+use crate::domain::agent::manifest::Credential;
+use crate::domain::connection_string::{Secret, host_and_port};
+use crate::domain::tree::EDGE_RUNTIME;
+use crate::protocol::certs::{Authority, names_of, write_trust_bundle};
+use crate::protocol::files::make_dir;
+use crate::protocol::http_client::Place;
+use crate::protocol::lock::StateLock;
+use crate::protocol::logging::LogRing;
+use crate::protocol::registrar;
+use crate::protocol::sockets::bind;
+use crate::protocol::tls::{TlsClient, TlsServer, Trust};
+use crate::settings::EdgeSettings;
+use crate::store::vault::Vault;
+use crate::store::{Kv, Options, QueueStore};
+
+/// PUBLISH packets of all clients together that wait for their PUBACK (architecture 4).
+const PARKING: usize = 16 << 20;
+/// Rows in flight to one module.
+const WINDOW: usize = 32;
+
+/// Tables of `state/`, beside those of the twins.
+const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TABLE];
+
+/// Runs the service until it is told to stop.
+pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Error>> {
+    let (connection, device) = settings.device.connection.clone().ok_or(
+        "no device is configured: set device.connection_string, or run `edgectl configure`",
+    )?;
+    let key: Secret = connection.key.clone().ok_or("device.connection_string has no key")?;
+    let path = settings.state.path.clone();
+    make_dir(&path, 0o700)?;
+    let _lock = StateLock::take(&path)?; // held until the process ends
+    let (tls, trust_bundle) = certificates(&settings, &path)?;
+    let mqtt = sockets(&settings, &tls)?;
+
+    let state = Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
+    let queue = QueueStore::open(&settings.store.queue, Options::queue())?;
+    let vault = Rc::new(Vault::open(&path.join("vault.key"))?);
+
+    let (hub, _) = connection.host_and_port(8883);
+    let trust = Trust::from_file(settings.upstream.trusted_ca.as_deref())?;
+    let client = TlsClient::new(&trust)?;
+    let address = settings.upstream.address.clone().unwrap_or_else(|| format!("{hub}:8883"));
+    let https = settings.upstream.https_address.clone().unwrap_or_else(|| format!("{hub}:443"));
+    let (https_host, https_port) = host_and_port(&https, 443);
+    let registrar = Rc::new(registrar::Registrar {
+        place: Place::Tls(https_host, https_port, client.clone()),
+        hub: hub.clone(),
+        device: device.clone(),
+        key: key.clone(),
+        now: clock::unix_time,
+    });
+    let registrar: Registrar = Rc::new(move |module| Rc::clone(&registrar).register(module));
+
+    let gateway_hostname = settings.device.gateway_hostname.clone();
+    let credentials = settings.agent.registry_credentials.iter().map(|one| Credential {
+        address: one.address.clone(),
+        username: one.username.clone(),
+        password: one.password.reveal().to_owned(),
+    });
+    let agent = AgentConfig {
+        device: device.clone(),
+        hub: hub.clone(),
+        gateway_hostname: gateway_hostname.clone(),
+        parent_hostname: connection.gateway.clone(),
+        network: settings.agent.network.clone(),
+        docker: settings.agent.docker.clone(),
+        credentials: credentials.collect(),
+        state: path.clone(),
+        instance: format!("{:032x}", state.id().0),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut warnings = Vec::new();
+    if settings.agent.workload_development_socket.is_some() {
+        warnings.push("agent.workload_development_socket is set: whoever can open it can sign as every module".to_owned());
+    }
+    let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
+    let ports = Ports::default();
+    let (readiness, tree) = (ports.backend.readiness.clone(), ports.apis.clone());
+    let wires = Wires {
+        device: device.clone(),
+        state: Arc::clone(&state),
+        queue: Arc::clone(&queue),
+        vault,
+        mqtt: Rc::new(mqtt),
+        connections: ConnectionSettings {
+            limits: Limits { packets: 100, bytes: 1 << 20 },
+            parking: Shared::new(PARKING),
+            window: WINDOW,
+            edge_device: Some(device.device_id().to_owned()),
+        },
+        identities: IdentitiesConfig {
+            device_id: device.device_id().to_owned(),
+            hub_host: hub.clone(),
+            gateway_hostname: gateway_hostname.clone(),
+        },
+        upstream: UpstreamConfig { hub_host: hub, device: device.clone(), address, tls: client, device_key: key },
+        agent,
+        registrar,
+        workload: WorkloadConfig {
+            state: path.clone(),
+            device: device.clone(),
+            trust_bundle,
+            development_socket: settings.agent.workload_development_socket.clone(),
+        },
+        about: About { device, gateway_hostname, warnings, readiness: readiness.clone() },
+        log,
+        settings,
+        ports,
+    };
+    let factory = move || -> Rc<dyn Factory> { Rc::new(wires) };
+    let plug = move |root: &crate::actors::supervision::Running| {
+        tree.tree.plug_recipient(root.snapshot.clone().expect("the root has children"));
+        #[cfg(feature = "faults")]
+        tree.panic.plug_recipient(root.panic_at.clone().expect("the root has children"));
+    };
+    let code = process::run(&EDGE_RUNTIME, factory, readiness, addresses, plug);
+    Ok(code)
+}
+
+/// Made on first start; the server's is made anew at every start.
+fn certificates(
+    settings: &EdgeSettings,
+    path: &Path,
+) -> Result<(TlsServer, String), Box<dyn Error>> {
+    let directory = path.join("certs");
+    make_dir(&directory, 0o755)?;
+    let authority = Authority::load_or_make(&directory.join("device-ca.pem"), "edge-runtime device CA")?;
+    let bundle = directory.join("trust-bundle.pem");
+    let trusted = settings.upstream.trusted_ca.as_deref();
+    let trust_bundle = write_trust_bundle(&bundle, &authority, trusted)?;
+    let listen = [settings.hub.listen.as_slice(), &settings.hub.listen_https].concat();
+    let names = names_of(&[&settings.device.gateway_hostname], &listen);
+    let now: Duration = clock::unix_time();
+    Ok((TlsServer::new(&authority.certify(&names, now)?)?, trust_bundle))
+}
+
+fn sockets(settings: &EdgeSettings, tls: &TlsServer) -> Result<Vec<Bound>, Box<dyn Error>> {
+    let mut bound = Vec::new();
+    for address in &settings.hub.listen {
+        bound.push(Bound { socket: bind("hub.listen", *address)?, door: Door::Tls(tls.clone()) });
+    }
+    for address in &settings.hub.listen_plain {
+        bound.push(Bound { socket: bind("hub.listen_plain", *address)?, door: Door::Plain });
+    }
+    Ok(bound)
+}

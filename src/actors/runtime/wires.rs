@@ -1,0 +1,276 @@
+//! Who answers what in the edge runtime: every port once, and the factory of its tree.
+//!
+//! A part that the whole process needs once (sockets, stores, certificates) is made by
+//! `start.rs`; what is here is built anew whenever its supervisor says so.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::actors::agent::{AgentConfig, AgentPorts, Deployment, Engine, Modules, Registrar};
+use crate::actors::apis::{About, ApiPorts, Management, Metrics, Workload, WorkloadConfig, WorkloadPorts};
+use crate::actors::endpoint::backend::Backend;
+use crate::actors::endpoint::listener::{Bound, Listener};
+use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
+use crate::actors::hub::identities::{Identities, IdentitiesConfig, IdentitiesPorts};
+use crate::actors::hub::queue::{Queue, QueuePorts};
+use crate::actors::hub::routes::{Routes, RoutesPorts};
+use crate::actors::hub::state::State;
+use crate::actors::hub::twins::{Twins, TwinsPorts};
+use crate::actors::hub::upstream::{Upstream, UpstreamConfig, UpstreamPorts};
+use crate::actors::port::Port;
+use crate::actors::supervision::{Factory, Obituary, Running};
+use crate::domain::identity::Identity;
+use crate::messages::identities::{Lookup, ScopeChanged, Sign};
+use crate::messages::queue::{GetQueueStatus, Stored};
+use crate::messages::routes::SetRoutes;
+use crate::messages::sessions::{Invoke, ListOnline, Send};
+use crate::messages::state::{Fetch, Save, Scan};
+use crate::messages::twins::{DesiredChanged, DesiredPatched, GetDesired};
+use crate::messages::upstream::{LinkChanged, Request};
+use crate::protocol::logging::LogRing;
+use crate::settings::EdgeSettings;
+use crate::store::vault::Vault;
+use crate::store::{Kv, QueueStore};
+
+/// What the tree is built from, over and over.
+pub(super) struct Wires {
+    pub(super) device: Identity,
+    pub(super) settings: EdgeSettings,
+    pub(super) state: Arc<Kv>,
+    pub(super) queue: Arc<QueueStore>,
+    pub(super) vault: Rc<Vault>,
+    pub(super) mqtt: Rc<Vec<Bound>>,
+    pub(super) connections: ConnectionSettings,
+    pub(super) identities: IdentitiesConfig,
+    pub(super) upstream: UpstreamConfig,
+    pub(super) agent: AgentConfig,
+    pub(super) registrar: Registrar,
+    pub(super) workload: WorkloadConfig,
+    pub(super) about: About,
+    pub(super) log: LogRing,
+    pub(super) ports: Ports,
+}
+
+/// All ports.
+#[derive(Clone, Default)]
+pub(super) struct Ports {
+    pub(super) backend: Backend,
+    pub(super) apis: ApiPorts,
+    accept: Port<Accept>,
+    save: Port<Save>,
+    fetch: Port<Fetch>,
+    scan: Port<Scan>,
+    send: Port<Send>,
+    invoke: Port<Invoke>,
+    online: Port<ListOnline>,
+    request: Port<Request>,
+    lookup: Port<Lookup>,
+    sign: Port<Sign>,
+    get_desired: Port<GetDesired>,
+    hub_changed: Port<DesiredChanged>,
+    set_routes: Port<SetRoutes>,
+    stored_upstream: Port<Stored>,
+    stored_clients: Port<Stored>,
+    desired_patched: Port<DesiredPatched>,
+    scope_changed: Port<ScopeChanged>,
+    link_to_twins: Port<LinkChanged>,
+    link_to_identities: Port<LinkChanged>,
+    link_to_sessions: Port<LinkChanged>,
+    queue_status: Port<GetQueueStatus>,
+    agent: AgentPorts,
+}
+
+impl Factory for Wires {
+    fn start(&self, name: &'static str, obituary: Obituary) -> Running {
+        match name {
+            "listener" => {
+                let (sockets, accept) = (Rc::clone(&self.mqtt), self.ports.accept.clone());
+                Running::worker(&Listener::new(sockets, accept, obituary).start())
+            }
+            "state" => self.start_state(obituary),
+            "twins" => self.start_twins(obituary),
+            "identities" => self.start_identities(obituary),
+            "queue" => self.start_queue(obituary),
+            "routes" => self.start_routes(obituary),
+            "sessions" => self.start_sessions(obituary),
+            "upstream" => self.start_upstream(obituary),
+            "engine" => {
+                let engine = Engine::new(self.agent.clone(), self.agent_ports(), obituary);
+                Running::worker(&engine.start())
+            }
+            "deployment" => {
+                let ports = self.agent_ports();
+                Running::worker(&Deployment::new(self.agent.clone(), ports, obituary).start())
+            }
+            "modules" => {
+                let (config, registrar) = (self.agent.clone(), Rc::clone(&self.registrar));
+                let ports = self.agent_ports();
+                Running::owner(&Modules::new(config, ports, registrar, obituary).start())
+            }
+            "workload" => self.start_workload(obituary),
+            "management" => {
+                let (path, about) = (self.settings.management.socket.clone(), self.about.clone());
+                let (ports, log) = (self.api_ports(), self.log.clone());
+                Running::worker(&Management::new(path, about, ports, log, obituary).start())
+            }
+            "metrics" => {
+                let (listen, about) = (self.settings.metrics.listen, self.about.clone());
+                Running::worker(&Metrics::new(listen, about, self.api_ports(), obituary).start())
+            }
+            other => unreachable!("the tree has no worker `{other}`"),
+        }
+    }
+}
+
+impl Wires {
+    fn start_state(&self, obituary: Obituary) -> Running {
+        let state = State::new(Arc::clone(&self.state), obituary).start();
+        self.ports.save.plug(&state);
+        self.ports.fetch.plug(&state);
+        self.ports.scan.plug(&state);
+        Running::worker(&state)
+    }
+
+    fn start_twins(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports = TwinsPorts {
+            save: all.save,
+            scan: all.scan,
+            request: all.request,
+            send: all.send,
+            online: all.online,
+            edge_hub: all.hub_changed,
+            edge_agent: all.agent.desired_changed,
+        };
+        let twins = Twins::new(&self.device, ports, obituary).start();
+        all.backend.get_twin.plug(&twins);
+        all.backend.patch_reported.plug(&twins);
+        all.get_desired.plug(&twins);
+        all.desired_patched.plug(&twins);
+        all.link_to_twins.plug(&twins);
+        all.apis.twins.plug(&twins);
+        Running::worker(&twins)
+    }
+
+    fn start_identities(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports = IdentitiesPorts {
+            save: all.save,
+            scan: all.scan,
+            request: all.request,
+            send: all.send,
+        };
+        let (config, vault) = (self.identities.clone(), Rc::clone(&self.vault));
+        let identities = Identities::new(config, vault, ports, obituary).start();
+        all.backend.log_in.plug(&identities);
+        all.lookup.plug(&identities);
+        all.sign.plug(&identities);
+        all.scope_changed.plug(&identities);
+        all.link_to_identities.plug(&identities);
+        Running::worker(&identities)
+    }
+
+    fn start_queue(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports =
+            QueuePorts { stored_upstream: all.stored_upstream, stored_clients: all.stored_clients };
+        let device = self.device.device_id().to_owned();
+        let queue = Queue::new(Arc::clone(&self.queue), device, ports, obituary).start();
+        all.backend.ingest.plug(&queue);
+        all.backend.pull.plug(&queue);
+        all.backend.finish.plug(&queue);
+        all.set_routes.plug(&queue);
+        all.queue_status.plug(&queue);
+        all.apis.queue.plug(&queue);
+        Running::worker(&queue)
+    }
+
+    fn start_routes(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports = RoutesPorts {
+            desired: all.get_desired,
+            changed: all.hub_changed,
+            report: all.backend.patch_reported.clone(),
+            set: all.set_routes,
+            list: all.apis.routes,
+        };
+        let own = self.device.sibling("$edgeHub").expect("the id of this device was checked");
+        let routes = Routes::new(own, ports, all.backend.readiness, obituary).start();
+        Running::owner(&routes)
+    }
+
+    fn start_sessions(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let connections = self.connections.clone();
+        let sessions =
+            Sessions::new(all.backend, all.save, all.scan, connections, obituary).start();
+        all.accept.plug(&sessions);
+        all.send.plug(&sessions);
+        all.invoke.plug(&sessions);
+        all.online.plug(&sessions);
+        all.stored_clients.plug(&sessions);
+        all.link_to_sessions.plug(&sessions);
+        all.apis.online.plug(&sessions);
+        Running::owner(&sessions)
+    }
+
+    fn start_upstream(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports = UpstreamPorts {
+            pull: all.backend.pull.clone(),
+            finish: all.backend.finish.clone(),
+            desired_patched: all.desired_patched,
+            invoke: all.invoke,
+            send: all.send,
+            scope_changed: all.scope_changed,
+            online: all.online,
+            sign: all.sign,
+            link_to_twins: all.link_to_twins,
+            link_to_identities: all.link_to_identities,
+            link_to_sessions: all.link_to_sessions,
+        };
+        let upstream = Upstream::new(self.upstream.clone(), ports, obituary).start();
+        all.request.plug(&upstream);
+        all.stored_upstream.plug(&upstream);
+        all.backend.presence.plug(&upstream);
+        all.backend.settle.plug(&upstream);
+        all.apis.link.plug(&upstream);
+        Running::worker(&upstream)
+    }
+
+    fn start_workload(&self, obituary: Obituary) -> Running {
+        let all = self.ports.clone();
+        let ports =
+            WorkloadPorts { sign: all.sign, lookup: all.lookup, agent: all.agent.status.clone() };
+        let workload = Workload::new(self.workload.clone(), ports, obituary).start();
+        all.agent.sockets.plug(&workload);
+        Running::worker(&workload)
+    }
+
+    fn agent_ports(&self) -> AgentPorts {
+        let all = self.ports.clone();
+        AgentPorts {
+            get_desired: all.get_desired,
+            get_twin: all.backend.get_twin,
+            patch_reported: all.backend.patch_reported,
+            lookup: all.lookup,
+            fetch: all.fetch,
+            save: all.save,
+            ..all.agent
+        }
+    }
+
+    fn api_ports(&self) -> ApiPorts {
+        let all = self.ports.clone();
+        ApiPorts {
+            agent: all.agent.status,
+            restart: all.agent.restart,
+            logs: all.agent.logs,
+            stop: all.agent.stop,
+            desired: all.get_desired,
+            ..all.apis
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Starts the local hub: certificates, owner's key, store, sockets, then its tree.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::random;
+use super::rest::Owner;
+use super::tables::TABLES;
+use super::telemetry::Retention;
+use super::wires::{Ports, Wires};
+use crate::actors::clock;
+use crate::actors::endpoint::budget::{Limits, Shared};
+use crate::actors::endpoint::listener::{Bound, Door};
+use crate::actors::endpoint::sessions::{self, ConnectionSettings};
+use crate::actors::process;
+use crate::actors::supervision::Factory;
+use crate::domain::connection_string::ConnectionString;
+use crate::domain::tree::LOCALHUB;
+use crate::protocol::certs::{Authority, names_of};
+use crate::protocol::files::{make_dir, read_text, write_atomically};
+use crate::protocol::lock::StateLock;
+use crate::protocol::sockets::bind;
+use crate::protocol::tls::TlsServer;
+use crate::settings::LocalhubSettings;
+use crate::store::{Kv, Options};
+
+/// PUBLISH packets that all clients together may have un-acknowledged.
+const PARKING: usize = 64 << 20;
+
+/// Runs the hub until it is told to stop.
+pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
+    let path = &settings.state.path;
+    make_dir(path, 0o700)?;
+    let _lock = StateLock::take(path)?; // held until the process ends
+    let authority = Authority::load_or_make(&path.join("ca.pem"), "localhub CA")?;
+    let all: Vec<SocketAddr> =
+        settings.listen.iter().chain(&settings.listen_https).copied().collect();
+    let names = names_of(&[&settings.hostname], &all);
+    let tls = TlsServer::new(&authority.certify(&names, clock::unix_time())?)?;
+    let owner = owner(path, &settings)?;
+    let mut mqtt = Vec::new();
+    for address in &settings.listen {
+        mqtt.push(Bound { socket: bind("listen", *address)?, door: Door::Tls(tls.clone()) });
+    }
+    for address in &settings.listen_plain {
+        mqtt.push(Bound { socket: bind("listen_plain", *address)?, door: Door::Plain });
+    }
+    let https = settings.listen_https.iter().map(|address| bind("listen_https", *address));
+    let https = https.collect::<Result<Vec<_>, _>>()?;
+    let tables = [&TABLES[..], &[sessions::TABLE]].concat();
+    let store = Kv::open(&path.join("hub"), &tables, Options::queue())?;
+    let addresses = format!("mqtt={:?} https={:?}", settings.listen, settings.listen_https);
+    let ports = Ports::default();
+    let readiness = ports.backend.readiness.clone();
+    let wires = Wires {
+        hostname: settings.hostname,
+        store: Arc::clone(&store),
+        mqtt: Rc::new(mqtt),
+        https: Rc::new(https),
+        tls,
+        owner,
+        retention: Retention {
+            bytes: settings.telemetry.retention_bytes.map(|size| size.0),
+            age: settings.telemetry.retention_age.map(|age| age.0),
+        },
+        settings: ConnectionSettings {
+            limits: Limits { packets: 100, bytes: 1 << 20 },
+            parking: Shared::new(PARKING),
+            window: 10,
+            edge_device: None,
+        },
+        ports,
+    };
+    let factory = move || -> Rc<dyn Factory> { Rc::new(wires) };
+    Ok(process::run(&LOCALHUB, factory, readiness, addresses, |_| {}))
+}
+
+/// The owner's policy: made on first start, kept in a file of 0600 that service clients are given.
+fn owner(path: &Path, settings: &LocalhubSettings) -> Result<Owner, Box<dyn Error>> {
+    let file = path.join("iothubowner.connection-string");
+    let key = if file.exists() {
+        let stored = ConnectionString::parse(&read_text(&file)?)?;
+        stored.key.ok_or("iothubowner.connection-string has no key: delete it for a new one")?
+    } else {
+        crate::domain::connection_string::Secret::new(random::key())
+    };
+    let port = settings.listen_https.first().map_or(443, SocketAddr::port);
+    let name = &settings.hostname;
+    let hostname = if port == 443 { name.clone() } else { format!("{name}:{port}") };
+    let owner = Owner { hostname, key: key.reveal().to_owned() };
+    write_atomically(&file, owner.connection_string().as_bytes(), 0o600)?;
+    Ok(owner)
+}
