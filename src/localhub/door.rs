@@ -61,7 +61,9 @@ async fn accept_for_ever(socket: tokio::net::TcpListener, tls: TlsServer, handle
                     let _ = stream.set_nodelay(true); // a hint
                     match timeout(HANDSHAKE, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
-                            if let Err(error) = serve_connection(stream, handler, Limits::default()).await {
+                            if let Err(error) =
+                                serve_connection(stream, handler, Limits::default()).await
+                            {
                                 tracing::debug!(%peer, %error, "HTTP connection ended");
                             }
                         }

@@ -20,8 +20,8 @@ pub mod registry;
 pub mod rest;
 pub mod start;
 pub mod tables;
-mod wires;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod twins;
+mod wires;

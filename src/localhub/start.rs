@@ -2,12 +2,10 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::random;
 use super::rest::Owner;
 use super::tables::TABLES;
 use super::telemetry::Retention;
@@ -18,10 +16,9 @@ use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::process;
 use crate::actors::supervision::Factory;
-use crate::domain::connection_string::ConnectionString;
 use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
-use crate::protocol::files::{make_dir, read_text, write_atomically};
+use crate::protocol::files::make_dir;
 use crate::protocol::lock::StateLock;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::TlsServer;
@@ -41,7 +38,10 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
         settings.listen.iter().chain(&settings.listen_https).copied().collect();
     let names = names_of(&[&settings.hostname], &all);
     let tls = TlsServer::new(&authority.certify(&names, clock::unix_time())?)?;
-    let owner = owner(path, &settings)?;
+    let port = settings.listen_https.first().map_or(443, SocketAddr::port);
+    let hostname = &settings.hostname;
+    let service_name = if port == 443 { hostname.clone() } else { format!("{hostname}:{port}") };
+    let owner = Owner::load_or_make(path, &service_name)?;
     let mut mqtt = Vec::new();
     for address in &settings.listen {
         mqtt.push(Bound { socket: bind("listen", *address)?, door: Door::Tls(tls.clone()) });
@@ -77,21 +77,4 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     };
     let factory = move || -> Rc<dyn Factory> { Rc::new(wires) };
     Ok(process::run(&LOCALHUB, factory, readiness, addresses, |_| {}))
-}
-
-/// The owner's policy: made on first start, kept in a file of 0600 that service clients are given.
-fn owner(path: &Path, settings: &LocalhubSettings) -> Result<Owner, Box<dyn Error>> {
-    let file = path.join("iothubowner.connection-string");
-    let key = if file.exists() {
-        let stored = ConnectionString::parse(&read_text(&file)?)?;
-        stored.key.ok_or("iothubowner.connection-string has no key: delete it for a new one")?
-    } else {
-        crate::domain::connection_string::Secret::new(random::key())
-    };
-    let port = settings.listen_https.first().map_or(443, SocketAddr::port);
-    let name = &settings.hostname;
-    let hostname = if port == 443 { name.clone() } else { format!("{name}:{port}") };
-    let owner = Owner { hostname, key: key.reveal().to_owned() };
-    write_atomically(&file, owner.connection_string().as_bytes(), 0o600)?;
-    Ok(owner)
 }

@@ -58,7 +58,8 @@ impl Factory for Wires {
     fn start(&self, name: &'static str, obituary: Obituary) -> Running {
         match name {
             "listener" => {
-                let listener = Listener::new(Rc::clone(&self.mqtt), self.ports.accept.clone(), obituary);
+                let listener =
+                    Listener::new(Rc::clone(&self.mqtt), self.ports.accept.clone(), obituary);
                 Running::worker(&listener.start())
             }
             "state" => self.start_state(obituary),

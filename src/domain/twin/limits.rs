@@ -45,19 +45,29 @@ pub fn validate_reported(patch: &[u8]) -> Result<Value, TwinError> {
         return Err(TwinError::TooLarge(patch.len()));
     }
     let value = serde_json::from_slice(patch).map_err(|e| TwinError::NotJson(e.to_string()))?;
-    validate_desired(&value)?;
+    check_object(&value, Nulls::Forbidden)?;
     Ok(value)
 }
 
-/// Checks properties that came as JSON.
+/// Checks properties that a service wants. Unlike a client, it may put null into an array.
 pub fn validate_desired(value: &Value) -> Result<(), TwinError> {
-    if !value.is_object() {
-        return Err(TwinError::NotAnObject);
-    }
-    check(value, "", 0, false)
+    check_object(value, Nulls::Allowed)
 }
 
-fn check(value: &Value, path: &str, depth: usize, is_in_array: bool) -> Result<(), TwinError> {
+/// Null in an array.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    Allowed,
+    /// Not here; but in an array it is forbidden.
+    Forbidden,
+    InArray,
+}
+
+fn check_object(value: &Value, nulls: Nulls) -> Result<(), TwinError> {
+    if value.is_object() { check(value, "", 0, nulls) } else { Err(TwinError::NotAnObject) }
+}
+
+fn check(value: &Value, path: &str, depth: usize, nulls: Nulls) -> Result<(), TwinError> {
     match value {
         Value::Object(map) => {
             if depth > MAX_DEPTH {
@@ -69,12 +79,15 @@ fn check(value: &Value, path: &str, depth: usize, is_in_array: bool) -> Result<(
                     return Err(TwinError::BadKey(key.chars().take(100).collect()));
                 }
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                check(value, &path, depth + 1, is_in_array)?;
+                check(value, &path, depth + 1, nulls)?;
             }
             Ok(())
         }
-        Value::Array(items) => items.iter().try_for_each(|item| check(item, path, depth + 1, true)),
-        Value::Null if is_in_array => Err(TwinError::NullInArray(path.to_owned())),
+        Value::Array(items) => {
+            let nulls = if nulls == Nulls::Allowed { nulls } else { Nulls::InArray };
+            items.iter().try_for_each(|item| check(item, path, depth + 1, nulls))
+        }
+        Value::Null if nulls == Nulls::InArray => Err(TwinError::NullInArray(path.to_owned())),
         Value::String(text) if text.len() > MAX_STRING => {
             Err(TwinError::LongString(path.to_owned(), text.len()))
         }
