@@ -17,10 +17,11 @@ use super::header::{self, BadFile};
 use super::table::Table;
 use crate::messages::state::StoreError;
 
-/// Address space of `state/`: 64 GiB, or 256 MiB on 32 bits. Never resized.
-pub const STATE_MAP_SIZE: usize = if WIDE { 64 << 30 } else { 256 << 20 };
+/// Address space of `state/`: 256 GiB, or 256 MiB on 32 bits. Never resized.
+pub const STATE_MAP_SIZE: usize = if WIDE { WIDE_MAP as usize } else { 256 << 20 };
 /// Address space of `queue/`: 256 GiB, or 768 MiB on 32 bits. Never resized.
-pub const QUEUE_MAP_SIZE: usize = if WIDE { (256_u64 << 30) as usize } else { 768 << 20 };
+pub const QUEUE_MAP_SIZE: usize = if WIDE { WIDE_MAP as usize } else { 768 << 20 };
+const WIDE_MAP: u64 = 256 << 30;
 const WIDE: bool = size_of::<usize>() == 8;
 
 const MAX_READERS: u32 = 126;
