@@ -21,6 +21,7 @@ use super::tables;
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::delivery::Position;
 use crate::domain::devicebound::{Mailbox, key};
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
@@ -167,16 +168,21 @@ impl Devicebound {
         let owed = Send { to: device.clone(), what: Down::Owed };
         let told = self.ports.send.ask(owed, DEADLINE).into_actor(self);
         ctx.spawn(told.map(move |told, actor, ctx| {
-            let is_connected = told.unwrap_or(false);
-            let overdue = actor.mailbox(&device).overdue(is_connected, clock::now());
-            actor.count(&device, overdue.again, ctx);
-            if !overdue.exhausted.is_empty() {
-                let why = || End::DeadLettered("delivered too often".into());
-                let ends = overdue.exhausted.into_iter().map(|offset| (offset, why()));
-                let ended = actor.end(&device, ends.collect());
-                ctx.spawn(ended.map(|_, _, _| ()));
-            }
+            actor.on_overdue(&device, told.unwrap_or(false), ctx);
         }));
+    }
+
+    /// Counts what was out for too long if the device had it, and ends what was so too often.
+    fn on_overdue(&mut self, device: &Identity, is_connected: bool, ctx: &mut Context<Self>) {
+        let Some(mailbox) = self.boxes.get_mut(device) else { return };
+        let overdue = mailbox.overdue(is_connected, clock::now());
+        self.count(device, overdue.again, ctx);
+        if !overdue.exhausted.is_empty() {
+            let why = || End::DeadLettered("delivered too often".into());
+            let ends = overdue.exhausted.into_iter().map(|offset| (offset, why()));
+            let ended = self.end(device, ends.collect());
+            ctx.spawn(ended.map(|_, _, _| ()));
+        }
     }
 
     /// Writes how often messages were delivered in vain; then they may be given again.
@@ -236,11 +242,15 @@ crate::supervised!(Devicebound);
 impl Handler<Pull> for Devicebound {
     type Result = ResponseFuture<<Pull as Message>::Result>;
 
-    fn handle(&mut self, pull: Pull, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, pull: Pull, ctx: &mut Self::Context) -> Self::Result {
         let device = Identity::parse(&pull.endpoint.0).ok();
         let Some(device) = device.filter(|_| self.is_loaded) else {
             return Box::pin(std::future::ready(Err(StoreError::Unavailable)));
         };
+        // Who reads on had what is out for too long; who begins anew has lost its connection.
+        if pull.from != Position::default() {
+            self.on_overdue(&device, true, ctx);
+        }
         let Some(mailbox) = self.boxes.get_mut(&device) else {
             return Box::pin(std::future::ready(Ok(Vec::new())));
         };

@@ -159,3 +159,22 @@ async fn what_expires_is_not_given_and_what_is_not_settled_ends_after_ten_tries(
     let pair = |id: &str, status: &str| (id.to_owned(), status.to_owned());
     assert_eq!(feedback, [pair("late", "Expired"), pair("stays", "DeliveryCountExceeded")]);
 }
+
+#[actix::test]
+async fn who_reads_on_after_a_minute_had_it_in_vain_and_who_begins_anew_has_not() {
+    let house = House::new().await;
+    house.send("stays", None, Ack::Full).await;
+    let mut position = Position::default();
+    position.pass(house.pull(&position).await[0].key);
+    position.rewind(key(Offset(1)));
+    for tries in 1..10 {
+        later(Duration::from_secs(61)).await;
+        assert_eq!(house.pull(&position).await.len(), 1, "after {tries} tries");
+        let barrier = house.disk.save.ask(Save(Vec::new()), DEADLINE);
+        barrier.await.unwrap().unwrap(); // the count is on disk
+    }
+    later(Duration::from_secs(61)).await;
+    assert_eq!(house.bodies().await, ["stays"], "a new connection");
+    later(Duration::from_secs(61)).await;
+    assert!(house.pull(&position).await.is_empty());
+}

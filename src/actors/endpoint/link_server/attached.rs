@@ -25,7 +25,7 @@ impl LinkServer {
     pub(super) fn check_scope(&self, who: &Identity) -> impl Future<Output = u16> + use<> {
         let is_known = self.in_scope.contains(who);
         let edge = self.edge.device_id().to_owned();
-        let what = ScopeAsk::One(who.clone());
+        let what = ScopeAsk::Attach(who.clone());
         let asked = (!is_known).then(|| self.backend.scope.ask(AskScope { edge, what }, ASK));
         async move {
             match asked {
