@@ -164,6 +164,9 @@ fn delivery(case: &Value) -> Verdict {
     let who = Identity::module(text(target, "deviceId"), text(target, "moduleId"));
     let (bag, sender) = bag_of(&case["app"], &case["sys"], &case["sys"]);
     let (Ok(who), Some(sender)) = (who, sender) else { return Verdict::Fail("no ids".into()) };
+    if case["sys"]["rpSenderDeviceId"].is_string() && sender.device_id() != who.device_id() {
+        return Verdict::Otherwise("own-hub-only");
+    }
     let ours = topic::delivery(&who, text(target, "input"), &sender, &bag);
     // The order of properties does not count.
     let sorted = |topic: &str| {

@@ -205,10 +205,11 @@ pub fn input(who: &Identity, input: &str, bag: &Bag) -> String {
 }
 
 /// A message of `sender` for an input of a module: with whose it is, without its output. What
-/// `$edgeHub` sends of a change of somebody's twin says itself whose it is.
+/// this edge's `$edgeHub` sends of a change of somebody's twin says itself whose it is.
 pub fn delivery(who: &Identity, to: &str, sender: &Identity, bag: &Bag) -> String {
     let bag = bag.without(&["$.on"]);
-    if sender.module_id() == Some("$edgeHub") && bag.get("$.cdid").is_some() {
+    let is_hub = sender.device_id() == who.device_id() && sender.module_id() == Some("$edgeHub");
+    if is_hub && bag.get("$.cdid").is_some() {
         return input(who, to, &bag);
     }
     let bag = bag.without(&["$.cdid", "$.cmid"]).with(&[("$.cdid", sender.device_id())]);

@@ -109,6 +109,7 @@ fn a_module_is_told_whose_message_it_gets_whatever_the_sender_says() {
     assert_eq!(to("leaf", "%24.cdid=other&%24.cmid=m"), "%24.cdid=leaf");
     let change = "%24.ct=x&%24.cdid=leaf&%24.cmid=m";
     assert_eq!(to("gw/$edgeHub", change), change);
+    assert_eq!(to("child/$edgeHub", change), "%24.ct=x&%24.cdid=child&%24.cmid=%24edgeHub");
 }
 
 #[test]

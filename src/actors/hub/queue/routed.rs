@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::identity::Identity;
-use crate::domain::route::{Inbound, Kind, RouteTable};
+use crate::domain::route::{Inbound, RouteTable};
 use crate::store::queue::{Lifetime, Matcher, Message, Win};
 
 /// A route table at an edge device.
@@ -22,8 +22,7 @@ impl Routed {
 impl Matcher for Routed {
     fn winners(&self, message: &Message) -> Vec<Win> {
         let Message { sender, bag, .. } = message;
-        let edge_device = &self.edge_device;
-        let inbound = Inbound { sender, edge_device, bag, kind: Kind::Telemetry };
+        let inbound = Inbound::of(sender, &self.edge_device, bag);
         let wins = self.table.winners(&inbound).into_iter().map(|win| Win {
             endpoint: win.endpoint,
             input: win.input,
