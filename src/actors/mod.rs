@@ -7,7 +7,7 @@ pub mod endpoint;
 pub mod hub;
 pub mod port;
 pub mod process;
-//pub mod runtime;
+pub mod runtime;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod supervision;

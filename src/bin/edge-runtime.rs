@@ -1,2 +1,48 @@
-//! x
-fn main() {}
+//! `edge-runtime`: EdgeAgent and EdgeHub, one process, one supervision tree.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use edge_runtime::actors::runtime;
+use edge_runtime::cli::{EdgeCommand, EdgeRuntime};
+use edge_runtime::domain::tree::EDGE_RUNTIME;
+use edge_runtime::protocol::logging;
+use edge_runtime::settings::{EX_CONFIG, EdgeSettings, LogFormat, host_name};
+
+fn main() -> ExitCode {
+    let arguments = EdgeRuntime::parse();
+    if let Some(EdgeCommand::Tree) = arguments.command {
+        print!("{EDGE_RUNTIME}");
+        return ExitCode::SUCCESS;
+    }
+    let layers = arguments.settings.layers();
+    let loaded = match layers.and_then(|layers| EdgeSettings::load(&layers, &host_name())) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("edge-runtime: {error}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    match arguments.command {
+        Some(EdgeCommand::Config) => {
+            loaded.effective.iter().for_each(|setting| println!("{setting}"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let settings = loaded.settings;
+    let log = match logging::init(&settings.log.level, settings.log.format == LogFormat::Json) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("edge-runtime: {error}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    match runtime::run(settings, log) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("edge-runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

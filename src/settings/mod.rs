@@ -25,3 +25,8 @@ pub use self::values::{Age, Log, LogFormat, Size};
 
 /// Exit status of bad settings (`EX_CONFIG`): a service manager does not try again.
 pub const EX_CONFIG: u8 = 78;
+
+/// Name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

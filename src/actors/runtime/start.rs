@@ -1,15 +1,15 @@
 //! Starts the edge runtime: stores and sockets once, then its tree.
 
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::wires::{Ports, Wires};
-use crate::actors::agent::{AgentConfig, Registrar};
-use crate::actors::apis::{About, WorkloadConfig};
+use crate::actors::agent::AgentConfig;
+use crate::actors::agent::registrar::registrar;
+use crate::actors::apis::overview::About;
+use crate::actors::apis::workload::WorkloadConfig;
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::listener::{Bound, Door};
@@ -17,22 +17,23 @@ use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::hub::identities::{self, IdentitiesConfig};
 use crate::actors::hub::twins;
 use crate::actors::hub::upstream::UpstreamConfig;
-use crate::actors::{agent, process};
 use crate::actors::supervision::Factory;
+use crate::actors::{agent, process};
 use crate::domain::agent::manifest::Credential;
-use crate::domain::connection_string::{Secret, host_and_port};
+use crate::domain::connection_string::host_and_port;
 use crate::domain::tree::EDGE_RUNTIME;
-use crate::protocol::certs::{Authority, names_of, write_trust_bundle};
+use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
 use crate::protocol::http_client::Place;
+use crate::protocol::link::Address;
 use crate::protocol::lock::StateLock;
 use crate::protocol::logging::LogRing;
-use crate::protocol::registrar;
+use crate::protocol::parent_rest::ParentRest;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::{TlsClient, TlsServer, Trust};
 use crate::settings::EdgeSettings;
 use crate::store::vault::Vault;
-use crate::store::{Kv, Options, QueueStore};
+use crate::store::{Kv, Options, QueueStore, SystemClock};
 
 /// PUBLISH packets of all clients together that wait for their PUBACK (architecture 4).
 const PARKING: usize = 16 << 20;
@@ -44,18 +45,27 @@ const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TA
 
 /// Runs the service until it is told to stop.
 pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Error>> {
-    let (connection, device) = settings.device.connection.clone().ok_or(
-        "no device is configured: set device.connection_string, or run `edgectl configure`",
-    )?;
-    let key: Secret = connection.key.clone().ok_or("device.connection_string has no key")?;
+    let (connection, device) = settings.connection()?.clone();
+    let key = connection.key.clone();
     let path = settings.state.path.clone();
     make_dir(&path, 0o700)?;
     let _lock = StateLock::take(&path)?; // held until the process ends
-    let (tls, trust_bundle) = certificates(&settings, &path)?;
+    let listen = [settings.hub.listen.as_slice(), &settings.hub.listen_https].concat();
+    let certificates = DeviceCertificates::prepare(
+        &path,
+        device.device_id(),
+        &settings.device.gateway_hostname,
+        &listen,
+        settings.upstream.trusted_ca.as_deref(),
+        clock::unix_time(),
+    )?;
+    let tls = TlsServer::new(&certificates.server)?;
     let mqtt = sockets(&settings, &tls)?;
 
-    let state = Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
-    let queue = QueueStore::open(&settings.store.queue, Options::queue())?;
+    let state =
+        Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
+    let queue_options = Options { reserve: settings.store.reserve_bytes.0, ..Options::queue() };
+    let queue = QueueStore::open(&settings.store.queue, queue_options, SystemClock::new())?;
     let vault = Rc::new(Vault::open(&path.join("vault.key"))?);
 
     let (hub, _) = connection.host_and_port(8883);
@@ -64,14 +74,14 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let address = settings.upstream.address.clone().unwrap_or_else(|| format!("{hub}:8883"));
     let https = settings.upstream.https_address.clone().unwrap_or_else(|| format!("{hub}:443"));
     let (https_host, https_port) = host_and_port(&https, 443);
-    let registrar = Rc::new(registrar::Registrar {
-        place: Place::Tls(https_host, https_port, client.clone()),
-        hub: hub.clone(),
+    let registrar = registrar(ParentRest {
+        place: Place::Tls(https_host, https_port, client),
+        host: hub.clone(),
         device: device.clone(),
         key: key.clone(),
-        now: clock::unix_time,
     });
-    let registrar: Registrar = Rc::new(move |module| Rc::clone(&registrar).register(module));
+    let (host, port) = host_and_port(&address, 8883);
+    let address = Address::tls(&host, port, &hub, &trust)?;
 
     let gateway_hostname = settings.device.gateway_hostname.clone();
     let credentials = settings.agent.registry_credentials.iter().map(|one| Credential {
@@ -83,7 +93,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         device: device.clone(),
         hub: hub.clone(),
         gateway_hostname: gateway_hostname.clone(),
-        parent_hostname: connection.gateway.clone(),
+        parent_hostname: None,
         network: settings.agent.network.clone(),
         docker: settings.agent.docker.clone(),
         credentials: credentials.collect(),
@@ -91,10 +101,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         instance: format!("{:032x}", state.id().0),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut warnings = Vec::new();
-    if settings.agent.workload_development_socket.is_some() {
-        warnings.push("agent.workload_development_socket is set: whoever can open it can sign as every module".to_owned());
-    }
+    let warnings = settings.warnings();
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
     let ports = Ports::default();
     let (readiness, tree) = (ports.backend.readiness.clone(), ports.apis.clone());
@@ -115,16 +122,21 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             hub_host: hub.clone(),
             gateway_hostname: gateway_hostname.clone(),
         },
-        upstream: UpstreamConfig { hub_host: hub, device: device.clone(), address, tls: client, device_key: key },
+        upstream: UpstreamConfig {
+            hub_host: hub,
+            device: device.clone(),
+            address,
+            device_key: Some(key.reveal().to_owned()),
+        },
         agent,
         registrar,
         workload: WorkloadConfig {
             state: path.clone(),
             device: device.clone(),
-            trust_bundle,
+            trust_bundle: certificates.trust_bundle,
             development_socket: settings.agent.workload_development_socket.clone(),
         },
-        about: About { device, gateway_hostname, warnings, readiness: readiness.clone() },
+        about: About { device, gateway_hostname, warnings },
         log,
         settings,
         ports,
@@ -137,23 +149,6 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     };
     let code = process::run(&EDGE_RUNTIME, factory, readiness, addresses, plug);
     Ok(code)
-}
-
-/// Made on first start; the server's is made anew at every start.
-fn certificates(
-    settings: &EdgeSettings,
-    path: &Path,
-) -> Result<(TlsServer, String), Box<dyn Error>> {
-    let directory = path.join("certs");
-    make_dir(&directory, 0o755)?;
-    let authority = Authority::load_or_make(&directory.join("device-ca.pem"), "edge-runtime device CA")?;
-    let bundle = directory.join("trust-bundle.pem");
-    let trusted = settings.upstream.trusted_ca.as_deref();
-    let trust_bundle = write_trust_bundle(&bundle, &authority, trusted)?;
-    let listen = [settings.hub.listen.as_slice(), &settings.hub.listen_https].concat();
-    let names = names_of(&[&settings.device.gateway_hostname], &listen);
-    let now: Duration = clock::unix_time();
-    Ok((TlsServer::new(&authority.certify(&names, now)?)?, trust_bundle))
 }
 
 fn sockets(settings: &EdgeSettings, tls: &TlsServer) -> Result<Vec<Bound>, Box<dyn Error>> {

@@ -8,8 +8,14 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use crate::actors::agent::{AgentConfig, AgentPorts, Deployment, Engine, Modules, Registrar};
-use crate::actors::apis::{About, ApiPorts, Management, Metrics, Workload, WorkloadConfig, WorkloadPorts};
+use crate::actors::agent::deployment::Deployment;
+use crate::actors::agent::engine::Engine;
+use crate::actors::agent::modules::Modules;
+use crate::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use crate::actors::apis::management::Management;
+use crate::actors::apis::metrics::Metrics;
+use crate::actors::apis::overview::{About, ApiPorts};
+use crate::actors::apis::workload::{Workload, WorkloadConfig, WorkloadPorts};
 use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::listener::{Bound, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
@@ -23,7 +29,7 @@ use crate::actors::port::Port;
 use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
-use crate::messages::queue::{GetQueueStatus, Stored};
+use crate::messages::queue::Stored;
 use crate::messages::routes::SetRoutes;
 use crate::messages::sessions::{Invoke, ListOnline, Send};
 use crate::messages::state::{Fetch, Save, Scan};
@@ -78,7 +84,6 @@ pub(super) struct Ports {
     link_to_twins: Port<LinkChanged>,
     link_to_identities: Port<LinkChanged>,
     link_to_sessions: Port<LinkChanged>,
-    queue_status: Port<GetQueueStatus>,
     agent: AgentPorts,
 }
 
@@ -174,17 +179,21 @@ impl Wires {
 
     fn start_queue(&self, obituary: Obituary) -> Running {
         let all = self.ports.clone();
-        let ports =
-            QueuePorts { stored_upstream: all.stored_upstream, stored_clients: all.stored_clients };
-        let device = self.device.device_id().to_owned();
-        let queue = Queue::new(Arc::clone(&self.queue), device, ports, obituary).start();
-        all.backend.ingest.plug(&queue);
-        all.backend.pull.plug(&queue);
-        all.backend.finish.plug(&queue);
-        all.set_routes.plug(&queue);
-        all.queue_status.plug(&queue);
-        all.apis.queue.plug(&queue);
-        Running::worker(&queue)
+        let ports = QueuePorts {
+            ingest: all.backend.ingest,
+            pull: all.backend.pull,
+            finish: all.backend.finish,
+            set_routes: all.set_routes,
+            status: all.apis.queue,
+            stored_upstream: all.stored_upstream,
+            stored_client: all.stored_clients,
+        };
+        let queue = Queue::new(Arc::clone(&self.queue), self.edge_hub(), ports, obituary);
+        Running::worker(&queue.start())
+    }
+
+    fn edge_hub(&self) -> Identity {
+        self.device.sibling("$edgeHub").expect("the id of this device was checked")
     }
 
     fn start_routes(&self, obituary: Obituary) -> Running {
@@ -196,8 +205,7 @@ impl Wires {
             set: all.set_routes,
             list: all.apis.routes,
         };
-        let own = self.device.sibling("$edgeHub").expect("the id of this device was checked");
-        let routes = Routes::new(own, ports, all.backend.readiness, obituary).start();
+        let routes = Routes::new(self.edge_hub(), ports, all.backend.readiness, obituary).start();
         Running::owner(&routes)
     }
 
@@ -221,15 +229,12 @@ impl Wires {
         let ports = UpstreamPorts {
             pull: all.backend.pull.clone(),
             finish: all.backend.finish.clone(),
-            desired_patched: all.desired_patched,
+            sign: all.sign,
+            scope: all.scope_changed,
+            desired: all.desired_patched,
             invoke: all.invoke,
             send: all.send,
-            scope_changed: all.scope_changed,
-            online: all.online,
-            sign: all.sign,
-            link_to_twins: all.link_to_twins,
-            link_to_identities: all.link_to_identities,
-            link_to_sessions: all.link_to_sessions,
+            changed: vec![all.link_to_identities, all.link_to_twins, all.link_to_sessions],
         };
         let upstream = Upstream::new(self.upstream.clone(), ports, obituary).start();
         all.request.plug(&upstream);

@@ -10,6 +10,7 @@ use crate::messages::client::{Down, Downlink};
 use crate::messages::sessions::{
     Attach, Detach, ListOnline, Online, PresenceChanged, Send as SendDown,
 };
+use crate::messages::upstream::LinkChanged;
 
 /// How long a SUBACK waits for the parent to know of the features (link.md, attach).
 const TELL: Duration = Duration::from_secs(2);
@@ -76,6 +77,19 @@ impl Handler<SendDown> for Sessions {
             seat.handle.do_send(Downlink { to, what }); // bounded by its sender
         }
         is_wanted
+    }
+}
+
+/// The parent knows nothing of anybody yet: it is told of everybody, once.
+impl Handler<LinkChanged> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, link: LinkChanged, _: &mut Self::Context) {
+        if link.is_up {
+            for (identity, _) in self.directory.online() {
+                self.hail(identity);
+            }
+        }
     }
 }
 
