@@ -12,8 +12,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::patch::{apply, can_compose, compose, difference};
+pub use self::patch::{can_compose, compose};
 pub use self::pending::{Fate, Outbox, Sending};
+use super::twin::{diff_object, merge_object};
 
 /// Properties with a version. `$version` and `$metadata` are not in them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,7 +80,7 @@ impl EdgeTwin {
         let patch = without_system(patch);
         if self.is_known && version == self.desired.version + 1 {
             let before = self.desired.properties.clone();
-            apply(&mut self.desired.properties, &patch);
+            merge_object(&mut self.desired.properties, &patch);
             self.desired.version = version;
             return Patched::Applied(self.tell(before, patch));
         }
@@ -94,7 +95,7 @@ impl EdgeTwin {
             Told::Never => (Told::Never, patch),
             Told::Current => (Told::Earlier(before), patch),
             Told::Earlier(earlier) => {
-                let patch = difference(&earlier, &self.desired.properties);
+                let patch = diff_object(&earlier, &self.desired.properties);
                 (Told::Earlier(earlier), patch)
             }
         };
@@ -116,7 +117,7 @@ impl EdgeTwin {
         }
         let telling = self.tell(old.properties, Map::new());
         let Told::Earlier(earlier) = &telling.before else { return (None, is_other) };
-        let patch = difference(earlier, &self.desired.properties);
+        let patch = diff_object(earlier, &self.desired.properties);
         (Some(Telling { patch, ..telling }).filter(|telling| !telling.patch.is_empty()), is_other)
     }
 
@@ -134,7 +135,7 @@ impl EdgeTwin {
 
     /// The client reports.
     pub fn on_reported(&mut self, patch: &Map<String, Value>) {
-        apply(&mut self.reported.properties, patch);
+        merge_object(&mut self.reported.properties, patch);
     }
 
     /// What a client gets for a GET.

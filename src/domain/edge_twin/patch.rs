@@ -1,25 +1,6 @@
-//! Patches as values: applied, put together, and found between two documents.
+//! Patches that were not sent yet, put together.
 
 use serde_json::{Map, Value};
-
-/// Applies `patch` to `document`: null deletes, objects are merged, all else replaces.
-pub fn apply(document: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (name, value) in patch {
-        match value {
-            Value::Null => drop(document.shift_remove(name)),
-            Value::Object(inner) => {
-                let old = document.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
-                if !old.is_object() {
-                    *old = Value::Object(Map::new());
-                }
-                if let Value::Object(old) = old {
-                    apply(old, inner);
-                }
-            }
-            value => drop(document.insert(name.clone(), value.clone())),
-        }
-    }
-}
 
 /// Whether one patch can do what `first` and then `second` do. An object that comes after a
 /// value, or after a deletion, begins empty; in one patch it would be merged with what was there.
@@ -39,22 +20,4 @@ pub fn compose(first: &mut Map<String, Value>, second: &Map<String, Value>) {
             _ => drop(first.insert(name.clone(), value.clone())),
         }
     }
-}
-
-/// The patch that makes `new` of `old`.
-pub fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
-    let mut patch = Map::new();
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        patch.insert(name.clone(), Value::Null);
-    }
-    for (name, value) in new {
-        match (old.get(name), value) {
-            (Some(old), value) if old == value => {}
-            (Some(Value::Object(old)), Value::Object(new)) => {
-                patch.insert(name.clone(), Value::Object(difference(old, new)));
-            }
-            _ => drop(patch.insert(name.clone(), value.clone())),
-        }
-    }
-    patch
 }

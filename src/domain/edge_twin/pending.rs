@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use super::patch::{apply, can_compose, compose};
+use super::patch::{can_compose, compose};
+use crate::domain::twin::merge_object;
 
 /// Above so many, neighbours are put together.
 const COALESCED_ABOVE: usize = 64;
@@ -141,6 +142,6 @@ impl Outbox {
 
     /// What the parent does not show yet.
     pub(super) fn overlay(&self, reported: &mut Map<String, Value>) {
-        self.patches.iter().for_each(|pending| apply(reported, &pending.patch));
+        self.patches.iter().for_each(|pending| merge_object(reported, &pending.patch));
     }
 }

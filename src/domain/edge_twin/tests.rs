@@ -147,33 +147,57 @@ fn patch() -> impl Strategy<Value = Map<String, Value>> {
 fn document() -> impl Strategy<Value = Map<String, Value>> {
     patch().prop_map(|patch| {
         let mut document = Map::new();
-        apply(&mut document, &patch);
+        merge_object(&mut document, &patch);
         document
     })
 }
 
 proptest! {
     #[test]
-    fn a_difference_applied_to_the_old_document_gives_the_new_one(
-        old in document(), new in document(),
-    ) {
-        let mut made = old.clone();
-        apply(&mut made, &difference(&old, &new));
-        prop_assert_eq!(made, new);
-    }
-
-    #[test]
     fn patches_put_together_do_what_they_do_one_by_one(
         start in document(), first in patch(), second in patch(),
     ) {
         prop_assume!(can_compose(&first, &second));
         let mut one_by_one = start.clone();
-        apply(&mut one_by_one, &first);
-        apply(&mut one_by_one, &second);
+        merge_object(&mut one_by_one, &first);
+        merge_object(&mut one_by_one, &second);
         let mut both = first;
         compose(&mut both, &second);
         let mut at_once = start;
-        apply(&mut at_once, &both);
+        merge_object(&mut at_once, &both);
         prop_assert_eq!(at_once, one_by_one);
+    }
+
+    #[test]
+    fn all_patches_but_the_refused_ones_reach_the_parent_in_order(
+        patches in prop::collection::vec(any::<bool>(), 1..60),
+        answers in prop::collection::vec(0..4u8, 0..200),
+    ) {
+        let mut outbox = Outbox::default();
+        let mut answers = answers.into_iter();
+        let (mut parent, mut refused) = (Map::new(), 0);
+        for (number, is_bad) in patches.iter().enumerate() {
+            let key = if *is_bad { format!("bad{number}") } else { format!("ok{number}") };
+            outbox.push(map(json!({ key: number, "last": number })));
+        }
+        while let Some(sent) = outbox.send() {
+            if answers.next() == Some(0) {
+                prop_assert_eq!(outbox.on_answered(0), Fate::Later);
+                continue;
+            }
+            let has_bad = sent.patch.keys().any(|key| key.starts_with("bad"));
+            match outbox.on_answered(if has_bad { 400 } else { 204 }) {
+                Fate::Accepted(_) => merge_object(&mut parent, &sent.patch),
+                Fate::Refused(..) => refused += 1,
+                Fate::Split => prop_assert!(has_bad),
+                Fate::Later => prop_assert!(false, "it was answered"),
+            }
+        }
+        prop_assert_eq!(refused, patches.iter().filter(|is_bad| **is_bad).count());
+        for (number, is_bad) in patches.iter().enumerate() {
+            prop_assert_eq!(parent.contains_key(&format!("ok{number}")), !is_bad);
+        }
+        let last = patches.iter().rposition(|is_bad| !is_bad);
+        prop_assert_eq!(parent.get("last").cloned(), last.map(Value::from));
     }
 }

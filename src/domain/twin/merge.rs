@@ -12,6 +12,11 @@ pub fn merge(target: &mut Value, patch: &Value) {
         *target = Value::Object(Map::new());
     }
     let Value::Object(target) = target else { return };
+    merge_object(target, patch);
+}
+
+/// Applies `patch` to the object `target`.
+pub fn merge_object(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
         if value.is_null() {
             target.shift_remove(key);
@@ -21,31 +26,18 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Applies `patch` to another patch that was not applied yet: nulls are kept, since they still
-/// have to delete.
-pub fn join(earlier: &mut Value, patch: &Value) {
-    match (earlier, patch) {
-        (Value::Object(earlier), Value::Object(patch)) => {
-            for (key, value) in patch {
-                match earlier.get_mut(key) {
-                    Some(old) if old.is_object() && value.is_object() => join(old, value),
-                    Some(old) => *old = value.clone(),
-                    None => {
-                        earlier.insert(key.clone(), value.clone());
-                    }
-                }
-            }
-        }
-        (earlier, patch) => *earlier = patch.clone(),
-    }
-}
-
 /// The patch that turns the object `from` into `to`; `None` if they are equal.
 pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     if from == to {
         return None;
     }
     let (Value::Object(from), Value::Object(to)) = (from, to) else { return Some(to.clone()) };
+    let patch = diff_object(from, to);
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// The patch that turns the object `from` into `to`; empty if they are equal.
+pub fn diff_object(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for key in from.keys().filter(|key| !to.contains_key(*key)) {
         patch.insert(key.clone(), Value::Null);
@@ -57,5 +49,5 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
         };
         patch.extend(change.map(|change| (key.clone(), change)));
     }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    patch
 }

@@ -3,8 +3,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::merge::join;
-use super::pending::Outcome;
 use super::*;
 
 fn object() -> impl Strategy<Value = Value> {
@@ -22,16 +20,6 @@ fn object() -> impl Strategy<Value = Value> {
         .prop_map(|map| Value::Object(map.into_iter().collect()))
 }
 
-/// Like `object`, with nulls that delete.
-fn patch() -> impl Strategy<Value = Value> {
-    (object(), prop::collection::vec("[a-c]", 0..2)).prop_map(|(mut patch, gone)| {
-        for key in gone {
-            patch[key] = Value::Null;
-        }
-        patch
-    })
-}
-
 proptest! {
     #[test]
     fn the_difference_turns_one_into_the_other(from in object(), to in object()) {
@@ -41,61 +29,6 @@ proptest! {
         }
         prop_assert_eq!(result, to);
     }
-
-    #[test]
-    fn joint_patches_do_what_they_do_one_by_one(start in object(), patches in prop::collection::vec(patch(), 1..5)) {
-        let (mut one_by_one, mut joint) = (start.clone(), patches[0].clone());
-        patches.iter().for_each(|patch| merge(&mut one_by_one, patch));
-        patches[1..].iter().for_each(|patch| join(&mut joint, patch));
-        let mut at_once = start;
-        merge(&mut at_once, &joint);
-        // An object that replaced a value of another kind may keep what it would have deleted:
-        // nothing is lost, and the client's own document stands.
-        if !patches.iter().any(has_nested_objects) {
-            prop_assert_eq!(at_once, one_by_one);
-        }
-    }
-
-    #[test]
-    fn all_patches_but_the_refused_ones_reach_the_parent_in_order(
-        patches in prop::collection::vec(any::<bool>(), 1..90),
-        answers in prop::collection::vec(0..4u8, 0..200),
-    ) {
-        let mut pending = PendingPatches::default();
-        let mut answers = answers.into_iter();
-        let (mut parent, mut refused) = (json!({}), 0);
-        let is_small = patches.len() <= 64;
-        for (number, is_bad) in patches.iter().enumerate() {
-            let key = if *is_bad { format!("bad{number}") } else { format!("ok{number}") };
-            pending.push(json!({ key: number, "last": number }));
-        }
-        while let Some(sent) = pending.next_to_send() {
-            if answers.next() == Some(0) {
-                pending.on_disconnected();
-                continue;
-            }
-            let has_bad = sent.as_object().unwrap().keys().any(|key| key.starts_with("bad"));
-            match pending.on_answer(if has_bad { 400 } else { 204 }) {
-                Outcome::Done(_) => merge(&mut parent, &sent),
-                Outcome::Refused(..) => refused += 1,
-                Outcome::Again => prop_assert!(has_bad),
-            }
-        }
-        prop_assert!(pending.is_empty());
-        let bad = patches.iter().filter(|is_bad| **is_bad).count();
-        if is_small {
-            prop_assert_eq!(refused, bad);
-            for (number, is_bad) in patches.iter().enumerate() {
-                prop_assert_eq!(parent.get(format!("ok{number}")).is_some(), !is_bad);
-            }
-        }
-        let last = patches.iter().rposition(|is_bad| !is_bad);
-        prop_assert_eq!(parent.get("last").cloned(), last.map(Value::from));
-    }
-}
-
-fn has_nested_objects(patch: &Value) -> bool {
-    patch.as_object().unwrap().values().any(Value::is_object)
 }
 
 #[test]
@@ -119,18 +52,6 @@ fn limits_are_named_with_their_place() {
     assert!(matches!(validate_desired(&deeper), Err(TwinError::TooDeep(_))));
     let large = json!({ "a": vec![1; 20_000] }).to_string();
     assert!(matches!(validate_reported(large.as_bytes()), Err(TwinError::TooLarge(_))));
-}
-
-#[test]
-fn a_desired_patch_applies_only_if_it_is_the_next_one() {
-    let mut twin = Document::empty();
-    assert_eq!(apply_desired(&mut twin, 2, &json!({"a": 1, "$version": 2})), Applied::Applied);
-    assert_eq!(apply_desired(&mut twin, 2, &json!({"a": 1})), Applied::AlreadyKnown);
-    assert_eq!(apply_desired(&mut twin, 4, &json!({"a": 2})), Applied::NeedsFullGet);
-    assert_eq!(apply_desired(&mut twin, 1, &json!({"a": 2})), Applied::NeedsFullGet);
-    let text = twin.client_json();
-    assert_eq!(text, r#"{"desired":{"a":1,"$version":2},"reported":{"$version":1}}"#);
-    assert_eq!(Document::from_client_json(text.as_bytes()), Ok(twin));
 }
 
 #[test]

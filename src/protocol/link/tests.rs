@@ -1,9 +1,13 @@
 //! The driver against a scripted parent: real sockets, real packets, byte by byte.
 
+use std::collections::BTreeSet;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::protocol::certs::Authority;
+use crate::protocol::tls::TlsServer;
 
 const CONNACK: &[u8] = &[0x20, 2, 0, 0];
 
@@ -54,13 +58,16 @@ fn parts(body: &[u8]) -> (String, u16, &[u8]) {
 async fn dial() -> (LinkSender, LinkReceiver, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let login = Login {
+    let (sender, receiver) = open(&Address::plain("127.0.0.1", port), login());
+    (sender, receiver, listener)
+}
+
+fn login() -> Login {
+    Login {
         client_id: "gw/$edgeHub".into(),
         user_name: "hub/gw/$edgeHub/?api-version=2021-04-12&link=1".into(),
         password: "secret".into(),
-    };
-    let (sender, receiver) = open(&Address::plain("127.0.0.1", port), login);
-    (sender, receiver, listener)
+    }
 }
 
 async fn connected() -> (LinkSender, LinkReceiver, Parent) {
@@ -180,4 +187,31 @@ async fn only_silence_is_death_not_a_late_answer_to_a_ping() {
     let event = tokio::select! { event = receiver.next() => event, _ = script => None };
     assert!(matches!(event, Some(LinkEvent::Lost(Lost::Cut, _))));
     assert_eq!(begin.elapsed().as_secs(), 30);
+}
+
+#[tokio::test]
+async fn the_certificate_is_checked_against_the_hubs_name_whatever_was_dialled() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::load_or_make(&dir.path().join("ca.pem"), "test CA").unwrap();
+    let names = BTreeSet::from(["hub.local".to_owned()]);
+    let certificate = authority.certify(&names, Duration::from_secs(1_790_000_000)).unwrap();
+    let server = TlsServer::new(&certificate).unwrap();
+    let trust = Trust::Pem(authority.pem().as_bytes().to_vec(), "test CA".into());
+    for (name, is_taken) in [("hub.local", true), ("other.local", false), ("127.0.0.1", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address = Address::tls("127.0.0.1", port, name, &trust).unwrap();
+        let (_sender, mut receiver) = open(&address, login());
+        let serve = async {
+            let Ok(mut stream) = server.accept(listener.accept().await.unwrap().0).await else {
+                return;
+            };
+            let mut connect = [0; 16];
+            if stream.read_exact(&mut connect).await.is_ok() {
+                stream.write_all(CONNACK).await.unwrap();
+            }
+        };
+        let (event, ()) = with(&mut receiver, serve).await;
+        assert_eq!(matches!(event, LinkEvent::Connected), is_taken, "{name}");
+    }
 }
