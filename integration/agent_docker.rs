@@ -169,7 +169,7 @@ async fn modules_of_a_deployment_run_in_real_containers_and_outlive_the_agent() 
     agent
         .until("only steady is left", |status| status.code == 200 && status.modules.len() == 3)
         .await;
-    assert_eq!(instance.containers(), [steady.clone()], "adopted, the others removed");
+    assert_eq!(instance.containers(), std::slice::from_ref(&steady), "adopted, the others removed");
     run("docker", &["kill", &steady]);
     agent.until("it is seen dead", |status| status.modules[2].status == "backoff").await;
     assert!(agent.status().await.modules[2].why.contains("signal 9"));
@@ -177,6 +177,50 @@ async fn modules_of_a_deployment_run_in_real_containers_and_outlive_the_agent() 
     assert_eq!(agent.status().await.modules[2].restarts, 1);
     agent
         .until("it is reported", |_| agent.reported()["modules"]["steady"]["restartCount"] == 1)
+        .await;
+    agent.stop().await;
+}
+
+/// A rule of the machine's firewall, for as long as it lives.
+struct Dropped(Vec<String>);
+
+impl Dropped {
+    fn to(address: &str) -> Self {
+        let rule = ["INPUT", "-d", address, "-p", "tcp", "--dport", "8883", "-j", "DROP"];
+        let rule: Vec<String> = rule.map(str::to_owned).into();
+        run(
+            "iptables",
+            &[&["-I"], rule.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat(),
+        );
+        Dropped(rule)
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("iptables").arg("-D").args(&self.0).status();
+    }
+}
+
+#[actix::test]
+async fn a_firewall_between_a_container_and_edge_hub_is_found_out_and_the_rule_is_named() {
+    let image = "edge-runtime-test/firewall:1";
+    make_image(image);
+    let instance = Instance::new("firewall");
+    let gateway = instance.docker().await.ensure_network(&instance.network).await.unwrap().unwrap();
+    let dropped = Dropped::to(&gateway);
+    let agent = agent::Agent::start(&instance);
+    agent.deploy(1, deployment(json!({"walled": module(image, &["run"], json!({}))})));
+    let rule = format!("iptables -I INPUT -d {gateway} -p tcp --dport 8883 -j ACCEPT");
+    let why = |status: &edge_runtime::messages::agent::AgentStatus| {
+        status.modules.get(2).map(|it| it.why.clone()).unwrap_or_default()
+    };
+    agent.until("the rule is named", |status| why(status).contains(&rule)).await;
+    assert_eq!(agent.status().await.modules[2].status, "running");
+    drop(dropped);
+    agent.restart("walled").await;
+    agent
+        .until("it is not said any more", |status| status.code == 200 && why(status).is_empty())
         .await;
     agent.stop().await;
 }

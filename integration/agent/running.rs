@@ -12,7 +12,9 @@ use edge_runtime::actors::agent::{AgentConfig, AgentPorts, Registrar};
 use edge_runtime::actors::supervision::Obituary;
 use edge_runtime::domain::identity::Identity;
 use edge_runtime::domain::workload;
-use edge_runtime::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, ModulesChanged};
+use edge_runtime::messages::agent::{
+    AgentStatus, GetAgentStatus, GetLogs, ModulesChanged, RestartModule,
+};
 use edge_runtime::messages::identities::{IdentityRecord, Lookup};
 use edge_runtime::messages::state::StoreError;
 use edge_runtime::messages::supervision::Shutdown;
@@ -169,6 +171,11 @@ impl Agent {
         let logs = self.ports.logs.ask(ask, Duration::from_secs(10)).await.unwrap().unwrap();
         let chunks: Vec<_> = logs.map(Result::unwrap).collect().await;
         String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    pub(crate) async fn restart(&self, module: &str) {
+        let ask = RestartModule(module.into());
+        self.ports.restart.ask(ask, Duration::from_secs(60)).await.unwrap().unwrap();
     }
 
     /// Bottom to top, as its supervisor does it.

@@ -1,5 +1,7 @@
 //! What `modules` answers to, and what it tells `deployment`.
 
+use std::net::SocketAddr;
+
 use actix::Message;
 
 use crate::domain::agent::body::Body;
@@ -20,6 +22,8 @@ pub struct Assignment {
     pub instance: String,
     /// For the image's registry.
     pub credential: Option<Credential>,
+    /// Where EdgeHub is to be reached from its container, if that can be tried.
+    pub hub_address: Option<SocketAddr>,
     /// Why no container can be made of it, on this device.
     pub obstacle: Option<String>,
 }

@@ -9,6 +9,7 @@ pub mod http_client;
 pub mod link;
 pub mod lock;
 pub mod logging;
+pub mod netns;
 pub mod notify;
 pub mod parent_rest;
 pub mod sockets;

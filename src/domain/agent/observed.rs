@@ -93,6 +93,8 @@ pub struct Observed {
     pub oom_killed: bool,
     /// What the engine says went wrong.
     pub error: String,
+    /// Its first process, on the engine's machine, while it runs.
+    pub pid: Option<i64>,
     /// When its last run began, since the epoch.
     pub started: Option<Duration>,
     /// When its last run ended.

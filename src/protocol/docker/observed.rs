@@ -26,6 +26,7 @@ pub(super) fn observed(inspect: &Value) -> Observed {
         exit_code: state["ExitCode"].as_i64(),
         oom_killed: state["OOMKilled"].as_bool().unwrap_or_default(),
         error: text(&state["Error"]),
+        pid: state["Pid"].as_i64().filter(|pid| *pid > 0),
         started: state["StartedAt"].as_str().and_then(when::parse),
         finished: state["FinishedAt"].as_str().and_then(when::parse),
     }

@@ -5,12 +5,14 @@
 //! next: `bring_up.rs`, then back to `actors/agent/module/mod.rs`.
 
 mod bring_up;
+mod firewall;
 
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use self::bring_up::{BringUp, Failure, Up};
+use self::firewall::Way;
 use super::{AgentPorts, Registrar};
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::agent::observed::{Health as ContainerHealth, Observed, Phase};
@@ -66,6 +68,8 @@ pub struct Container {
     look_again: bool,
     /// It was the wanted one once: from then on its absence is an end.
     was_up: bool,
+    /// Whether EdgeHub can be reached from within: what is said of it.
+    way: Way,
     report: Recipient<RunReport>,
     obituary: Obituary,
 }
@@ -92,7 +96,15 @@ impl Container {
             progress: None,
             is_watching: false,
         };
-        Container { job, is_busy: false, look_again: false, was_up: false, report, obituary }
+        Container {
+            job,
+            is_busy: false,
+            look_again: false,
+            was_up: false,
+            way: Way::Unknown,
+            report,
+            obituary,
+        }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -139,7 +151,11 @@ impl Container {
                 self.end(exit, why, ctx);
             }
             _ if wants_run && is_sick => self.stop_sick(observed, ctx),
-            _ => self.tell(RunReport::Seen { observed: Box::new(observed), note }),
+            _ => {
+                self.try_way(&observed, ctx);
+                let note = self.way.added_to(note);
+                self.tell(RunReport::Seen { observed: Box::new(observed), note });
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! From desired properties to assignments: read, keep what is good, look at the engine, plan, tell.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -21,6 +22,8 @@ use crate::messages::twins::{Desired, GetDesired};
 
 const SHORT: Duration = Duration::from_secs(10);
 const ENGINE: Duration = Duration::from_secs(130);
+/// The port that the SDKs of modules connect to.
+const MQTTS: u16 = 8883;
 const GOOD: &[u8] = b"last-good";
 
 /// What one application found and did.
@@ -197,6 +200,14 @@ fn assignments(
         gateway_hostname: config.gateway_hostname.clone(),
         parent_hostname: config.parent_hostname.clone(),
     };
+    // A container's namespace can be entered where the engine is on this machine.
+    let is_here = config.docker.starts_with("unix://") || config.docker.starts_with('/');
+    let address = extra_host.as_ref().ok().map(|named| match named {
+        Some((_, address)) => address.as_str(),
+        None => config.gateway_hostname.trim_matches(['[', ']']),
+    });
+    let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
+    let hub_address = address.filter(|_| is_here).map(|address| SocketAddr::new(address, MQTTS));
     let specs = manifest.modules.values().filter_map(|spec| spec.as_ref().ok());
     let assignment = |spec: &ModuleSpec| {
         let body = Body::new(spec, &around);
@@ -217,6 +228,7 @@ fn assignments(
             body,
             instance: config.instance.clone(),
             credential: credential.cloned(),
+            hub_address,
             obstacle: extra_host.as_ref().err().cloned(),
         }
     };
