@@ -11,6 +11,8 @@ use crate::domain::twin::merge_object;
 const COALESCED_ABOVE: usize = 64;
 /// So many are never kept: neighbours that cannot be put together (see `can_compose`).
 const MAX: usize = 1_024;
+/// Patches are put together up to the size that a parent takes: each of them was small enough.
+const MAX_BYTES: usize = crate::domain::twin::limits::MAX_BYTES;
 
 /// The patches of one identity.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub struct Outbox {
 #[derive(Debug)]
 struct Numbered {
     number: u64,
+    /// Of the patch as JSON.
+    bytes: usize,
     patch: Map<String, Value>,
 }
 
@@ -57,7 +61,7 @@ impl Outbox {
     pub fn restore(&mut self, number: u64, patch: Map<String, Value>) {
         debug_assert!(number >= self.next, "in order of numbers");
         self.next = number + 1;
-        self.patches.push_back(Numbered { number, patch });
+        self.patches.push_back(Numbered { number, bytes: size(&patch), patch });
     }
 
     /// Takes a new patch in and answers its number; `None`: too many.
@@ -77,13 +81,15 @@ impl Outbox {
             return None;
         }
         let pairs = self.sending..self.patches.len() - 1;
-        let at = pairs
-            .into_iter()
-            .find(|at| can_compose(&self.patches[*at].patch, &self.patches[at + 1].patch))?;
+        let at = pairs.into_iter().find(|at| {
+            let (first, second) = (&self.patches[*at], &self.patches[at + 1]);
+            first.bytes + second.bytes <= MAX_BYTES && can_compose(&first.patch, &second.patch)
+        })?;
         let mut first = self.patches.remove(at)?;
         let second = &mut self.patches[at];
         compose(&mut first.patch, &second.patch);
         second.patch = first.patch;
+        second.bytes = size(&second.patch);
         Some((first.number, second.number, &second.patch))
     }
 
@@ -96,8 +102,10 @@ impl Outbox {
         let first = patches.next()?;
         let mut sending = Sending { up_to: first.number, patch: first.patch.clone() };
         self.sending = 1;
+        let mut bytes = first.bytes;
         for next in patches.take(self.limit.unwrap_or(usize::MAX) - 1) {
-            if !can_compose(&sending.patch, &next.patch) {
+            bytes += next.bytes;
+            if bytes > MAX_BYTES || !can_compose(&sending.patch, &next.patch) {
                 break;
             }
             compose(&mut sending.patch, &next.patch);
@@ -122,7 +130,7 @@ impl Outbox {
                 }
                 self.limit = None;
                 match self.patches.pop_front() {
-                    Some(Numbered { number, patch }) => Fate::Refused(number, patch),
+                    Some(Numbered { number, patch, .. }) => Fate::Refused(number, patch),
                     None => Fate::Later,
                 }
             }
@@ -144,4 +152,8 @@ impl Outbox {
     pub(super) fn overlay(&self, reported: &mut Map<String, Value>) {
         self.patches.iter().for_each(|pending| merge_object(reported, &pending.patch));
     }
+}
+
+fn size(patch: &Map<String, Value>) -> usize {
+    serde_json::to_string(patch).map_or(usize::MAX / 2, |json| json.len())
 }

@@ -131,6 +131,20 @@ fn many_patches_are_put_together_but_never_what_is_under_way() {
     assert_eq!(outbox.len(), 64);
 }
 
+#[test]
+fn patches_are_not_put_together_beyond_what_a_parent_takes() {
+    let mut outbox = Outbox::default();
+    let large = "x".repeat(20_000);
+    for n in 0..66 {
+        outbox.push(map(json!({format!("p{n}"): large})));
+    }
+    assert!(outbox.coalesce().is_none());
+    assert_eq!(outbox.send().unwrap().up_to, 0);
+    assert_eq!(outbox.on_answered(204), Fate::Accepted(vec![0]));
+    outbox.push(map(json!({"small": 1})));
+    assert_eq!(outbox.coalesce().map(|(gone, stays, _)| (gone, stays)), Some((65, 66)));
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![Just(Value::Null), (0..3u8).prop_map(Value::from)];
     leaf.prop_recursive(2, 8, 3, |inner| {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-const MAX_BYTES: usize = 32 * 1024;
+/// Of a patch, as JSON.
+pub const MAX_BYTES: usize = 32 * 1024;
 /// Objects within the outermost one.
 const MAX_DEPTH: usize = 10;
 const MAX_KEY: usize = 1024;
