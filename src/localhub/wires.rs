@@ -101,6 +101,7 @@ impl Wires {
         let registry = Registry::new(ports, self.hostname.clone(), obituary).start();
         all.backend.log_in.plug(&registry);
         all.backend.scope.plug(&registry);
+        all.rest.log_in.plug(&registry);
         all.rest.put.plug(&registry);
         all.rest.delete.plug(&registry);
         all.rest.list.plug(&registry);

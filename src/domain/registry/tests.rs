@@ -1,3 +1,5 @@
+//! Identities, their etags, and what edges hear of them.
+
 use serde_json::{Value, json};
 
 use super::*;

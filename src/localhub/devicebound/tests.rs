@@ -1,3 +1,5 @@
+//! Messages that wait, over a real store, with restarts and in driven time.
+
 use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;

@@ -1,3 +1,5 @@
+//! Who is here, over a real store and in driven time.
+
 use super::*;
 use crate::domain::features::Features;
 use crate::localhub::testing::{Disk, id, ready};

@@ -1,3 +1,5 @@
+//! The registry over a real store, with restarts.
+
 use serde_json::{Value, json};
 
 use super::*;

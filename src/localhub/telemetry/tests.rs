@@ -1,3 +1,5 @@
+//! The log over a real store, with restarts.
+
 use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::row::{Offset, Stamp};

@@ -1,3 +1,5 @@
+//! Twins over a real store, with restarts.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who may do what, and what is not there.
+
 use serde_json::json;
 
 use super::*;

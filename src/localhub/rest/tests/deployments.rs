@@ -1,3 +1,5 @@
+//! Deployments: what is replaced, laid over, made, refused.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Cloud-to-device messages by REST.
+
 use serde_json::json;
 
 use super::*;

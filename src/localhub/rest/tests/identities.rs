@@ -1,3 +1,5 @@
+//! Devices, modules, edge devices and their status.
+
 use serde_json::json;
 
 use super::*;

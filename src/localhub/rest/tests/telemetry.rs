@@ -1,3 +1,5 @@
+//! The tap and the stream.
+
 use serde_json::json;
 
 use super::*;

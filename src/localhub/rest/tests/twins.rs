@@ -1,3 +1,5 @@
+//! Twins, queries and direct methods.
+
 use serde_json::json;
 
 use super::*;
