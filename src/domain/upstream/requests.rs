@@ -66,6 +66,11 @@ impl<T> Requests<T> {
         Some((rid, &self.all[&rid].what))
     }
 
+    /// One that is not answered yet: others may wait for it too.
+    pub fn get_mut(&mut self, rid: u64) -> Option<&mut T> {
+        self.all.get_mut(&rid).map(|request| &mut request.what)
+    }
+
     /// The answer came, or nobody waits for it any more. Unknown and late ones are `None`.
     pub fn take(&mut self, rid: u64) -> Option<T> {
         let request = self.all.remove(&rid)?;

@@ -46,13 +46,15 @@ impl Handler<PresenceChanged> for Upstream {
     fn handle(&mut self, presence: PresenceChanged, ctx: &mut Self::Context) -> Self::Result {
         let PresenceChanged { identity, features } = presence;
         let is_news = self.attached.on_presence(&identity, features);
-        let is_telling = self.attached.telling(&identity).is_some();
-        if !self.line.is_up() || !(is_news || is_telling) {
-            return Box::pin(std::future::ready(()));
-        }
         let (done, told) = oneshot::channel();
-        self.push_presence(&identity, vec![done]);
-        self.send_requests(ctx);
+        if self.line.is_up() && is_news {
+            self.push_presence(&identity, vec![done]);
+            self.send_requests(ctx);
+        } else if let Some(rid) = self.attached.telling(&identity)
+            && let Some(Pending::Presence(_, waiting)) = self.requests.get_mut(rid)
+        {
+            waiting.push(done); // the parent is being told of just this
+        } // else `done` is gone, and the answer is there
         Box::pin(async move {
             let _ = tokio::time::timeout(PRESENCE_DEADLINE, told).await;
         })

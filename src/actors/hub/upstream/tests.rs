@@ -252,7 +252,10 @@ async fn presence_is_answered_when_the_parent_knows_and_told_anew_on_the_next_li
 
     scene.parent.cut();
     scene.parent.serve().await;
-    scene.parent.attach("leaf").await;
+    let told = scene.presence(Some(features)); // the sessions say it again
+    let (rid, _) = scene.parent.attach("leaf").await;
+    scene.parent.say(&format!("$iothub/devices/leaf/res/200/?$rid={rid}"), "").await;
+    told.await;
     let told = scene.presence(None);
     let rid = scene.parent.asked("$iothub/devices/leaf/attach/DELETE/").await;
     scene.parent.say(&format!("$iothub/devices/leaf/res/200/?$rid={rid}"), "").await;
