@@ -94,6 +94,10 @@ impl Routes {
         if self.version == Some(desired.version) {
             return;
         }
+        if desired.properties.as_object().is_some_and(|all| all.is_empty()) {
+            // Nothing was ever deployed: a known, empty set.
+            return self.swap(Vec::new(), None, desired.version, ctx);
+        }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
         if let Some(error) = &set.error {
             tracing::error!(%error, version = desired.version, "deployment of $edgeHub refused: the last good one runs on");

@@ -13,7 +13,7 @@ use crate::messages::identities::{
 use crate::messages::state::StoreError;
 
 /// Seconds by which the clocks of a client and of this device may differ.
-const SKEW: u64 = 300;
+const SKEW: u64 = 30;
 
 impl Identities {
     /// By what is in the cache. `Err` says what is wrong; whether that is so for good only a
@@ -49,7 +49,7 @@ impl Identities {
             ));
         }
         let until = token.check(&record.keys, clock::unix_time().as_secs(), SKEW);
-        until.map(|until| Granted { until: Some(until) }).map_err(|error| error.to_string())
+        until.map(|until| Granted { until: Some(until + SKEW) }).map_err(|error| error.to_string())
     }
 
     /// With what the parent said just now, if it could be asked.
