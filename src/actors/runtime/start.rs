@@ -103,7 +103,8 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     };
     let warnings = settings.warnings();
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
-    let ports = Ports::default();
+    let mut ports = Ports::default();
+    ports.backend.twin_changes = Some(device.sibling("$edgeHub")?);
     let (readiness, tree) = (ports.backend.readiness.clone(), ports.apis.clone());
     let wires = Wires {
         device: device.clone(),

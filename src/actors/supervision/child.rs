@@ -27,9 +27,9 @@ pub struct Running {
 
 impl Running {
     /// An actor without children.
-    pub fn worker<A: Supervised>(addr: &Addr<A>) -> Self
+    pub fn worker<A>(addr: &Addr<A>) -> Self
     where
-        A: Handler<Shutdown> + Handler<Probe> + Handler<Panic>,
+        A: Supervised + Handler<Shutdown> + Handler<Probe> + Handler<Panic>,
         A::Context: ToEnvelope<A, Shutdown> + ToEnvelope<A, Probe> + ToEnvelope<A, Panic>,
     {
         Running {
@@ -42,12 +42,19 @@ impl Running {
     }
 
     /// An actor that has children.
-    pub fn owner<A: Supervised>(addr: &Addr<A>) -> Self
+    pub fn owner<A>(addr: &Addr<A>) -> Self
     where
-        A: Handler<Shutdown> + Handler<Probe> + Handler<Panic>,
-        A: Handler<TakeSnapshot> + Handler<PanicAt>,
-        A::Context: ToEnvelope<A, Shutdown> + ToEnvelope<A, Probe> + ToEnvelope<A, Panic>,
-        A::Context: ToEnvelope<A, TakeSnapshot> + ToEnvelope<A, PanicAt>,
+        A: Supervised
+            + Handler<Shutdown>
+            + Handler<Probe>
+            + Handler<Panic>
+            + Handler<TakeSnapshot>
+            + Handler<PanicAt>,
+        A::Context: ToEnvelope<A, Shutdown>
+            + ToEnvelope<A, Probe>
+            + ToEnvelope<A, Panic>
+            + ToEnvelope<A, TakeSnapshot>
+            + ToEnvelope<A, PanicAt>,
     {
         Running {
             snapshot: Some(addr.clone().recipient()),
