@@ -62,21 +62,6 @@ pub enum EdgeCommand {
     Tree,
     /// Print every setting in force and where its value came from
     Config,
-    /// Look after the store
-    #[command(subcommand)]
-    Store(StoreCommand),
-}
-
-/// See [`EdgeCommand`].
-#[derive(Clone, Debug, Subcommand)]
-pub enum StoreCommand {
-    /// Copy what is whole out of a damaged store
-    Salvage {
-        /// The damaged environment
-        from: PathBuf,
-        /// A new one
-        to: PathBuf,
-    },
 }
 
 /// See [`Localhub`].

@@ -23,12 +23,9 @@ fn main() -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    match arguments.command {
-        Some(EdgeCommand::Config) => {
-            loaded.effective.iter().for_each(|setting| println!("{setting}"));
-            return ExitCode::SUCCESS;
-        }
-        _ => {}
+    if let Some(EdgeCommand::Config) = arguments.command {
+        loaded.effective.iter().for_each(|setting| println!("{setting}"));
+        return ExitCode::SUCCESS;
     }
     let settings = loaded.settings;
     let log = match logging::init(&settings.log.level, settings.log.format == LogFormat::Json) {

@@ -105,6 +105,11 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "some time to count from")]
+    fn some_time() -> Instant {
+        Instant::now()
+    }
+
     fn call(connect: u64) -> Call {
         Call {
             name: "reset".into(),
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_call_is_sent_once_and_ends_in_the_first_answer_of_its_target() {
-        let (mut calls, now) = (Calls::default(), Instant::now());
+        let (mut calls, now) = (Calls::default(), some_time());
         let (one, effects) = calls.on_invoked(target(), call(0), true, now);
         assert_eq!(effects, [Effect::Send(one, target(), call(0))]);
         assert_eq!(calls.on_reachable(&target(), now), []);
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_target_that_is_not_there_is_waited_for_as_long_as_the_caller_says() {
-        let (mut calls, now) = (Calls::default(), Instant::now());
+        let (mut calls, now) = (Calls::default(), some_time());
         let (one, effects) = calls.on_invoked(target(), call(0), false, now);
         assert_eq!(effects, [Effect::End(one, Outcome::NotConnected)]);
         let (two, effects) = calls.on_invoked(target(), call(5), false, now);

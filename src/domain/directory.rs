@@ -178,7 +178,7 @@ mod tests {
         assert!(!directory.closed(&who(), 1, vec![]), "the earlier connection");
         assert_eq!(directory.seat(&who()).unwrap().handle, "two");
         assert!(directory.closed(&who(), 2, vec![]));
-        assert_eq!(directory.session(&who()).unwrap().filters, [filter.clone()]);
+        assert_eq!(directory.session(&who()).unwrap().filters, std::slice::from_ref(&filter));
         directory.open(&who(), 3, false, "three");
         assert!(directory.seat(&who()).unwrap().features.methods);
         assert!(!directory.subscribe(&who(), &[], &[filter.0]).1.methods);

@@ -151,8 +151,8 @@ impl Hub {
         let mut request = HttpRequest::new(method, target);
         request.body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let own = [("authorization", token.as_str())];
-        for (name, value) in headers.iter().chain(&own).copied() {
-            request.headers.push((name.to_owned(), Bytes::copy_from_slice(value.as_bytes())));
+        for (name, value) in headers.iter().chain(&own) {
+            request.headers.push(((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes())));
         }
         self.send(request).await
     }
