@@ -13,7 +13,9 @@ network_label=io.edge-runtime.made-by=run-local
 gateway_name=edge-runtime.local
 
 local_dir=$root/target/run-local
-bin_dir=$root/target/release
+# BUILD=debug: quicker to build, for work on the programs themselves.
+profile=${BUILD:-release}
+bin_dir=$root/target/$profile
 hub_ip=127.0.0.2
 edge_ip=127.0.0.1
 mqtt_port=8883

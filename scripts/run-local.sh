@@ -208,6 +208,7 @@ stop_all() {
 # ---- the run ----------------------------------------------------------------------------------
 
 main() {
+    case $profile in release | debug) ;; *) die "BUILD=$profile is not known" "BUILD=release or BUILD=debug" ;; esac
     case $run_for in *[!0-9]*) die "FOR=$run_for is not a number of seconds" "make run-local FOR=60" ;; esac
     step "1/7 what must be on this machine"
     need_rust
@@ -221,8 +222,10 @@ main() {
     choose_ports
 
     step "2/7 building edge-runtime, localhub, edgectl (the first time takes some minutes)"
-    cargo build --locked --release --manifest-path "$root/Cargo.toml" --bins >&2
-    cargo build --locked --release --manifest-path "$root/Cargo.toml" -p edge-module-client --example leaf >&2
+    local options=(--locked --manifest-path "$root/Cargo.toml")
+    if [ "$profile" = release ]; then options+=(--release); fi
+    cargo build "${options[@]}" --bins >&2
+    cargo build "${options[@]}" -p edge-module-client --example leaf >&2
     "$root/scripts/images.sh"
 
     trap stop_all EXIT
