@@ -10,16 +10,28 @@ outage=${SECONDS_DOWN:-15}
 
 # until_back WHAT SECONDS COMMAND...: how long it took, or that it did not come back.
 until_back() {
-    local what=$1 limit=$2 began=$SECONDS
+    local what=$1 limit=$2 began
+    began=$(date +%s%N)
     shift 2
     until "$@" >/dev/null 2>&1; do
-        [ $((SECONDS - began)) -lt "$limit" ] || die "$what did not come back within $limit s" "edgectl status; edgectl list; logs are in target/run-local"
-        sleep 0.2
+        [ $((($(date +%s%N) - began) / 1000000000)) -lt "$limit" ] ||
+            die "$what did not come back within $limit s" "edgectl status; edgectl list; logs are in target/run-local"
+        sleep 0.1
     done
-    note "$what is back after $((SECONDS - began)) s"
+    note "$what is back after $((($(date +%s%N) - began) / 1000000)) ms"
 }
 
-new_pid() { [ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]; }
+new_pid() {
+    local now
+    now=$(pid_of "$1")
+    [ -n "$now" ] && [ "$now" != "$2" ]
+}
+
+# Nothing waits for the hub any more.
+drained() {
+    curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" |
+        grep -qxF "edge_runtime_queue_messages{endpoint=\"\$upstream\"} 0"
+}
 
 telemetry_flows() {
     local before=$((filter_count + leaf_count))
@@ -32,7 +44,7 @@ break_program() {
     old=$(pid_of "$name")
     step "killing $2 ($old) with SIGKILL"
     kill -KILL "$old"
-    until_back "$2" 30 new_pid "$name" "$old"
+    until_back "$2 (the process)" 30 new_pid "$name" "$old"
 }
 
 break_link() {
@@ -112,6 +124,7 @@ disk) break_disk ;;
 esac
 telemetry_from_now
 until_back "telemetry at the hub" 120 telemetry_flows
+until_back "an empty queue to the hub" 120 drained
 edgectl list || true
 edgectl status || true
 conservation

@@ -48,7 +48,7 @@ json_field() {
 # The account of all messages, as the edge itself counts: every (message, route) is stored or has ended
 # in one named way; and every message was taken by a route or was unrouted.
 conservation() {
-    curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" 2>/dev/null | awk '
+    { curl -s -m 5 "http://127.0.0.1:$metrics_port/metrics" 2>/dev/null || true; } | awk '
         /^edge_runtime_messages_received_total /  { received = $NF }
         /^edge_runtime_messages_unrouted_total /  { unrouted = $NF }
         /^edge_runtime_route_received_total[{]/   { taken += $NF }
@@ -63,7 +63,7 @@ conservation() {
         END {
             if (received == "") { print "conservation: the edge tells no figures now"; exit }
             line = sprintf("conservation: %d messages in, %d unrouted; by routes %d = %d stored", received, unrouted, taken, stored)
-            for (i = 1; i <= kinds; i++) line = line sprintf(" + %d %s", ends[order[i]], order[i])
+            for (i = 1; i <= kinds; i++) if (ends[order[i]] > 0 || order[i] == "delivered") line = line sprintf(" + %d %s", ends[order[i]], order[i])
             missing = taken - stored - all
             print line (missing == 0 ? ": whole" : sprintf(": NOT WHOLE, %d missing", missing))
         }'

@@ -29,10 +29,15 @@ hub_get() {
     curl -sf -m 10 --cacert "$local_dir/hub/ca.pem" -H "Authorization: $(owner_token)" "https://$hub_ip:$https_port$1"
 }
 
-# From here on telemetry counts for this run.
+# From here on telemetry counts for this run. Waits for the hub.
 telemetry_from_now() {
-    telemetry_next=$(hub_get "/telemetry?since=9223372036854775807&max=1" | json_field next) || true
-    telemetry_next=${telemetry_next:-0}
+    local _
+    for _ in $(seq 150); do
+        telemetry_next=$(hub_get "/telemetry?since=9223372036854775807&max=1" | json_field next) || true
+        if [ -n "$telemetry_next" ]; then return 0; fi
+        sleep 0.2
+    done
+    die "the hub does not answer at https://$hub_ip:$https_port" "read target/run-local/hub.log"
 }
 
 occurrences() { { grep -o "$1" <<<"$2" || true; } | wc -l; }
@@ -86,7 +91,6 @@ screen() {
     edgectl status 2>&1 || true
     echo
     echo "at the hub   through the filter: $filter_count ($((filter_count * 60 / span))/min)   leaf device: $leaf_count of at least $(leaf_sent) acknowledged"
-    conservation
     show_events
 }
 

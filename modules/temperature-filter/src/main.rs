@@ -88,13 +88,19 @@ async fn report_threshold(client: &ModuleClient) -> Result<(), ClientError> {
             continue;
         }
         println!("threshold {limit}");
-        match client.report(json!({ "threshold": limit })).await {
+        match client.report(json!({ "threshold": number(limit) })).await {
             Ok(()) => reported = Some(limit),
             Err(error @ ClientError::Twin { .. }) => println!("not reported: {error}"),
             Err(closed) => return Err(closed),
         }
     }
     Err(ClientError::Closed)
+}
+
+/// 30 rather than 30.0: as an operator writes it.
+#[expect(clippy::cast_possible_truncation, reason = "only whole numbers of this size are cast")]
+fn number(value: f64) -> serde_json::Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
 /// One line for each change of the connection.
