@@ -99,7 +99,7 @@ impl Routes {
             return self.swap(Vec::new(), None, desired.version, ctx);
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
-        if let Some(error) = &set.error {
+        if let Some(error) = &set.schema_error {
             tracing::error!(%error, version = desired.version, "deployment of $edgeHub refused: the last good one runs on");
             self.report(desired.version, 400, &error.to_string());
             if self.version.is_none() {

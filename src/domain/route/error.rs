@@ -1,14 +1,18 @@
-//! Why the text of a route is not a route, with the place.
+//! Why a route cannot be put in force, with the place.
 
-/// See the module documentation.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("route `{route}`, line {line}, column {column}, at {found}: {expected}")]
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// One sentence when it is printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct RouteError {
     /// Name of the route.
     pub route: String,
-    /// From 1.
+    /// From 1; 0 if it is not the route's text that is wrong.
     pub line: usize,
-    /// From 1, in characters.
+    /// From 1, in characters; 0 if it is not the route's text that is wrong.
     pub column: usize,
     /// What stands there, quoted, or `the end`.
     pub found: String,
@@ -25,7 +29,7 @@ impl RouteError {
     pub(super) fn at(
         route: &str,
         text: &str,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         expected: impl Into<String>,
     ) -> Self {
         let before = &text[..range.start];
@@ -34,7 +38,7 @@ impl RouteError {
         let meant = &text[range.clone()];
         let found = match meant {
             "" if text[range.start..].trim().is_empty() => "the end".to_owned(),
-            meant => format!("`{}`", meant.chars().take(60).collect::<String>()),
+            meant => quoted(meant),
         };
         RouteError {
             route: route.to_owned(),
@@ -47,9 +51,43 @@ impl RouteError {
         }
     }
 
+    /// Of what stands beside the text: its name, its priority and the like.
+    pub(super) fn beside(
+        route: &str,
+        found: impl fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        RouteError {
+            route: route.to_owned(),
+            line: 0,
+            column: 0,
+            found: quoted(&found.to_string()),
+            expected: expected.into(),
+            source_line: String::new(),
+            width: 0,
+        }
+    }
+
     /// The line of the text with the place marked below it.
     pub fn marked(&self) -> String {
-        let (gap, mark) = (" ".repeat(self.column - 1), "^".repeat(self.width));
+        let (gap, mark) = (" ".repeat(self.column.saturating_sub(1)), "^".repeat(self.width));
         format!("{}\n{gap}{mark}", self.source_line)
     }
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {}, ", quoted(&self.route))?;
+        if self.line > 0 {
+            write!(f, "line {}, column {}, ", self.line, self.column)?;
+        }
+        write!(f, "at {}: {}", self.found, self.expected)
+    }
+}
+
+/// On one line, at most 60 characters.
+fn quoted(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let more = if text.chars().nth(60).is_some() { "…" } else { "" };
+    format!("`{}{more}`", text.chars().take(60).map(clean).collect::<String>())
 }

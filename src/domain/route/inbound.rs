@@ -8,7 +8,7 @@ use crate::domain::identity::Identity;
 
 /// What has come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// A message of a client.
     Telemetry,
     /// A client has changed its reported properties; the body is the patch.
@@ -25,7 +25,7 @@ pub struct Inbound<'a> {
     /// All properties.
     pub bag: &'a Bag,
     /// What it is.
-    pub kind: Kind,
+    pub kind: SourceKind,
 }
 
 /// System properties by the name they have in a bag, and in a route (edgehub.md 1.7).
@@ -74,13 +74,13 @@ impl<'a> Inbound<'a> {
     pub fn of(sender: &'a Identity, edge_device: &'a str, bag: &'a Bag) -> Self {
         let is_hub = sender.device_id() == edge_device && sender.module_id() == Some("$edgeHub");
         let is_twin_change = is_hub && bag.get("$.cdid").is_some();
-        let kind = if is_twin_change { Kind::TwinChange } else { Kind::Telemetry };
+        let kind = if is_twin_change { SourceKind::TwinChange } else { SourceKind::Telemetry };
         Inbound { sender, edge_device, bag, kind }
     }
 
     /// The output that a module has sent it to.
     pub fn output(&self) -> Option<Cow<'a, str>> {
-        let is_telemetry = self.kind == Kind::Telemetry;
+        let is_telemetry = self.kind == SourceKind::Telemetry;
         let output = if is_telemetry { self.bag.value("$.on") } else { None };
         output.filter(|output| !output.is_empty())
     }
@@ -104,7 +104,7 @@ impl<'a> Inbound<'a> {
     fn system(&self, wanted: &str) -> Property<'a> {
         let is = |name| eq_ignore_case(name, wanted);
         let some = |value: &'a str| Some(Some(Cow::Borrowed(value)));
-        let is_twin_change = self.kind == Kind::TwinChange;
+        let is_twin_change = self.kind == SourceKind::TwinChange;
         if is("connectionDeviceId") {
             some(if is_twin_change { self.edge_device } else { self.sender.device_id() })
         } else if is("connectionModuleId") {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use winnow::Parser;
 use winnow::ascii::digit1;
 use winnow::combinator::{alt, delimited, opt, preceded, repeat};
-use winnow::token::{any, none_of, one_of, take_until, take_while};
+use winnow::token::{any, one_of, take_until, take_while};
 
 /// What a token is.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,15 +49,14 @@ fn gap(input: &mut Input<'_>) -> winnow::Result<()> {
 fn text(input: &mut Input<'_>) -> winnow::Result<String> {
     fn within<'a>(quote: char) -> impl Parser<Input<'a>, String, Error> {
         let hex = take_while(4..=4, |c: char| c.is_ascii_hexdigit());
-        let code = hex.verify_map(|hex| u32::from_str_radix(hex, 16).ok().and_then(char::from_u32));
-        let escape = preceded('\\', alt((one_of(['"', '\'', '\\']), preceded('u', code))));
-        let chars = repeat(0.., alt((none_of([quote, '\\']), escape))).fold(
-            String::new,
-            |mut text: String, c| {
-                text.push(c);
-                text
-            },
-        );
+        let unit = preceded("\\u", hex.verify_map(|hex| u16::from_str_radix(hex, 16).ok()));
+        // Two where UTF-16 needs two for one character.
+        let code =
+            repeat::<_, _, Vec<u16>, _, _>(1.., unit).verify_map(|u| String::from_utf16(&u).ok());
+        let sign = preceded('\\', one_of(['"', '\'', '\\'])).map(String::from);
+        let plain = take_while(1.., move |c| c != quote && c != '\\').map(str::to_owned);
+        let chars = repeat(0.., alt((plain, sign, code)))
+            .fold(String::new, |text, part: String| text + &part);
         delimited(quote, chars, quote)
     }
     alt((within('"'), within('\''))).parse_next(input)
@@ -85,12 +84,28 @@ fn taken<'a, O>(rest: &'a str, mut parser: impl Parser<Input<'a>, O, Error>) -> 
     Some((rest.len() - left.len(), out))
 }
 
+/// In the reference `FROM /messages/* WHERE a = 1 /* b */ INTO …` has no condition.
+const SWALLOWS: &str = "a later `*/` makes a comment of this `/*` and of the clause behind it; write \
+                        `/` for `/*`, which means the same";
+
+fn is_clause(word: &str) -> bool {
+    ["WHERE", "INTO"].iter().any(|clause| clause.eq_ignore_ascii_case(word))
+}
+
 /// All tokens, with `End` as the last; or what cannot be read, and why.
 pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token>, (Range<usize>, &'static str)> {
     let mut found = Vec::new();
     let mut at = 0;
+    let mut is_source = false;
     loop {
+        let start = at;
         at += taken(&text_of_route[at..], gap).map_or(0, |(length, ())| length);
+        if let Some(comment) = text_of_route[start..at].find("/*").filter(|_| is_source) {
+            let comment = start + comment;
+            if text_of_route[comment..at].split_ascii_whitespace().any(is_clause) {
+                return Err((comment..comment + 2, SWALLOWS));
+            }
+        }
         let rest = &text_of_route[at..];
         let Some(first) = rest.chars().next() else {
             found.push(Token { kind: Kind::End, at: at..at });
@@ -120,6 +135,8 @@ pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token>, (Range<usize>, &
             (Some((length, _)), _) => *length,
         };
         let kind = longest.map_or(Kind::End, |(_, kind)| kind);
+        let word = &rest[..length];
+        is_source = word.eq_ignore_ascii_case("FROM") || is_source && !is_clause(word);
         found.push(Token { kind, at: at..at + length });
         at += length;
     }

@@ -2,8 +2,8 @@
 //!
 //! `lex` makes tokens, `parse` a [`Statement`], `set` reads all routes of `$edgeHub`'s desired
 //! properties, `table` says who wins a message. Differences from the reference (edgehub.md 2):
-//! text behind the sink, sources that no message ever has, and unknown keys are errors; a bad
-//! route leaves the others alone.
+//! text behind the sink, sources that no message ever has, comments that swallow a clause, and
+//! unknown keys are errors; a bad route leaves the others alone; `routes` may be missing.
 //!
 //! next: `store/queue`, which writes a row for each winner.
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use self::condition::{Condition, Name};
 pub use self::error::RouteError;
-pub use self::inbound::{Inbound, Kind, Property, twin_change, wire_name};
+pub use self::inbound::{Inbound, Property, SourceKind, twin_change, wire_name};
 pub use self::set::{BadRoute, RouteSet};
 pub use self::sink::{BadSink, Sink};
 pub use self::source::{BadSource, Source};
@@ -50,8 +50,7 @@ impl Statement {
 
     /// Whether it takes the message.
     pub fn takes(&self, message: &Inbound<'_>) -> bool {
-        self.source.covers(message)
-            && self.condition.as_ref().is_none_or(|condition| condition.holds(message))
+        takes(&self.source, self.condition.as_ref(), message)
     }
 }
 
@@ -71,24 +70,28 @@ pub struct Route {
     /// Its key in the desired properties.
     pub name: Arc<str>,
     /// As it was written.
-    pub text: Arc<str>,
-    /// What it says.
-    pub statement: Statement,
+    pub text: String,
+    /// Where messages come from.
+    pub source: Source,
+    /// Which of them; all if there is none.
+    pub condition: Option<Condition>,
+    /// Where they go.
+    pub sink: Sink,
     /// Whose rows it makes.
     pub endpoint: Endpoint,
     /// The input of the module, if the endpoint is one.
     pub input: Option<Arc<str>>,
     /// Which rows go first, and which of several routes to one endpoint wins.
     pub priority: Priority,
-    /// In seconds; `None`: the global one applies.
-    pub ttl: Option<u32>,
+    /// In seconds, never 0; `None`: the global one applies.
+    pub ttl: Option<u64>,
 }
 
 impl Route {
     /// Parses a route without priority and time to live; modules are those of `edge_device`.
     pub fn parse(name: &str, text: &str, edge_device: &str) -> Result<Self, RouteError> {
-        let statement = Statement::parse(name, text)?;
-        let (endpoint, input) = match &statement.sink {
+        let Statement { source, condition, sink } = Statement::parse(name, text)?;
+        let (endpoint, input) = match &sink {
             Sink::Upstream => (Endpoint::upstream(), None),
             Sink::Input { module, input } => {
                 (Endpoint(format!("{edge_device}/{module}").into()), Some(input.as_str().into()))
@@ -97,11 +100,22 @@ impl Route {
         Ok(Route {
             name: name.into(),
             text: text.into(),
-            statement,
+            source,
+            condition,
+            sink,
             endpoint,
             input,
             priority: Priority::DEFAULT,
             ttl: None,
         })
     }
+
+    /// Whether it takes the message.
+    pub fn takes(&self, message: &Inbound<'_>) -> bool {
+        takes(&self.source, self.condition.as_ref(), message)
+    }
+}
+
+fn takes(source: &Source, condition: Option<&Condition>, message: &Inbound<'_>) -> bool {
+    source.covers(message) && condition.is_none_or(|condition| condition.holds(message))
 }

@@ -8,21 +8,11 @@ use super::{Condition, Name, RouteError, Sink, Source, Statement};
 
 const ONLY: &str = "for now a condition can only be [NOT] IS_DEFINED(name)";
 
-/// Words that are not names unless written `{$word}`.
-const RESERVED: [&str; 12] = [
-    "select",
-    "from",
-    "where",
-    "into",
-    "and",
-    "or",
-    "not",
-    "true",
-    "false",
-    "null",
-    "undefined",
-    "is_defined",
-];
+/// Words that are not names unless written `{$word}`, in any case.
+const RESERVED: [&str; 7] = ["select", "from", "where", "into", "and", "or", "not"];
+
+/// Literals, in lower case only.
+const LITERALS: [&str; 4] = ["true", "false", "null", "undefined"];
 
 struct Parser<'a> {
     route: &'a str,
@@ -110,7 +100,9 @@ impl Parser<'_> {
     }
 
     fn is_reserved(&self) -> bool {
-        RESERVED.iter().any(|word| self.is_word(word))
+        let token = self.peek();
+        let is_literal = token.kind == Kind::Word && LITERALS.contains(&self.text_of(token));
+        is_literal || RESERVED.iter().any(|word| self.is_word(word))
     }
 
     fn source(&mut self) -> Result<Source, RouteError> {
@@ -172,6 +164,9 @@ impl Parser<'_> {
             }
             Kind::System if is_braced => Name::System(text[1..].to_owned()),
             Kind::System => Name::Either(text[1..].to_owned()),
+            Kind::Word if text.starts_with('\'') => {
+                return Err(self.error("this string is not closed"));
+            }
             Kind::Word if !is_braced && !self.is_reserved() => Name::App(text),
             _ if is_braced => return Err(self.error("expected a system property, as {$userId}")),
             _ => return Err(self.error(&format!("expected the name of a property; {ONLY}"))),

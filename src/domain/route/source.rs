@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::inbound::{Inbound, Kind};
+use super::inbound::{Inbound, SourceKind};
 use crate::domain::bag::eq_ignore_case;
 
 /// The segments of a source without the `*` or `/` at its end. It covers all messages whose own
@@ -18,11 +18,28 @@ pub enum BadSource {
     StarWithin,
     /// `/deviceLifecycleEvents` and the like.
     #[error(
+        "only the cloud hub has this source; here are /messages/*, \
+         /messages/modules/M[/outputs/O], /twinChangeNotifications and /*"
+    )]
+    CloudOnly,
+    /// Nothing like it.
+    #[error(
         "no message has this source; there are /messages/*, /messages/modules/M[/outputs/O], \
          /twinChangeNotifications and /*"
     )]
     Unknown,
 }
+
+/// First items of the sources that the cloud hub's own routing has.
+const CLOUD_ONLY: [&str; 7] = [
+    "deviceLifecycleEvents",
+    "deviceConnectionStateEvents",
+    "deviceJobLifecycleEvents",
+    "digitalTwinChangeEvents",
+    "twinChangeEvents",
+    "deviceMessages",
+    "mqttBrokerMessages",
+];
 
 impl Source {
     /// Of the items between slashes; the last one may be empty.
@@ -41,6 +58,10 @@ impl Source {
         let is = |at: usize, word| items.get(at).is_none_or(|item| eq_ignore_case(item, word));
         let is_telemetry = is(0, "messages") && is(1, "modules") && is(3, "outputs");
         let is_twin_change = items.len() == 1 && is(0, "twinChangeNotifications");
+        let is_cloud = |first: &String| CLOUD_ONLY.iter().any(|name| eq_ignore_case(first, name));
+        if items.first().is_some_and(is_cloud) {
+            return Err(BadSource::CloudOnly);
+        }
         if items.iter().any(String::is_empty) || !(is_telemetry || is_twin_change) {
             return Err(BadSource::Unknown);
         }
@@ -53,9 +74,9 @@ impl Source {
         let module = message.sender.module_id();
         let mut has = Vec::with_capacity(5);
         match (message.kind, module) {
-            (Kind::TwinChange, _) => has.push("twinChangeNotifications"),
-            (Kind::Telemetry, None) => has.push("messages"),
-            (Kind::Telemetry, Some(module)) => {
+            (SourceKind::TwinChange, _) => has.push("twinChangeNotifications"),
+            (SourceKind::Telemetry, None) => has.push("messages"),
+            (SourceKind::Telemetry, Some(module)) => {
                 has.extend(["messages", "modules", module]);
                 if let Some(output) = &output {
                     has.push("outputs");

@@ -26,11 +26,11 @@ pub struct Win {
     /// Of the route.
     pub priority: Priority,
     /// Of the route, in seconds; `None`: the global one applies.
-    pub ttl: Option<u32>,
+    pub ttl: Option<u64>,
 }
 
 impl RouteTable {
-    /// A table of these routes; messages of those without a time to live have `global_ttl` seconds.
+    /// A table of these routes; `global_ttl` is for those without a time to live of their own.
     pub fn new(generation: u64, mut routes: Vec<Route>, global_ttl: Option<u64>) -> Self {
         routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
         RouteTable { generation, routes, global_ttl }
@@ -56,13 +56,19 @@ impl RouteTable {
         self.routes.iter().find(|route| &*route.name == name)
     }
 
+    /// How many seconds messages of the route live: its own time to live, else the global one, which
+    /// is also for what is stored of a route that is gone; `None`: for ever.
+    pub fn ttl_of(&self, route: &str) -> Option<u64> {
+        self.route(route).and_then(|route| route.ttl).or(self.global_ttl)
+    }
+
     /// One row for each endpoint and input that a route takes the message to.
     pub fn winners(&self, message: &Inbound<'_>) -> Vec<Win> {
         let mut wins: Vec<Win> = Vec::new();
         for route in &self.routes {
             let is_taken =
                 wins.iter().any(|win| win.endpoint == route.endpoint && win.input == route.input);
-            if !is_taken && route.statement.takes(message) {
+            if !is_taken && route.takes(message) {
                 wins.push(Win {
                     route: route.name.clone(),
                     endpoint: route.endpoint.clone(),

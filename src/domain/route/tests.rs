@@ -26,7 +26,13 @@ fn routes_are_read_whatever_the_case_and_spacing() {
         "FROM /messages/modules/a.b/outputs WHERE NOT IS_DEFINED(x-y) INTO \
          BrokeredEndpoint(\"/modules/m/inputs/i\")",
     );
-    for name in ["name", "$connectionModuleId", "{$outputName}", "a.b", "5x", "$"] {
+    reads(
+        r#"FROM / INTO BrokeredEndpoint('/modules/m/inputs/\u00e9\"\uD83D\ude00x')"#,
+        r#"FROM / INTO BrokeredEndpoint("/modules/m/inputs/é\"😀x")"#,
+    );
+    for name in
+        ["name", "True", "is_defined", "$connectionModuleId", "{$outputName}", "a.b", "5x", "$"]
+    {
         let text = format!("FROM /messages WHERE IS_DEFINED({name}) INTO $upstream");
         reads(&text, &text);
     }
@@ -56,8 +62,9 @@ fn what_is_wrong_is_named_with_its_place() {
         1,
         6,
         "`/deviceLifecycleEvents`",
-        "no mess",
+        "only the cloud hub",
     );
+    fails("FROM /foo INTO $upstream", 1, 6, "`/foo`", "no message has this source");
     fails("FROM /messages/mod* INTO $upstream", 1, 6, "`/messages/mod*`", "no message");
     fails(
         "FROM /messages/modules/*/outputs/o INTO $upstream",
@@ -77,6 +84,10 @@ fn what_is_wrong_is_named_with_its_place() {
     fails("FROM /* INTO BrokeredEndpoint(\"/m\")", 1, 31, "`\"/m\"`", "/modules/MODULE");
     fails("FROM /* INTO BrokeredEndpoint(\"/m)", 1, 31, "`\"/m)`", "not closed");
     fails("FROM /* INTO BrokeredEndpoint(\"/\\n\")", 1, 31, "`\"/\\n\")`", "escape");
+    fails("FROM /* WHERE IS_DEFINED('a) INTO $upstream", 1, 26, "`'a`", "not closed");
+    fails("FROM /messages/* WHERE x /* y */ INTO $upstream", 1, 15, "`/*`", "of the clause behind");
+    fails("FROM /* INTO BrokeredEndpoint(\"/a/*/b/c\")", 1, 6, "`/*`", "of the clause behind");
+    fails("FROM /messages INTO \n$upstream\t\nx\n", 3, 1, "`x`", "nothing more");
     fails("FROM /messages\nWHERE é; INTO $upstream", 2, 8, "`;`", "no meaning");
 }
 
@@ -88,12 +99,12 @@ fn the_place_of_an_error_is_marked_under_its_line() {
 
 fn takes(text: &str, sender: &str, bag: &str) -> bool {
     let (sender, bag) = (Identity::parse(sender).unwrap(), Bag::parse(bag).unwrap());
-    let statement = Statement::parse("r", text).unwrap();
+    let route = Route::parse("r", text, "gw").unwrap();
     if bag.get("twin").is_some() {
         let (hub, bag) = (Identity::parse("gw/$edgeHub").unwrap(), twin_change(&sender));
-        return statement.takes(&Inbound::of(&hub, "gw", &bag));
+        return route.takes(&Inbound::of(&hub, "gw", &bag));
     }
-    statement.takes(&Inbound::of(&sender, "gw", &bag))
+    route.takes(&Inbound::of(&sender, "gw", &bag))
 }
 
 #[track_caller]
@@ -153,8 +164,8 @@ fn properties_are_found_by_the_rules_of_their_names() {
 
 fn table(desired: &Value) -> RouteTable {
     let set = RouteSet::parse(desired, "gw");
-    assert_eq!((set.error, set.bad), (None, vec![]));
-    RouteTable::new(7, set.good, None)
+    assert_eq!((set.schema_error, set.bad), (None, vec![]));
+    RouteTable::new(7, set.good, set.global_ttl)
 }
 
 #[test]
@@ -162,6 +173,7 @@ fn one_route_wins_each_endpoint_and_input() {
     let to = |input: &str| format!("FROM /* INTO BrokeredEndpoint(\"/modules/m/inputs/{input}\")");
     let table = table(&json!({
         "schemaVersion": "1.1",
+        "storeAndForwardConfiguration": {"timeToLiveSecs": 3600},
         "routes": {
             "late": {"route": "FROM /* INTO $upstream", "priority": 1, "timeToLiveSecs": 7},
             "b": {"route": "FROM /messages INTO $upstream", "priority": 0, "timeToLiveSecs": 60},
@@ -179,35 +191,44 @@ fn one_route_wins_each_endpoint_and_input() {
     };
     let inputs = ["other gw/m None", "plain gw/m None"];
     let with = |first: &'static str| [&[first], &inputs[..]].concat();
-    assert_eq!(names("", Kind::Telemetry), with("b $upstream Some(60)"));
-    assert_eq!(names("x=1", Kind::Telemetry), with("a $upstream None"));
-    assert_eq!(names("", Kind::TwinChange), with("late $upstream Some(7)"));
+    let ttls = ["late", "b", "a", "gone"].map(|name| table.ttl_of(name));
+    assert_eq!(ttls, [Some(7), Some(60), Some(3600), Some(3600)], "its own, else the global one");
+    assert_eq!(RouteTable::default().ttl_of("late"), None);
+    assert_eq!(RouteTable::default().generation(), 0);
+    assert_eq!(names("", SourceKind::Telemetry), with("b $upstream Some(60)"));
+    assert_eq!(names("x=1", SourceKind::Telemetry), with("a $upstream None"));
+    assert_eq!(names("", SourceKind::TwinChange), with("late $upstream Some(7)"));
 }
 
 #[track_caller]
 fn refused(desired: &Value, part: &str) {
-    let error = RouteSet::parse(desired, "gw").error.unwrap_or_default();
+    let error = RouteSet::parse(desired, "gw").schema_error.unwrap_or_default();
     assert!(!error.is_empty() && error.contains(part), "{error:?} of {desired}");
 }
 
 #[test]
 fn a_schema_that_is_not_known_leaves_everything_as_it_was() {
     let routes = json!({"r": "FROM /* INTO $upstream"});
-    for version in ["1", "2.0", "2.0.1", "1.x", "", "1.1.0.0.0", "-1.1"] {
+    for version in ["1", "2.0", "2.0.1", "1.4", "1.x", "1.+1", "", "1.1.0.0.0", "-1.1"] {
         refused(&json!({"schemaVersion": version, "routes": routes}), "schemaVersion");
     }
     refused(&json!({"routes": routes}), "missing");
     refused(&json!({"schemaVersion": 1.1, "routes": routes}), "string");
-    refused(&json!({"schemaVersion": "1.1"}), "`routes` is missing");
     refused(&json!({"schemaVersion": "1.1", "routes": []}), "object");
-    refused(&Value::Null, "missing");
+    refused(&json!([]), "object");
     let config = |config| json!({"schemaVersion": "1.1", "routes": {}, "storeAndForwardConfiguration": config});
     refused(&config(json!(5)), "object");
     refused(&config(json!({"timeToLiveSecs": "5"})), "whole number");
     let ttl = |value| RouteSet::parse(&config(json!({"timeToLiveSecs": value})), "gw").global_ttl;
-    assert_eq!((ttl(7200), ttl(0), ttl(-1)), (Some(7200), None, None));
-    let empty = RouteSet::parse(&json!({"schemaVersion": "1.0"}), "gw");
-    assert_eq!(empty, RouteSet::default());
+    assert_eq!((ttl(7200), ttl(0), ttl(-1)), (Some(7200), Some(0), None));
+}
+
+#[test]
+fn a_twin_without_routes_has_a_known_empty_set() {
+    let version = |version| json!({"schemaVersion": version, "$version": 3});
+    for twin in [Value::Null, json!({}), json!({"$version": 1}), version("1.0"), version("1.3.0")] {
+        assert_eq!(RouteSet::parse(&twin, "gw"), RouteSet::default(), "{twin}");
+    }
 }
 
 #[test]
@@ -230,9 +251,21 @@ fn a_bad_route_is_named_and_leaves_the_others_alone() {
     let bad: Vec<_> = set.bad.iter().map(|bad| bad.name.as_str()).collect();
     let names = ["syntax", "null", "number", "", "empty", "no text", "far", "word", "past", "typo"];
     assert_eq!(bad, names);
-    assert!(set.bad.iter().all(|bad| bad.error.contains(&format!("route `{}`", bad.name))));
+    for BadRoute { name, error, .. } in &set.bad {
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("route `{name}`, ")) && !text.contains('\n'), "{text}");
+        let stored = serde_json::to_string(error).unwrap();
+        assert_eq!(serde_json::from_str::<RouteError>(&stored).unwrap(), *error);
+    }
+    let places: Vec<_> = set.bad.iter().map(|bad| (bad.error.line, bad.error.column)).collect();
+    assert_eq!(
+        places,
+        [(1, 5), (0, 0), (0, 0), (0, 0), (1, 2), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)]
+    );
+    let far = "route `far`, at `10`: `priority` must be a whole number 0 to 9";
+    assert_eq!(set.bad[6].error.to_string(), far);
     let old = json!({"schemaVersion": "1.0", "routes": {"r": {"route": "FROM /* INTO $upstream"}}});
-    assert!(RouteSet::parse(&old, "gw").bad[0].error.contains("1.1"));
+    assert!(RouteSet::parse(&old, "gw").bad[0].error.expected.contains("1.1"));
 }
 
 mod properties {
@@ -244,7 +277,7 @@ mod properties {
         let name = "[a-zA-Zé_.-]{1,6}";
         prop_oneof![
             name.prop_filter("a word of its own", |n| {
-                !["as", "is", "or", "and", "not", "from", "into", "null", "true"]
+                !["or", "and", "not", "from", "into", "where", "select", "null", "true", "false"]
                     .contains(&n.to_lowercase().as_str())
                     && n != "-"
             })
