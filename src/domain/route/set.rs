@@ -11,6 +11,9 @@ use crate::domain::row::Priority;
 /// The reference's word for "no priority".
 const NO_PRIORITY: u64 = 2_000_000_000;
 
+/// 136 years: with more, sums of times could overflow.
+const MOST_SECONDS: u64 = u32::MAX as u64;
+
 /// What the desired properties say about routes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteSet {
@@ -102,10 +105,12 @@ fn global_ttl(config: Option<&Value>) -> Result<Option<u64>, String> {
     };
     match config.get("timeToLiveSecs") {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64() {
+        Some(value) => match value.as_u64().filter(|seconds| *seconds <= MOST_SECONDS) {
             Some(seconds) => Ok(Some(seconds)),
-            None if value.is_i64() => Ok(None),
-            None => Err(format!("{place} must be a whole number of seconds")),
+            None if value.as_i64().is_some_and(i64::is_negative) => Ok(None),
+            None => {
+                Err(format!("{place} must be a whole number of seconds, at most {MOST_SECONDS}"))
+            }
         },
     }
 }
@@ -141,7 +146,7 @@ fn route(name: &str, value: &Value, minor: u32, edge_device: &str) -> Result<Rou
     };
     route.ttl = match fields.get("timeToLiveSecs") {
         None => None,
-        Some(value) => match value.as_u64() {
+        Some(value) => match value.as_u64().filter(|seconds| *seconds <= MOST_SECONDS) {
             Some(seconds) => Some(seconds).filter(|seconds| *seconds > 0),
             None => {
                 return bad(

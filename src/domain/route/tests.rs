@@ -218,7 +218,9 @@ fn a_schema_that_is_not_known_leaves_everything_as_it_was() {
     refused(&json!([]), "object");
     let config = |config| json!({"schemaVersion": "1.1", "routes": {}, "storeAndForwardConfiguration": config});
     refused(&config(json!(5)), "object");
-    refused(&config(json!({"timeToLiveSecs": "5"})), "whole number");
+    for ttl in [json!("5"), json!(1.5), json!(u64::MAX), json!(5_000_000_000_u64)] {
+        refused(&config(json!({"timeToLiveSecs": ttl})), "whole number");
+    }
     let ttl = |value| RouteSet::parse(&config(json!({"timeToLiveSecs": value})), "gw").global_ttl;
     assert_eq!((ttl(7200), ttl(0), ttl(-1)), (Some(7200), Some(0), None));
 }

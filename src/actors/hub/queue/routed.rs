@@ -41,6 +41,6 @@ impl Matcher for Routed {
     }
 }
 
-fn seconds(ttl: u32) -> Duration {
-    Duration::from_secs(ttl.into())
+fn seconds(ttl: u64) -> Duration {
+    Duration::from_secs(ttl)
 }
