@@ -151,7 +151,11 @@ fn config(case: &Value) -> Verdict {
         if error == "routes_missing" && is_empty {
             return Verdict::Otherwise("routes-may-be-missing");
         }
-        let is_refused = if error == "schema_version" { set.schema_error.is_some() } else { !set.bad.is_empty() };
+        let is_refused = if error == "schema_version" {
+            set.schema_error.is_some()
+        } else {
+            !set.bad.is_empty()
+        };
         return equal(&(is_refused, set.good.len()), &(true, 0));
     }
     if set.schema_error.is_some() || !set.bad.is_empty() {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
-use crate::domain::route::RouteSet;
+use crate::domain::route::{RouteSet, twin_change};
 use crate::domain::store_time::Reading;
 use crate::store::writer::Planned;
 use crate::store::{Clock, Options};
@@ -149,6 +149,22 @@ async fn messages_go_where_the_routes_say_and_their_ends_are_in_the_account() {
     let owed: Vec<_> = status.endpoints.iter().map(|e| (&*e.endpoint, e.messages)).collect();
     assert_eq!(owed, [("$upstream", 1), ("gw/filter", 0)]);
     assert!(world.store.verify().unwrap().is_empty());
+}
+
+#[actix::test]
+async fn twin_changes_go_where_their_source_says_and_not_with_telemetry() {
+    let world = world().await;
+    let routes = json!({
+        "twins": "FROM /twinChangeNotifications INTO $upstream",
+        "telemetry": "FROM /messages INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")",
+    });
+    world.set(table(1, &routes, None)).await;
+    let bag = twin_change(&Identity::parse("leaf").unwrap());
+    let change = telemetry("gw/$edgeHub", bag.as_str(), "{}");
+    assert_eq!(world.ingest(vec![change]).await.unwrap(), [Verdict::Stored]);
+    let rows = world.pull(&Endpoint::upstream()).await;
+    assert_eq!(rows.iter().map(|row| &*row.route).collect::<Vec<_>>(), ["twins"]);
+    assert!(world.pull(&Endpoint("gw/filter".into())).await.is_empty());
 }
 
 #[actix::test]
