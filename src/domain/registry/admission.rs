@@ -117,13 +117,16 @@ impl Registry {
 pub fn check_host(token: &SasToken, hostname: &str) -> Result<(), NotAdmitted> {
     let resource = token.resource()?;
     let host = resource.split('/').next().unwrap_or_default();
-    let bare = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    if bare.eq_ignore_ascii_case(hostname) || host.eq_ignore_ascii_case(hostname) {
+    if without_port(host).eq_ignore_ascii_case(without_port(hostname)) {
         Ok(())
     } else {
         Err(NotAdmitted::OtherHub(host.to_owned()))
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
     }
 }

@@ -1,0 +1,202 @@
+//! A client that sends numbered messages for as long as it is told to, over every interruption.
+//!
+//! It does as the SDKs do: what was not acknowledged goes again on the next connection, in the
+//! same order, with DUP and the same packet id. Each transmission has a number of its own (`t`)
+//! beside that of the message (`n`), so that what arrives tells a client's own second try from a
+//! copy that was made on the way.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use rumqttc::mqttbytes::v4::Packet;
+
+use super::mqtt::{LogIn, Mqtt};
+
+/// Un-acknowledged messages of one sender at a time.
+const WINDOW: usize = 40;
+/// Messages at once, and the pause after them.
+const BURST: usize = 6;
+const PAUSE: Duration = Duration::from_millis(6);
+/// An acknowledgement that takes longer is a fault of the other side.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a sender knows of its messages.
+#[derive(Default)]
+pub struct Sent {
+    /// By `t`, which `n`.
+    pub transmissions: Vec<u64>,
+    /// By `n`, whether it was acknowledged.
+    pub acked: Vec<bool>,
+    /// `n`, oldest first.
+    unacked: VecDeque<u64>,
+    /// When the last acknowledgement came.
+    pub last_ack: Option<Instant>,
+    /// Connections that were accepted.
+    pub connections: u64,
+    /// Acknowledgements out of order.
+    pub wrong: Vec<String>,
+}
+
+impl Sent {
+    pub fn in_flight(&self) -> usize {
+        self.unacked.len()
+    }
+
+    pub fn acked_count(&self) -> usize {
+        self.acked.iter().filter(|is| **is).count()
+    }
+}
+
+struct Shared {
+    log_in: LogIn,
+    topic: String,
+    sent: Mutex<Sent>,
+    is_stopping: AtomicBool,
+    is_paused: AtomicBool,
+}
+
+/// See the module documentation. Runs on a thread of its own.
+pub struct Sender {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sender {
+    /// A module sends to `output`.
+    pub fn start(log_in: LogIn, output: &str) -> Self {
+        let topic = log_in.telemetry_topic(output);
+        let shared = Arc::new(Shared {
+            log_in,
+            topic,
+            sent: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            while let Err(_why) = own.talk() {
+                sleep(Duration::from_millis(20)); // the other side is away: again
+            }
+        });
+        Sender { shared, thread: Some(thread) }
+    }
+
+    /// `device` or `device/module`.
+    pub fn id(&self) -> &str {
+        &self.shared.log_in.id
+    }
+
+    pub fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.shared.sent.lock().unwrap()
+    }
+
+    /// Nothing new is sent until it is resumed.
+    pub fn pause(&self, is_paused: bool) {
+        self.shared.is_paused.store(is_paused, Ordering::SeqCst);
+    }
+
+    /// Sends nothing new, and waits until all is acknowledged.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        let what = format!("the acknowledgement of the last messages of {}", self.id());
+        super::wait_for(&what, PATIENCE, || {
+            self.thread.as_ref().is_none_or(JoinHandle::is_finished).then_some(())
+        });
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(!matches!(ended, Some(Err(_))), "the sender {} failed", self.id());
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+    }
+}
+
+fn packet_id(n: u64) -> u16 {
+    u16::try_from(n % 60_000 + 1).unwrap()
+}
+
+impl Shared {
+    /// One connection; `Ok` once there is nothing left to do.
+    fn talk(&self) -> Result<(), String> {
+        if self.is_stopping.load(Ordering::SeqCst) && self.sent.lock().unwrap().in_flight() == 0 {
+            return Ok(());
+        }
+        let mut mqtt = self.log_in.connect()?;
+        let again: Vec<u64> = {
+            let mut sent = self.sent.lock().unwrap();
+            sent.connections += 1;
+            sent.unacked.iter().copied().collect()
+        };
+        for n in again {
+            self.transmit(&mut mqtt, n, true)?;
+        }
+        let mut next = Instant::now();
+        loop {
+            let is_stopping = self.is_stopping.load(Ordering::SeqCst);
+            let is_idle = is_stopping || self.is_paused.load(Ordering::SeqCst);
+            if !is_idle && Instant::now() >= next {
+                self.send_new(&mut mqtt)?;
+                next = Instant::now() + PAUSE;
+            }
+            while let Some(packet) = mqtt.read(Duration::from_millis(2))? {
+                if let Packet::PubAck(ack) = packet {
+                    self.on_ack(ack.pkid);
+                }
+                if !is_idle && Instant::now() >= next {
+                    break;
+                }
+            }
+            if is_stopping && self.sent.lock().unwrap().in_flight() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send_new(&self, mqtt: &mut Mqtt) -> Result<(), String> {
+        for _ in 0..BURST {
+            let n = {
+                let mut sent = self.sent.lock().unwrap();
+                if sent.in_flight() >= WINDOW {
+                    return Ok(());
+                }
+                let n = sent.acked.len() as u64;
+                sent.acked.push(false);
+                sent.unacked.push_back(n);
+                n
+            };
+            self.transmit(mqtt, n, false)?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&self, mqtt: &mut Mqtt, n: u64, dup: bool) -> Result<(), String> {
+        let t = {
+            let mut sent = self.sent.lock().unwrap();
+            sent.transmissions.push(n);
+            sent.transmissions.len() - 1
+        };
+        mqtt.publish(&self.topic, packet_id(n), dup, format!("{n} {t}").as_bytes())
+    }
+
+    fn on_ack(&self, id: u16) {
+        let mut sent = self.sent.lock().unwrap();
+        match sent.unacked.front().copied() {
+            Some(n) if packet_id(n) == id => {
+                sent.unacked.pop_front();
+                sent.acked[usize::try_from(n).unwrap()] = true;
+                sent.last_ack = Some(Instant::now());
+            }
+            oldest => {
+                let why = format!("PUBACK {id} while the oldest is {oldest:?}");
+                sent.wrong.push(why);
+                sent.unacked.retain(|n| packet_id(*n) != id);
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The fault loops, a line each: CYCLES (50), SEED (1).
+set -uo pipefail
+# shellcheck source=scripts/prereqs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+cd "$root" || exit 1
+need_rust
+need_cc
+export CYCLES=${CYCLES:-50} SEED=${SEED:-1}
+step "killing under load: $CYCLES cycles each, seed $SEED"
+cargo test --locked --test crash -- --nocapture --test-threads=1
