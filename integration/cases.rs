@@ -4,6 +4,10 @@
 //! failed (listed), and what was decided otherwise; the decisions and their reasons are in
 //! `integration/cases/decisions.json`, by case or by a rule that covers its like.
 
+#[path = "cases/agent.rs"]
+mod agent;
+#[path = "cases/agent_plan.rs"]
+mod agent_plan;
 #[path = "cases/mqtt.rs"]
 mod mqtt;
 #[path = "cases/route.rs"]
@@ -92,8 +96,11 @@ fn run(name: &str, judge: Judge, decisions: &Decisions) -> Result<usize, String>
 }
 
 fn main() -> ExitCode {
-    let tables: [(&str, Judge); 2] =
-        [("mqtt_cases.json", mqtt::judge), ("route_cases.json", route::judge)];
+    let tables: [(&str, Judge); 3] = [
+        ("mqtt_cases.json", mqtt::judge),
+        ("route_cases.json", route::judge),
+        ("agent_cases.json", agent::judge),
+    ];
     let outcome = decisions().and_then(|decisions| {
         let mut failures = 0;
         for (name, judge) in tables {

@@ -92,7 +92,7 @@ impl Body {
         }
         body.insert("Labels".into(), Value::Object(labels));
         let mut value = Value::Object(body);
-        let hash = hex(&Sha256::digest(canonical(&value)))[..32].to_owned();
+        let hash = hex(&Sha256::digest(canonical(&folded(&value))))[..32].to_owned();
         value["Labels"][SPEC_HASH] = json!(hash);
         Body { value, hash, own_generation }
     }
@@ -225,6 +225,20 @@ fn take_array(parent: &mut Object, name: &str) -> Vec<Value> {
         Some(Value::Array(array)) => array,
         _ => Vec::new(),
     }
+}
+
+/// The engine reads names of its own properties in any case; those of labels, ports and the like
+/// are the user's, and stay.
+fn folded(body: &Value) -> Value {
+    let fold = |object: &Object| -> Object {
+        object.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
+    };
+    let Some(body) = body.as_object() else { return body.clone() };
+    let mut body = fold(body);
+    if let Some(Value::Object(host)) = body.get_mut("hostconfig") {
+        *host = fold(host);
+    }
+    Value::Object(body)
 }
 
 /// JSON with the names of every object in order.

@@ -158,6 +158,9 @@ fn the_hash_changes_with_what_the_engine_is_asked_for_and_with_nothing_else() {
     let options = |options: &str| json!({"settings": {"image": "a:1", "createOptions": options}});
     let one = hash(options(r#"{"A":1,"HostConfig":{"B":2,"C":3}}"#));
     assert_eq!(one, hash(options(r#"{"HostConfig":{"C":3,"B":2},"A":1}"#)), "order is no change");
+    let lower = hash(options(r#"{"a":1,"hostconfig":{"b":2,"c":3}}"#));
+    assert_eq!(one, lower, "nor is the case of a name");
+    assert_ne!(hash(options(r#"{"Labels":{"A":"1"}}"#)), hash(options(r#"{"Labels":{"a":"1"}}"#)));
     let moved = Surroundings { extra_host: Some(("gw".into(), "172.21.0.1".into())), ..around() };
     assert_ne!(Body::new(&spec(json!({})), &moved).hash, plain, "the gateway has moved");
 }
