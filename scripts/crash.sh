@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fault loops, a line each: CYCLES (50), SEED (1).
+# The fault loops, a line each: CYCLES (50), SEED (1), LOOPS (edge-killed,hub-killed,relay).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
@@ -8,4 +8,4 @@ need_rust
 need_cc
 export CYCLES=${CYCLES:-50} SEED=${SEED:-1}
 step "killing under load: $CYCLES cycles each, seed $SEED"
-cargo test --locked --test crash -- --nocapture --test-threads=1
+cargo test --quiet --locked --test crash

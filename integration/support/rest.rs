@@ -39,7 +39,7 @@ impl Service {
         let trust = Trust::from_file(Some(&state.join("ca.pem"))).unwrap();
         let tls = TlsClient::new(&trust).unwrap();
         let key = owner.key.reveal().to_owned();
-        Service { place: Place::Tls(host.into(), port, tls), host: host.into(), key }
+        Service { place: Place::Tls(host.into(), port, tls), host: owner.host, key }
     }
 
     /// Status and body; an error if the hub is away.
