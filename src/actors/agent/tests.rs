@@ -98,6 +98,23 @@ async fn what_nobody_wants_is_removed_and_what_is_to_be_stopped_is_stopped() {
 }
 
 #[actix::test]
+async fn what_cannot_be_removed_is_shown_until_it_is() {
+    let first = Agent::start(World::default()).await;
+    first.deploy(1, json!({"a": module("i:1", none())})).await;
+    let containers = first.world.borrow().containers.clone();
+    let desired = Some((2, deployment(json!({}))));
+    let world = World { containers, desired, is_stuck: true, ..World::default() };
+    let agent = Agent::start(world).await;
+    let line = agent.module("a").await;
+    assert!(line.why.contains("cannot be removed"), "{line:?}");
+    assert_eq!(line.differences.len(), 1);
+    agent.world.borrow_mut().is_stuck = false;
+    agent.settle(12).await;
+    assert_eq!(agent.status().await.modules.len(), 2, "edgeAgent and edgeHub");
+    assert!(agent.world.borrow().containers.is_empty());
+}
+
+#[actix::test]
 async fn modules_start_by_their_order_and_none_waits_for_ever() {
     let agent = Agent::start(World::default()).await;
     agent.world.borrow_mut().slow_images.insert("slow:1".into());

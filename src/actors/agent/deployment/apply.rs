@@ -72,9 +72,6 @@ impl Deployment {
         self.engine = applied.engine;
         self.trouble = applied.result.err();
         self.reporting.mark();
-        if let Some(good) = &self.good {
-            self.states.retain(|name, _| good.modules.contains_key(name));
-        }
         if std::mem::take(&mut self.apply_again) {
             self.apply(ctx);
         } else if self.trouble.is_some() || self.current.is_none() {

@@ -29,6 +29,9 @@ impl Handler<Halt> for Module {
         self.stop_worker();
         self.stop_timer(ctx);
         self.is_halted = true;
+        if halt == Halt::Remove {
+            self.change(|state| state.why = "is no longer wanted, and is being removed".into());
+        }
         let work = carry_out(halt, self.name.clone(), self.ports.clone());
         Box::pin(work.into_actor(self).map(move |result, this, ctx| {
             this.on_halted(halt, &result, ctx);

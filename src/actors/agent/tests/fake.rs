@@ -28,6 +28,8 @@ use crate::messages::twins::*;
 #[derive(Default)]
 pub(super) struct World {
     pub(super) is_away: bool,
+    /// Nothing can be removed.
+    pub(super) is_stuck: bool,
     pub(super) containers: Vec<Observed>,
     pub(super) bodies: BTreeMap<String, Value>,
     /// In order: `pull i`, `create m`, `start m`, …
@@ -94,6 +96,9 @@ impl World {
             Run::Stop(id) => ("stop", id),
             Run::Remove(id) => ("remove", id),
         };
+        if word == "remove" && self.is_stuck {
+            return Err(EngineError::Refused("device or resource busy".into()));
+        }
         let at = self.containers.iter().position(|it| it.id == id);
         let at = at.ok_or_else(|| EngineError::NotFound(format!("no container {id}")))?;
         let module = self.containers[at].module.clone();
