@@ -87,6 +87,22 @@ impl Budget {
     }
 }
 
+/// Keeps the room taken until `work` is done, also when its connection is gone by then: messages
+/// that wait for a stalled disk must not make room for their own second copies. The work goes on
+/// when nobody waits for it.
+pub fn hold<T: 'static>(
+    budget: Rc<Budget>,
+    work: impl Future<Output = T> + 'static,
+) -> impl Future<Output = Option<T>> {
+    let (done, answer) = tokio::sync::oneshot::channel();
+    actix::spawn(async move {
+        let answer = work.await;
+        drop(budget);
+        let _ = done.send(answer); // nobody may wait any more
+    });
+    async { answer.await.ok() }
+}
+
 impl Drop for Budget {
     fn drop(&mut self) {
         self.give_back(self.bytes.get());
@@ -96,6 +112,20 @@ impl Drop for Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix::test]
+    async fn room_is_kept_for_what_is_in_line_after_its_connection_is_gone() {
+        let shared = Shared::new(1000);
+        let budget = Budget::new(Rc::clone(&shared), Limits { packets: 2, bytes: 600 });
+        assert!(budget.try_reserve(400));
+        let (stored, disk) = tokio::sync::oneshot::channel::<()>();
+        drop(hold(budget, disk)); // the connection is gone
+        tokio::task::yield_now().await;
+        assert_eq!(shared.free.get(), 600);
+        stored.send(()).unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(shared.free.get(), 1000);
+    }
 
     #[actix::test]
     async fn a_connection_waits_for_its_own_room_and_for_that_of_all() {

@@ -59,12 +59,15 @@ pub struct Reader {
     is_reserved: bool,
     /// How long a PUBLISH may wait for room.
     room: Duration,
+    /// Why reading ends, once the packets before it are handled.
+    ended: Option<ReadEnd>,
 }
 
 impl Reader {
     /// Reads without a budget until [`Reader::with_budget`] gives one.
     pub fn new(half: ReadHalf<Box<dyn ByteStream>>) -> Self {
-        Reader { half, buffer: BytesMut::new(), budget: None, is_reserved: false, room: ROOM }
+        let (buffer, budget, is_reserved) = (BytesMut::new(), None, false);
+        Reader { half, buffer, budget, is_reserved, room: ROOM, ended: None }
     }
 
     /// From now on PUBLISH packets take room.
@@ -91,6 +94,9 @@ impl Reader {
 
     /// All packets that are there, at least one.
     async fn batch(&mut self) -> Result<Vec<Sized>, ReadEnd> {
+        if let Some(end) = self.ended.take() {
+            return Err(end);
+        }
         let mut batch = Vec::new();
         loop {
             while batch.len() < BATCH {
@@ -100,7 +106,10 @@ impl Reader {
                 match self.take().await {
                     Ok(Some(packet)) => batch.push(packet),
                     Ok(None) => break,
-                    Err(_) if !batch.is_empty() => return Ok(batch), // said again next time
+                    Err(end) if !batch.is_empty() => {
+                        self.ended = Some(end); // the bad packet is gone from the buffer
+                        return Ok(batch);
+                    }
                     Err(end) => return Err(end),
                 }
             }

@@ -2,6 +2,7 @@
 //! when they are on disk; those that are not taken are refused before their PUBACK.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::LinkServer;
+use crate::actors::endpoint::budget::hold;
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::QoS;
@@ -17,6 +19,9 @@ use crate::messages::queue::{Ingest, Telemetry, Verdict};
 use crate::messages::state::StoreError;
 
 const STORE: Duration = Duration::from_secs(300);
+
+/// What is handed in stays in line, and in memory, until the disk takes it.
+const IN_LINE: Duration = Duration::from_secs(86_400);
 
 /// A message that is read and not acknowledged.
 pub(super) struct Parked {
@@ -73,10 +78,13 @@ impl LinkServer {
                 taken.push(telemetry);
             }
         }
-        let stored = self.backend.ingest.ask(Ingest(taken), STORE).into_actor(self);
+        let stored = self.backend.ingest.ask(Ingest(taken), IN_LINE);
+        let stored = tokio::time::timeout(STORE, hold(Rc::clone(&self.budget), stored));
         stored
+            .into_actor(self)
             .map(move |stored, this, ctx| {
                 this.is_ingesting = false;
+                let stored = stored.ok().flatten().and_then(Result::ok);
                 match stored.unwrap_or(Err(StoreError::Unavailable)) {
                     Ok(verdicts) => {
                         this.answer_messages(dues, verdicts);
