@@ -64,6 +64,10 @@ impl<H: Clone> Directory<H> {
         is_clean: bool,
         handle: H,
     ) -> Option<Seat<H>> {
+        let earlier = self.seats.get(identity);
+        if earlier.is_some_and(|seat| seat.is_clean && !seat.is_behind_edge) {
+            self.forget(identity); // it ends with its connection, and that ends now
+        }
         let filters = self.sessions.get(identity).map(|stored| stored.filters.as_slice());
         let features = topic::features(filters.unwrap_or_default(), identity);
         let seat = Seat { epoch, features, is_behind_edge: false, is_clean, handle };
@@ -99,6 +103,13 @@ impl<H: Clone> Directory<H> {
             self.unacked.insert(identity.clone(), unacked);
         }
         true
+    }
+
+    /// The next connection has the seat already, and has not taken this up yet.
+    pub fn hand_over(&mut self, identity: &Identity, unacked: Vec<(u16, Key)>) {
+        if self.sessions.contains_key(identity) {
+            self.unacked.insert(identity.clone(), unacked);
+        }
     }
 
     /// Changes the filters of a session; answers the whole session and the features.
@@ -182,6 +193,22 @@ mod tests {
         directory.open(&who(), 3, false, "three");
         assert!(directory.seat(&who()).unwrap().features.methods);
         assert!(!directory.subscribe(&who(), &[], &[filter.0]).1.methods);
+    }
+
+    #[test]
+    fn a_clean_session_is_not_resumed_by_the_connection_that_takes_over() {
+        let mut directory = Directory::default();
+        directory.open(&who(), 1, true, "clean");
+        let filter = ("$iothub/methods/POST/#".to_owned(), true);
+        directory.subscribe(&who(), std::slice::from_ref(&filter), &[]);
+        directory.open(&who(), 2, false, "durable");
+        assert!(directory.session(&who()).is_none());
+        assert!(!directory.seat(&who()).unwrap().features.methods);
+        directory.subscribe(&who(), &[filter], &[]);
+        let key = Key { priority: crate::domain::row::Priority(1), offset: Default::default() };
+        directory.open(&who(), 3, false, "next");
+        directory.hand_over(&who(), vec![(7, key)]);
+        assert_eq!(directory.take_unacked(&who()), [(7, key)], "a takeover goes on with its ids");
     }
 
     #[test]

@@ -169,6 +169,9 @@ impl Handler<Open> for Sessions {
         };
         Box::pin(ready.into_actor(self).map(move |saved, this, ctx| {
             saved?;
+            if this.directory.seat(&identity).is_none_or(|seat| seat.epoch != epoch) {
+                return Err(StoreError::Unavailable); // taken over while it waited
+            }
             let session = this.directory.session(&identity).cloned();
             let opened = Opened {
                 epoch,
@@ -188,8 +191,10 @@ impl Handler<Closed> for Sessions {
 
     fn handle(&mut self, closed: Closed, _: &mut Self::Context) {
         let Closed { identity, epoch, unacked } = closed;
-        if let Some(waiting) = self.waiting.remove(&epoch) {
-            let _ = waiting.send(()); // it may have waited long enough
+        if let Some(waiting) = self.waiting.remove(&epoch).filter(|it| !it.is_closed()) {
+            self.directory.hand_over(&identity, unacked);
+            let _ = waiting.send(());
+            return;
         }
         if self.directory.closed(&identity, epoch, unacked) {
             self.farewell(identity);

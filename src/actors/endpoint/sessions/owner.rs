@@ -1,5 +1,7 @@
 //! The connections of the clients: started here, never restarted, known for as long as they live.
 
+use std::collections::BTreeSet;
+
 use actix::prelude::*;
 use futures_util::future::join_all;
 
@@ -9,6 +11,9 @@ use crate::actors::endpoint::greeting::{Greeted, greet};
 use crate::actors::endpoint::link_server::LinkServer;
 use crate::actors::endpoint::stream::Arrived;
 use crate::actors::supervision::{Obituary, panic_below, snapshot_of};
+use crate::domain::directory::Seat;
+use crate::domain::identity::Identity;
+use crate::domain::restart::Exit;
 use crate::messages::supervision::{ChildExited, PanicAt, Snapshot, TakeSnapshot};
 
 /// The listener has a client for us.
@@ -32,6 +37,24 @@ impl Handler<Accept> for Sessions {
 }
 
 impl Sessions {
+    /// A connection that panicked, or ended before its session was open, has not said so.
+    fn clear_up(&mut self, identity: &Identity, exit: Exit) {
+        let is_dead = |seat: &Seat<_>| !Recipient::connected(&seat.handle);
+        if exit == Exit::Panicked {
+            let links = self.directory.online().filter(|(_, seat)| seat.is_behind_edge);
+            let dead: BTreeSet<_> =
+                links.filter(|(_, seat)| is_dead(seat)).map(|(_, seat)| seat.epoch).collect();
+            let gone = dead.into_iter().flat_map(|epoch| self.directory.detach(None, epoch));
+            gone.collect::<Vec<_>>().into_iter().for_each(|gone| self.farewell(gone));
+        }
+        let seat = self.directory.seat(identity).filter(|seat| is_dead(seat));
+        if let Some(epoch) = seat.map(|seat| seat.epoch)
+            && self.directory.closed(identity, epoch, Vec::new())
+        {
+            self.farewell(identity.clone());
+        }
+    }
+
     fn start_connection(&mut self, greeted: Greeted, ctx: &mut Context<Self>) {
         let number = self.next_epoch();
         let identity = greeted.identity.clone();
@@ -52,6 +75,7 @@ impl Handler<ChildExited> for Sessions {
     fn handle(&mut self, exited: ChildExited, _: &mut Self::Context) {
         if let Some((identity, _)) = self.connections.remove(&exited.birth) {
             let (exit, why) = (exited.exit, exited.why);
+            self.clear_up(&identity, exit);
             tracing::debug!(%identity, ?exit, %why, "connection ended");
         }
     }
