@@ -1,18 +1,20 @@
 //! A process: one tree, from its start to its ordered stop.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
 use super::endpoint::backend::Readiness;
 use super::supervision::{Factory, Obituary, Running, Supervisor, remember_panics};
 use crate::domain::tree::Node;
 use crate::messages::supervision::{ChildExited, Probe, Shutdown};
 use crate::protocol::notify;
+use crate::store::WriterState;
 
 /// The whole tree stops in this time, or is left behind.
 const STOP: Duration = Duration::from_secs(25);
@@ -34,7 +36,43 @@ impl Handler<ChildExited> for Top {
     }
 }
 
-/// Runs a tree until SIGTERM or SIGINT (0), or until its root gives up (1).
+/// The stores that the process cannot live without. When LMDB gives one up it is lost for this
+/// process, whatever its actors do: the next one opens it anew. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Vital(Rc<Lost>);
+
+#[derive(Default)]
+struct Lost {
+    why: RefCell<Option<String>>,
+    changed: Notify,
+}
+
+impl Vital {
+    /// From now on the process ends when this store is broken. To be called while it runs.
+    pub fn watch(&self, name: &'static str, mut state: watch::Receiver<WriterState>) {
+        let lost = Rc::clone(&self.0);
+        actix::spawn(async move {
+            let broken = state.wait_for(|state| matches!(state, WriterState::Broken(_))).await;
+            if let Ok(WriterState::Broken(why)) = broken.as_deref() {
+                *lost.why.borrow_mut() = Some(format!("store `{name}` is broken: {why}"));
+                lost.changed.notify_one();
+            }
+        });
+    }
+
+    /// Why the process must end.
+    async fn lost(&self) -> String {
+        loop {
+            if let Some(why) = self.0.why.borrow_mut().take() {
+                return why;
+            }
+            self.0.changed.notified().await;
+        }
+    }
+}
+
+/// Runs a tree until SIGTERM or SIGINT (0), or until its root gives up or one of the `vital`
+/// stores is lost (1).
 ///
 /// `plug` gets the root, for those who take snapshots of the tree; `addresses` are told to the log
 /// once all parts are ready.
@@ -43,6 +81,7 @@ pub fn run(
     factory: impl FnOnce() -> Rc<dyn Factory>,
     readiness: Readiness,
     addresses: String,
+    vital: Vital,
     plug: impl FnOnce(&Running),
 ) -> ExitCode {
     remember_panics();
@@ -61,6 +100,10 @@ pub fn run(
         tokio::select! {
             why = &mut end => {
                 tracing::error!(why = why.unwrap_or_default(), "the tree gave up: the process ends");
+                return ExitCode::FAILURE;
+            }
+            why = vital.lost() => {
+                tracing::error!(why, "a store is lost: the process ends");
                 return ExitCode::FAILURE;
             }
             _ = term.recv() => {}
@@ -107,5 +150,24 @@ async fn feed_watchdog(root: Running) {
             notify::watchdog();
         }
         tokio::time::sleep(period).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn a_broken_store_ends_the_process_and_one_that_retries_does_not() {
+        tokio::time::pause();
+        let vital = Vital::default();
+        let (report, state) = watch::channel(WriterState::Ready);
+        vital.watch("queue", state);
+        report.send_replace(WriterState::Retrying("full".into()));
+        let wait = Duration::from_secs(1);
+        assert!(tokio::time::timeout(wait, vital.lost()).await.is_err());
+        report.send_replace(WriterState::Broken("panic".into()));
+        let why = tokio::time::timeout(wait, vital.lost()).await;
+        assert_eq!(why.as_deref(), Ok("store `queue` is broken: panic"));
     }
 }

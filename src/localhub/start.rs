@@ -14,7 +14,7 @@ use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
-use crate::actors::process;
+use crate::actors::process::{self, Vital};
 use crate::actors::supervision::Factory;
 use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
@@ -75,6 +75,11 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
         },
         ports,
     };
-    let factory = move || -> Rc<dyn Factory> { Rc::new(wires) };
-    Ok(process::run(&LOCALHUB, factory, readiness, addresses, |_| {}))
+    let vital = Vital::default();
+    let of_process = vital.clone();
+    let factory = move || -> Rc<dyn Factory> {
+        vital.watch("hub", store.state());
+        Rc::new(wires)
+    };
+    Ok(process::run(&LOCALHUB, factory, readiness, addresses, of_process, |_| {}))
 }

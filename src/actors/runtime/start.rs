@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::depot::Depot;
 use super::wires::{Ports, Wires};
 use crate::actors::agent::AgentConfig;
 use crate::actors::agent::registrar::registrar;
@@ -17,6 +18,7 @@ use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::hub::identities::{self, IdentitiesConfig};
 use crate::actors::hub::twins;
 use crate::actors::hub::upstream::UpstreamConfig;
+use crate::actors::process::Vital;
 use crate::actors::supervision::Factory;
 use crate::actors::{agent, process};
 use crate::domain::agent::manifest::Credential;
@@ -33,7 +35,7 @@ use crate::protocol::sockets::bind;
 use crate::protocol::tls::{TlsClient, TlsServer, Trust};
 use crate::settings::EdgeSettings;
 use crate::store::vault::Vault;
-use crate::store::{Kv, Options, QueueStore, SystemClock};
+use crate::store::{Kv, Options};
 
 /// PUBLISH packets of all clients together that wait for their PUBACK (architecture 4).
 const PARKING: usize = 16 << 20;
@@ -65,7 +67,10 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let state =
         Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
     let queue_options = Options { reserve: settings.store.reserve_bytes.0, ..Options::queue() };
-    let queue = QueueStore::open(&settings.store.queue, queue_options, SystemClock::new())?;
+    let queue = Depot::new(settings.store.queue.clone(), queue_options, Arc::clone(&state));
+    queue.open(); // if it is not there, that is looked after later
+    let vital = Vital::default();
+    let (of_process, stored) = (vital.clone(), Arc::clone(&state));
     let vault = Rc::new(Vault::open(&path.join("vault.key"))?);
 
     let (hub, _) = connection.host_and_port(8883);
@@ -109,7 +114,8 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let wires = Wires {
         device: device.clone(),
         state: Arc::clone(&state),
-        queue: Arc::clone(&queue),
+        queue,
+        vital,
         vault,
         mqtt: Rc::new(mqtt),
         connections: ConnectionSettings {
@@ -142,13 +148,16 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         settings,
         ports,
     };
-    let factory = move || -> Rc<dyn Factory> { Rc::new(wires) };
+    let factory = move || -> Rc<dyn Factory> {
+        wires.vital.watch("state", stored.state());
+        Rc::new(wires)
+    };
     let plug = move |root: &crate::actors::supervision::Running| {
         tree.tree.plug_recipient(root.snapshot.clone().expect("the root has children"));
         #[cfg(feature = "faults")]
         tree.panic.plug_recipient(root.panic_at.clone().expect("the root has children"));
     };
-    let code = process::run(&EDGE_RUNTIME, factory, readiness, addresses, plug);
+    let code = process::run(&EDGE_RUNTIME, factory, readiness, addresses, of_process, plug);
     Ok(code)
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::depot::Depot;
 use crate::actors::agent::deployment::Deployment;
 use crate::actors::agent::engine::Engine;
 use crate::actors::agent::modules::Modules;
@@ -20,12 +21,14 @@ use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::listener::{Bound, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
 use crate::actors::hub::identities::{Identities, IdentitiesConfig, IdentitiesPorts};
+use crate::actors::hub::queue::absent::AbsentQueue;
 use crate::actors::hub::queue::{Queue, QueuePorts};
 use crate::actors::hub::routes::{Routes, RoutesPorts};
 use crate::actors::hub::state::State;
 use crate::actors::hub::twins::{Twins, TwinsPorts};
 use crate::actors::hub::upstream::{Upstream, UpstreamConfig, UpstreamPorts};
 use crate::actors::port::Port;
+use crate::actors::process::Vital;
 use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
@@ -37,15 +40,16 @@ use crate::messages::twins::{DesiredChanged, DesiredPatched, GetDesired};
 use crate::messages::upstream::{LinkChanged, Request};
 use crate::protocol::logging::LogRing;
 use crate::settings::EdgeSettings;
+use crate::store::Kv;
 use crate::store::vault::Vault;
-use crate::store::{Kv, QueueStore};
 
 /// What the tree is built from, over and over.
 pub(super) struct Wires {
     pub(super) device: Identity,
     pub(super) settings: EdgeSettings,
     pub(super) state: Arc<Kv>,
-    pub(super) queue: Arc<QueueStore>,
+    pub(super) queue: Arc<Depot>,
+    pub(super) vital: Vital,
     pub(super) vault: Rc<Vault>,
     pub(super) mqtt: Rc<Vec<Bound>>,
     pub(super) connections: ConnectionSettings,
@@ -179,6 +183,15 @@ impl Wires {
 
     fn start_queue(&self, obituary: Obituary) -> Running {
         let all = self.ports.clone();
+        let readiness = all.backend.readiness;
+        let Some(store) = self.queue.store() else {
+            let depot = Arc::clone(&self.queue);
+            let look = move || if depot.open() { Ok(()) } else { Err(depot.why()) };
+            let absent = AbsentQueue::new(Arc::new(look), self.queue.why(), readiness, obituary);
+            return Running::worker(&absent.start());
+        };
+        self.vital.watch("queue", store.state());
+        readiness.is_ready("queue");
         let ports = QueuePorts {
             ingest: all.backend.ingest,
             pull: all.backend.pull,
@@ -188,7 +201,7 @@ impl Wires {
             stored_upstream: all.stored_upstream,
             stored_client: all.stored_clients,
         };
-        let queue = Queue::new(Arc::clone(&self.queue), self.edge_hub(), ports, obituary);
+        let queue = Queue::new(store, self.edge_hub(), ports, obituary);
         Running::worker(&queue.start())
     }
 

@@ -8,6 +8,7 @@
 //!
 //! next: `store/queue`, then `actors/upstream` and `actors/endpoint`, which pull.
 
+pub mod absent;
 mod routed;
 mod status;
 mod sweep;

@@ -1,0 +1,96 @@
+//! In the place of the queue while its store cannot be had: looks for it, and when it is there,
+//! ends, so that the supervisor starts the queue and all that hangs on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::actors::endpoint::backend::Readiness;
+use crate::actors::supervision::{Obituary, Supervised};
+use crate::messages::supervision::Health;
+
+/// Between two looks.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Tries to open the store; `Err` says why it is not there. Blocks.
+pub type Look = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// See the module documentation.
+pub struct AbsentQueue {
+    look: Look,
+    why: String,
+    readiness: Readiness,
+    obituary: Obituary,
+}
+
+impl AbsentQueue {
+    /// The store is not there because of `why`.
+    pub fn new(look: Look, why: String, readiness: Readiness, obituary: Obituary) -> Self {
+        AbsentQueue { look, why, readiness, obituary }
+    }
+
+    fn wait(&mut self, ctx: &mut Context<Self>) {
+        self.readiness.waits("queue", self.why.as_str());
+        ctx.run_later(AGAIN, |this, ctx| {
+            let look = Arc::clone(&this.look);
+            let looked = tokio::task::spawn_blocking(move || look()).into_actor(this);
+            let looked = looked.map(|looked, this, ctx| match looked {
+                Ok(Ok(())) => ctx.stop(),
+                Ok(Err(why)) => {
+                    this.why = why;
+                    this.wait(ctx);
+                }
+                Err(error) => this.fail(&error, ctx),
+            });
+            looked.spawn(ctx);
+        });
+    }
+}
+
+impl Actor for AbsentQueue {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.wait(ctx);
+    }
+}
+
+impl Supervised for AbsentQueue {
+    fn obituary(&mut self) -> &mut Obituary {
+        &mut self.obituary
+    }
+
+    fn health(&self) -> Health {
+        Health { state: format!("absent: {}", self.why) }
+    }
+}
+crate::supervised!(AbsentQueue);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[actix::test]
+    async fn clients_are_turned_away_until_the_store_is_there_and_then_it_ends() {
+        tokio::time::pause();
+        let is_there = Arc::new(AtomicBool::new(false));
+        let there = Arc::clone(&is_there);
+        let look: Look = Arc::new(move || match there.load(Ordering::SeqCst) {
+            true => Ok(()),
+            false => Err("still unplugged".into()),
+        });
+        let readiness = Readiness::default();
+        let obituary = Obituary::unsupervised();
+        let absent = AbsentQueue::new(look, "unplugged".into(), readiness.clone(), obituary);
+        let absent = absent.start();
+        tokio::time::sleep(AGAIN * 3).await;
+        assert_eq!(readiness.missing().unwrap(), "queue: still unplugged");
+        assert!(absent.connected());
+        is_there.store(true, Ordering::SeqCst);
+        tokio::time::sleep(AGAIN * 3).await;
+        assert!(!absent.connected());
+    }
+}
