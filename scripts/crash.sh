@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fault loops, a line each: CYCLES (50), SEED (1), LOOPS (edge-killed,hub-killed,relay).
+# The fault loops, a line each: CYCLES (50), SEED (1), LOOPS (edge-killed,hub-killed,relay,routes-swapped).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"

@@ -59,6 +59,11 @@ impl Seen {
         })
     }
 
+    /// The highest number of a run that has come.
+    pub fn highest(&self, run: u64) -> Option<u64> {
+        self.runs.get(&run)?.intervals.last().map(|(_, last)| *last)
+    }
+
     /// Intervals kept, over all runs.
     pub fn len(&self) -> usize {
         self.runs.values().map(|run| run.intervals.len()).sum()

@@ -8,6 +8,7 @@ use crate::domain::link::intervals::Seen;
 use crate::localhub::tables::{self, TELEMETRY_STATE};
 use crate::messages::queue::LinkStamp;
 use crate::messages::state::{Change, Scan, StoreError};
+use crate::mutant;
 
 /// Keys of this kind are followed by the edge.
 const PREFIX: &str = "run\n";
@@ -33,7 +34,11 @@ impl Runs {
 
     /// Whether the message has come before.
     pub(super) fn has(&self, link: &LinkStamp) -> bool {
-        self.edges.get(&link.edge).is_some_and(|seen| seen.has(link.stamp))
+        let Some(seen) = self.edges.get(&link.edge) else { return false };
+        if mutant::is("high-water-dedupe") {
+            return seen.highest(link.stamp.run).is_some_and(|highest| link.stamp.seq <= highest);
+        }
+        seen.has(link.stamp)
     }
 
     /// It has come now.

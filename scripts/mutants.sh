@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds that are broken on purpose: each must be caught by a fault loop, or the loops prove nothing.
+# src/mutant.rs names them. CYCLES (6), SEED (1).
+set -uo pipefail
+# shellcheck source=scripts/prereqs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+cd "$root" || exit 1
+set +e # loops that fail are what is wanted
+need_rust
+need_cc
+export CYCLES=${CYCLES:-6} SEED=${SEED:-1}
+failed=0
+
+# The programs with the faults in them go beside the others, never in their place.
+step "building with the faults"
+cargo build --quiet --locked --features faults --bin localhub --bin edge-runtime || die "the faulty build failed"
+mkdir -p target/mutants
+cp target/debug/localhub target/debug/edge-runtime target/mutants/
+cargo test --quiet --locked --no-run --test crash >&2 || die "the fault loops do not build"
+
+# mutant NAME LOOP SIGN: that loop must end with that sign; failing otherwise is not a catch.
+mutant() {
+    local said
+    said=$(EDGE_MUTANT=$1 LOOPS=$2 EDGE_BIN_DIR=$root/target/mutants \
+        cargo test --quiet --locked --test crash 2>&1)
+    if grep -qE "^$2 " <<<"$said" && grep -qE "$3" <<<"$said"; then
+        echo "$1: caught: $(grep -E "^$2 " <<<"$said")"
+    else
+        echo "$1: NOT CAUGHT by $2"
+        tail -n 20 <<<"$said"
+        failed=1
+    fi
+}
+
+lost='lost=[1-9]'
+mutant none edge-killed "$lost" >/dev/null
+[ "$failed" = 1 ] || die "the loop fails without a mutant, too" "see what scripts/crash.sh says"
+failed=0
+mutant ack-before-commit edge-killed "$lost"
+mutant delete-before-ack hub-killed "$lost"
+mutant high-water-dedupe hub-killed "$lost"
+mutant stale-routes routes-swapped 'took [1-9][0-9]* messages after'
+exit "$failed"
