@@ -195,3 +195,25 @@ impl Reader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[actix::test]
+    async fn what_is_bad_ends_the_reading_after_what_came_before_it() {
+        let (ours, mut client) = tokio::io::duplex(64);
+        let (half, _writes) = tokio::io::split(Box::new(ours) as Box<dyn ByteStream>);
+        let ping = [0xC0, 0];
+        client.write_all(&ping).await.unwrap();
+        client.write_all(&[0x30, 3, 0, 1, b'#']).await.unwrap(); // a topic with a wildcard
+        client.write_all(&ping).await.unwrap();
+        let batches: Vec<_> = Reader::new(half).into_batches().collect().await;
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches[0].as_ref().unwrap(), &[(ClientPacket::PingReq, 0)]);
+        assert!(matches!(batches[1], Err(ReadEnd::Bad(_))));
+    }
+}
