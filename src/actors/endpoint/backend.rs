@@ -5,16 +5,24 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::budget::{Budget, hold};
 use crate::actors::port::Port;
 use crate::domain::identity::Identity;
 use crate::domain::route::twin_change;
 use crate::messages::identities::LogIn;
-use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
+use crate::messages::queue::{Finish, Ingest, Pull, Telemetry, Verdict};
 use crate::messages::registry::AskScope;
 use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
 };
+use crate::messages::state::StoreError;
 use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
+
+/// A disk that is full or stalls holds back PUBACKs; a client is not kept for ever.
+const STORE: Duration = Duration::from_secs(300);
+
+/// What is handed in stays in line, and in memory, until the disk takes it.
+const IN_LINE: Duration = Duration::from_secs(86_400);
 
 /// See the module documentation. Cheap to clone.
 #[derive(Clone, Default)]
@@ -57,6 +65,21 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Hands messages to whoever stores them; their room stays taken until they are on disk. An
+    /// error means that none of them may be acknowledged.
+    pub(super) fn store(
+        &self,
+        budget: &Rc<Budget>,
+        batch: Vec<Telemetry>,
+    ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + 'static + use<> {
+        let stored = hold(Rc::clone(budget), self.ingest.ask(Ingest(batch), IN_LINE));
+        let stored = tokio::time::timeout(STORE, stored);
+        async move {
+            let stored = stored.await.ok().flatten().and_then(Result::ok);
+            stored.unwrap_or(Err(StoreError::Unavailable))
+        }
+    }
+
     /// Patches reported properties, and then tells the routes. The message is stored before the
     /// answer is given.
     pub(super) fn patch(

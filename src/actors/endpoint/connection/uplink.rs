@@ -3,21 +3,10 @@
 //!
 //! next: `actors/hub/queue.rs`
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use actix::prelude::*;
 
 use super::Connection;
-use crate::actors::endpoint::budget::hold;
-use crate::messages::queue::{Ingest, Telemetry, Verdict};
-use crate::messages::state::StoreError;
-
-/// A disk that is full or stalls holds back PUBACKs; a client is not kept for ever.
-const STORE: Duration = Duration::from_secs(300);
-
-/// What is handed in stays in line, and in memory, until the disk takes it.
-const IN_LINE: Duration = Duration::from_secs(86_400);
+use crate::messages::queue::{Telemetry, Verdict};
 
 /// A message that is read and not acknowledged.
 pub(super) struct Parked {
@@ -37,14 +26,11 @@ impl Connection {
         self.is_ingesting = true;
         let (batch, acks): (Vec<_>, Vec<_>) =
             self.parked.drain(..).map(|one| (one.telemetry, (one.ack, one.reserved))).unzip();
-        let stored = self.backend.ingest.ask(Ingest(batch), IN_LINE);
-        let stored = tokio::time::timeout(STORE, hold(Rc::clone(&self.budget), stored));
+        let stored = self.backend.store(&self.budget, batch).into_actor(self);
         stored
-            .into_actor(self)
             .map(move |stored, this, ctx| {
                 this.is_ingesting = false;
-                let stored = stored.ok().flatten().and_then(Result::ok);
-                match stored.unwrap_or(Err(StoreError::Unavailable)) {
+                match stored {
                     Ok(verdicts) => this.on_stored(&verdicts, &acks, ctx),
                     Err(error) => {
                         this.close(&format!("messages cannot be stored: {error}"), ctx);

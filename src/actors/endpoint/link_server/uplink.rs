@@ -2,26 +2,17 @@
 //! when they are on disk; those that are not taken are refused before their PUBACK.
 
 use std::collections::HashMap;
-use std::rc::Rc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::LinkServer;
-use crate::actors::endpoint::budget::hold;
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::QoS;
 use crate::domain::row::Stamp;
-use crate::messages::queue::{Ingest, Telemetry, Verdict};
-use crate::messages::state::StoreError;
-
-const STORE: Duration = Duration::from_secs(300);
-
-/// What is handed in stays in line, and in memory, until the disk takes it.
-const IN_LINE: Duration = Duration::from_secs(86_400);
+use crate::messages::queue::{Telemetry, Verdict};
 
 /// A message that is read and not acknowledged.
 pub(super) struct Parked {
@@ -78,14 +69,11 @@ impl LinkServer {
                 taken.push(telemetry);
             }
         }
-        let stored = self.backend.ingest.ask(Ingest(taken), IN_LINE);
-        let stored = tokio::time::timeout(STORE, hold(Rc::clone(&self.budget), stored));
+        let stored = self.backend.store(&self.budget, taken).into_actor(self);
         stored
-            .into_actor(self)
             .map(move |stored, this, ctx| {
                 this.is_ingesting = false;
-                let stored = stored.ok().flatten().and_then(Result::ok);
-                match stored.unwrap_or(Err(StoreError::Unavailable)) {
+                match stored {
                     Ok(verdicts) => {
                         this.answer_messages(dues, verdicts);
                         this.ingest(ctx);
