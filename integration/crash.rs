@@ -82,7 +82,8 @@ impl Loop {
     fn run(&self, cycles: u64, seed: u64) -> bool {
         let mut random = Random::new(seed);
         let mut world = World::start(&routes(self.is_relay));
-        let mut senders = vec![Sender::start(world.module("sensor"), "out")];
+        let start = if self.is_relay { Sender::start_busy } else { Sender::start };
+        let mut senders = vec![start(world.module("sensor"), "out")];
         let receiver = self.is_relay.then(|| Receiver::start(world.module("filter")));
         if !self.is_relay {
             for id in ["leaf-1", "leaf-2"] {

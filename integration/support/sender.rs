@@ -17,8 +17,9 @@ use super::mqtt::{LogIn, Mqtt};
 
 /// Un-acknowledged messages of one sender at a time.
 const WINDOW: usize = 40;
-/// Messages at once, and the pause after them.
+/// Messages at once.
 const BURST: usize = 6;
+/// The pause after them.
 const PAUSE: Duration = Duration::from_millis(6);
 /// An acknowledgement that takes longer is a fault of the other side.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +54,7 @@ impl Sent {
 struct Shared {
     log_in: LogIn,
     topic: String,
+    pause: Duration,
     sent: Mutex<Sent>,
     is_stopping: AtomicBool,
     is_paused: AtomicBool,
@@ -67,10 +69,20 @@ pub struct Sender {
 impl Sender {
     /// A module sends to `output`.
     pub fn start(log_in: LogIn, output: &str) -> Self {
+        Self::with_pause(log_in, output, PAUSE)
+    }
+
+    /// Sends as fast as it is acknowledged: something is always in flight.
+    pub fn start_busy(log_in: LogIn, output: &str) -> Self {
+        Self::with_pause(log_in, output, Duration::ZERO)
+    }
+
+    fn with_pause(log_in: LogIn, output: &str, pause: Duration) -> Self {
         let topic = log_in.telemetry_topic(output);
         let shared = Arc::new(Shared {
             log_in,
             topic,
+            pause,
             sent: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
@@ -142,7 +154,7 @@ impl Shared {
             let is_idle = is_stopping || self.is_paused.load(Ordering::SeqCst);
             if !is_idle && Instant::now() >= next {
                 self.send_new(&mut mqtt)?;
-                next = Instant::now() + PAUSE;
+                next = Instant::now() + self.pause;
             }
             while let Some(packet) = mqtt.read(Duration::from_millis(2))? {
                 if let Packet::PubAck(ack) = packet {

@@ -1,47 +1,33 @@
-//! Messages on a link that the parent does not take (link.md, refusal).
+//! Messages on a link that the parent does not take for now (link.md, refusal).
 //!
 //! So that nothing overtakes a refused message, everything more that its sender has on the way
 //! with the same number of tries is refused alike.
 
 use std::collections::BTreeMap;
 
+use super::delivery::Answer;
 use super::identity::Identity;
 
-/// Whose messages are refused.
+/// The try of each sender that was refused last.
 #[derive(Debug, Default)]
-pub struct Refusals {
-    /// On request, in test builds.
-    faults: BTreeMap<Identity, u16>,
-    /// The try of each sender that was refused last.
-    refused: BTreeMap<Identity, (u64, u16)>,
-}
+pub struct Refusals(BTreeMap<Identity, (u64, u16)>);
 
 impl Refusals {
-    /// From now on messages of `sender` are refused with `status`; `None`: taken.
-    pub fn set(&mut self, sender: Identity, status: Option<u16>) {
-        match status {
-            Some(status) => self.faults.insert(sender, status),
-            None => self.faults.remove(&sender),
-        };
-    }
-
-    /// The status with which a message is refused, if it is. `attempt`: `$.try` of the link.
-    pub fn refuse(&mut self, sender: &Identity, attempt: Option<u64>) -> Option<u16> {
-        let attempt = attempt?; // clients of our own know no refusals
-        let before = self.refused.get(sender).filter(|(refused, _)| *refused == attempt);
-        if let Some((_, status)) = before {
+    /// The status with which a message is refused, if it is. `attempt`: `$.try` of the link;
+    /// `status`: what there is to say of this message by itself.
+    ///
+    /// A refusal for good concerns one message; those behind it overtake nothing.
+    pub fn judge(&mut self, sender: &Identity, attempt: u64, status: Option<u16>) -> Option<u16> {
+        if let Some((_, status)) = self.0.get(sender).filter(|(refused, _)| *refused == attempt) {
             return Some(*status);
         }
-        match self.faults.get(sender) {
-            Some(status) => {
-                self.refused.insert(sender.clone(), (attempt, *status));
-                Some(*status)
+        match status {
+            Some(status) if matches!(Answer::of_refusal(status), Answer::Throttled(_)) => {
+                self.0.insert(sender.clone(), (attempt, status));
             }
-            None => {
-                self.refused.remove(sender);
-                None
-            }
+            _ => drop(self.0.remove(sender)),
         }
+        status
     }
 }
 
@@ -53,13 +39,19 @@ mod tests {
     fn all_of_a_try_is_refused_alike_and_the_next_try_is_decided_anew() {
         let mut refusals = Refusals::default();
         let (one, two) = (Identity::parse("one").unwrap(), Identity::parse("two").unwrap());
-        refusals.set(one.clone(), Some(429));
-        assert_eq!(refusals.refuse(&one, Some(0)), Some(429));
-        refusals.set(one.clone(), None);
-        assert_eq!(refusals.refuse(&one, Some(0)), Some(429), "it would overtake");
-        assert_eq!(refusals.refuse(&one, Some(1)), None);
-        assert_eq!(refusals.refuse(&two, Some(0)), None);
-        refusals.set(two.clone(), Some(400));
-        assert_eq!(refusals.refuse(&two, None), None, "not on a link");
+        assert_eq!(refusals.judge(&one, 0, Some(429)), Some(429));
+        assert_eq!(refusals.judge(&one, 0, None), Some(429), "it would overtake");
+        assert_eq!(refusals.judge(&two, 0, None), None);
+        assert_eq!(refusals.judge(&one, 1, None), None);
+        assert_eq!(refusals.judge(&one, 1, Some(503)), Some(503));
+        assert_eq!(refusals.judge(&one, 1, None), Some(503));
+    }
+
+    #[test]
+    fn a_refusal_for_good_is_of_one_message() {
+        let mut refusals = Refusals::default();
+        let one = Identity::parse("one").unwrap();
+        assert_eq!(refusals.judge(&one, 0, Some(400)), Some(400));
+        assert_eq!(refusals.judge(&one, 0, None), None);
     }
 }

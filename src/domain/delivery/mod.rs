@@ -113,7 +113,7 @@ pub struct Delivery {
 enum Loading {
     No,
     Yes,
-    /// Yes, but the position was rewound since: the answer is void.
+    /// Yes, but the position was rewound, or the endpoint lost, since: the answer is void.
     Stale,
 }
 
@@ -145,8 +145,8 @@ impl Delivery {
         self.is_connected = false;
         for (key, sender) in self.in_flight.take_back() {
             self.lanes.take_back(&sender, key, &mut self.position);
-            self.note_rewind();
         }
+        self.note_rewind(); // also what is being read: there is nobody to send it to
     }
 
     /// The store has rows that were not there before.

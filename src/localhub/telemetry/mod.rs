@@ -59,6 +59,8 @@ pub struct Telemetry {
     /// The end of what is on disk.
     end: watch::Sender<u64>,
     runs: Runs,
+    /// On request, in test builds: whose messages are refused.
+    faults: HashMap<Identity, u16>,
     refusals: Refusals,
     told: HashMap<Identity, Instant>,
     is_trimming: bool,
@@ -91,6 +93,7 @@ impl Telemetry {
             log: None,
             end: watch::Sender::new(0),
             runs: Runs::default(),
+            faults: HashMap::new(),
             refusals: Refusals::default(),
             told: HashMap::new(),
             is_trimming: false,
@@ -108,8 +111,8 @@ impl Telemetry {
                 verdicts.push(Verdict::Stored);
                 continue;
             }
-            let attempt = link.map(|stamp| stamp.attempt);
-            if let Some(status) = self.refusals.refuse(&message.sender, attempt) {
+            if let Some(status) = link.and_then(|link| self.refusal(&message.sender, link.attempt))
+            {
                 let why = format!("{} is refused", message.sender);
                 verdicts.push(Verdict::Refused(status, why));
                 continue;
@@ -128,6 +131,11 @@ impl Telemetry {
             changes.push(log.to_change());
         }
         (log, verdicts, changes)
+    }
+
+    /// The status with which a message on a link is refused; clients of our own know no refusals.
+    fn refusal(&mut self, sender: &Identity, attempt: u64) -> Option<u16> {
+        self.refusals.judge(sender, attempt, self.faults.get(sender).copied())
     }
 
     /// Passes on who is active, each once a second at most.
@@ -221,6 +229,9 @@ impl Handler<RefuseTelemetry> for Telemetry {
     type Result = ();
 
     fn handle(&mut self, refuse: RefuseTelemetry, _: &mut Self::Context) {
-        self.refusals.set(refuse.sender, refuse.status);
+        match refuse.status {
+            Some(status) => self.faults.insert(refuse.sender, status),
+            None => self.faults.remove(&refuse.sender),
+        };
     }
 }

@@ -30,6 +30,7 @@ use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
+use crate::domain::refusals::Refusals;
 use crate::messages::client::{Down, Downlink};
 use crate::messages::sessions::{Closed, Detach, Open, Opened};
 use crate::messages::state::StoreError;
@@ -56,6 +57,7 @@ pub struct LinkServer {
     /// Identities known to be in the scope of this edge and enabled.
     in_scope: HashSet<Identity>,
     parked: VecDeque<Parked>,
+    refusals: Refusals,
     is_ingesting: bool,
     outboxes: HashMap<Identity, Outbox>,
     ids: PacketIds,
@@ -85,6 +87,7 @@ impl LinkServer {
             epoch: 0,
             in_scope: HashSet::new(),
             parked: VecDeque::new(),
+            refusals: Refusals::default(),
             is_ingesting: false,
             outboxes: HashMap::new(),
             ids: PacketIds::default(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::LinkServer;
+use crate::domain::delivery::Answer;
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::QoS;
@@ -57,13 +58,14 @@ impl LinkServer {
     ) {
         let known = statuses.iter().filter(|(_, status)| *status == 200);
         self.in_scope.extend(known.map(|(sender, _)| sender.clone()));
-        let refused: HashMap<_, _> =
+        let unknown: HashMap<_, _> =
             statuses.into_iter().filter(|(_, status)| *status != 200).collect();
         let (mut taken, mut dues) = (Vec::new(), Vec::new());
         for Parked { telemetry, ack, reserved } in batch {
             let stamp = telemetry.link.as_ref().map(|link| link.stamp);
             let sender = telemetry.sender.clone();
-            let refusal = refused.get(&sender).copied();
+            let attempt = telemetry.link.as_ref().map_or(0, |link| link.attempt);
+            let refusal = self.refusals.judge(&sender, attempt, unknown.get(&sender).copied());
             dues.push((Due { sender, stamp, ack, reserved }, refusal));
             if refusal.is_none() {
                 taken.push(telemetry);
@@ -88,7 +90,13 @@ impl LinkServer {
         let mut verdicts = verdicts.into_iter();
         for (Due { sender, stamp, ack, reserved }, refusal) in dues {
             let verdict = match refusal {
-                Some(status) => Verdict::Refused(status, "not in the scope of this edge".into()),
+                Some(status) => {
+                    let why = match Answer::of_refusal(status) {
+                        Answer::Throttled(_) => "it cannot be looked up for now",
+                        _ => "not in the scope of this edge",
+                    };
+                    Verdict::Refused(status, why.into())
+                }
                 None => verdicts.next().expect("a verdict for each message that was handed on"),
             };
             if let (Verdict::Refused(status, message), Some(stamp)) = (verdict, stamp) {
