@@ -54,6 +54,18 @@ pub struct Routes {
     obituary: Obituary,
 }
 
+/// What is to be in force.
+#[derive(Default)]
+struct Plan {
+    version: u64,
+    routes: Vec<Route>,
+    /// Seconds; the global time to live.
+    ttl: Option<u64>,
+    bad: Vec<BadRoute>,
+    /// Status and description, told once it is in force; a twin without a deployment gets none.
+    report: Option<(u16, String)>,
+}
+
 impl Routes {
     /// For the edge device of `identity`.
     pub fn new(
@@ -91,47 +103,41 @@ impl Routes {
     }
 
     fn apply(&mut self, desired: &Desired, ctx: &mut Context<Self>) {
-        if self.version == Some(desired.version) {
+        let version = desired.version;
+        if self.version == Some(version) {
             return;
         }
         if desired.properties.as_object().is_some_and(|all| all.is_empty()) {
             // Nothing was ever deployed: a known, empty set.
-            return self.swap(Vec::new(), None, desired.version, ctx);
+            return self.swap(Plan { version, ..Plan::default() }, ctx);
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
         if let Some(error) = &set.schema_error {
-            tracing::error!(%error, version = desired.version, "deployment of $edgeHub refused: the last good one runs on");
-            self.report(desired.version, 400, &error.to_string());
+            tracing::error!(%error, version, "deployment of $edgeHub refused: the last good one runs on");
+            self.report(version, 400, &error.to_string());
             if self.version.is_none() {
-                self.swap(Vec::new(), None, desired.version, ctx);
+                self.swap(Plan { version, ..Plan::default() }, ctx);
             }
             return;
         }
         for BadRoute { name, error, .. } in &set.bad {
             tracing::error!(route = name, %error, "bad route: its last good form, if any, runs on");
         }
-        let mut routes = set.good;
         let is_bad = |name: &str| set.bad.iter().any(|bad| bad.name == name);
+        let mut routes = set.good;
         routes.extend(self.good.values().filter(|route| is_bad(&route.name)).cloned());
-        self.bad = set.bad;
-        let errors: Vec<_> = self.bad.iter().map(|bad| bad.error.to_string()).collect();
+        let errors: Vec<_> = set.bad.iter().map(|bad| bad.error.to_string()).collect();
         let code = if errors.is_empty() { 200 } else { 400 };
-        self.report(desired.version, code, &errors.join("; "));
-        self.swap(routes, set.global_ttl, desired.version, ctx);
+        let report = Some((code, errors.join("; ")));
+        self.swap(Plan { version, routes, ttl: set.global_ttl, bad: set.bad, report }, ctx);
     }
 
-    fn swap(
-        &mut self,
-        routes: Vec<Route>,
-        ttl: Option<u64>,
-        version: u64,
-        ctx: &mut Context<Self>,
-    ) {
+    fn swap(&mut self, plan: Plan, ctx: &mut Context<Self>) {
         self.generation += 1;
-        let table = Arc::new(RouteTable::new(self.generation, routes.clone(), ttl));
-        let set = self.ports.set.ask(SetRoutes(table), DEADLINE).into_actor(self);
+        let table = RouteTable::new(self.generation, plan.routes.clone(), plan.ttl);
+        let set = self.ports.set.ask(SetRoutes(Arc::new(table)), DEADLINE).into_actor(self);
         set.map(move |set, this, ctx| match set {
-            Ok(()) => this.on_set(routes, version, ctx),
+            Ok(()) => this.on_set(plan, ctx),
             Err(_) => {
                 ctx.run_later(RETRY, Self::read);
             }
@@ -139,8 +145,14 @@ impl Routes {
         .spawn(ctx);
     }
 
-    fn on_set(&mut self, routes: Vec<Route>, version: u64, ctx: &mut Context<Self>) {
+    /// Messages are matched by these routes from here on.
+    fn on_set(&mut self, plan: Plan, ctx: &mut Context<Self>) {
+        let Plan { version, routes, bad, report, .. } = plan;
         self.version = Some(version);
+        self.bad = bad;
+        if let Some((code, description)) = report {
+            self.report(version, code, &description);
+        }
         let before = std::mem::take(&mut self.good);
         self.good = routes.into_iter().map(|route| (Arc::clone(&route.name), route)).collect();
         for name in before.keys().filter(|name| !self.good.contains_key(*name)) {
@@ -262,3 +274,6 @@ impl Handler<PanicAt> for Routes {
         self.brood.panic_at(path, "route ")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Routes between a twin and a queue that can be away.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::*;
+use crate::actors::stand_in::{Log, noted, plug, port, settle};
+use crate::messages::twins::TwinAnswer;
+
+struct Scene {
+    routes: Addr<Routes>,
+    desired: Rc<RefCell<Option<Desired>>>,
+    set: Port<SetRoutes>,
+    readiness: Readiness,
+    reported: Log<Value>,
+}
+
+fn version(version: u64, routes: &Value) -> Desired {
+    let properties = json!({
+        "schemaVersion": "1.0",
+        "routes": routes,
+        "storeAndForwardConfiguration": { "timeToLiveSecs": 60 },
+    });
+    Desired { version, properties }
+}
+
+impl Scene {
+    /// The twin was never read, and the queue is away.
+    async fn new() -> Self {
+        tokio::time::pause();
+        let desired = Rc::new(RefCell::new(None));
+        let (asked, reported) = (Rc::clone(&desired), Log::<Value>::default());
+        let seen = Rc::clone(&reported);
+        let ports = RoutesPorts {
+            desired: port(move |GetDesired(_)| asked.borrow().clone()),
+            report: port(move |patch: PatchReported| {
+                seen.borrow_mut().push(serde_json::from_slice(&patch.patch).unwrap());
+                TwinAnswer { status: 204, body: Default::default(), version: None }
+            }),
+            ..RoutesPorts::default()
+        };
+        let (set, readiness) = (ports.set.clone(), Readiness::default());
+        let identity = Identity::parse("gw/$edgeHub").unwrap();
+        let own = Routes::new(identity, ports, readiness.clone(), Obituary::unsupervised());
+        let routes = own.start();
+        settle().await;
+        Scene { routes, desired, set, readiness, reported }
+    }
+
+    async fn deploy(&self, desired: Desired) {
+        *self.desired.borrow_mut() = Some(desired);
+        let who = Identity::parse("gw/$edgeHub").unwrap();
+        self.routes.send(DesiredChanged(who)).await.unwrap();
+        settle().await;
+    }
+
+    /// The queue is there from now on; how many routes each table has that it is given.
+    async fn with_queue(&self) -> Log<Vec<String>> {
+        let tables: Log<Vec<String>> = Rc::default();
+        let seen = Rc::clone(&tables);
+        plug(&self.set, move |SetRoutes(table)| {
+            let known = |name: &&str| table.route(name).is_some();
+            let names = ["good", "other"].iter().copied().filter(known).map(str::to_owned);
+            seen.borrow_mut().push(names.collect());
+        });
+        tokio::time::sleep(RETRY).await;
+        settle().await;
+        tables
+    }
+
+    /// Version, code and description of each report.
+    fn reports(&self) -> Vec<(u64, u64, String)> {
+        let read = |report: &Value| {
+            let status = &report["lastDesiredStatus"];
+            (
+                report["lastDesiredVersion"].as_u64().unwrap(),
+                status["code"].as_u64().unwrap(),
+                status["description"].as_str().unwrap().to_owned(),
+            )
+        };
+        self.reported.borrow_mut().drain(..).map(|report| read(&report)).collect()
+    }
+
+    async fn states(&self) -> Vec<(String, String)> {
+        let all = self.routes.send(ListRoutes).await.unwrap();
+        all.into_iter().map(|route| (route.name, route.state)).collect()
+    }
+}
+
+#[actix::test]
+async fn a_deployment_is_reported_once_messages_are_matched_by_it_and_not_before() {
+    let scene = Scene::new().await;
+    scene.deploy(version(7, &json!({ "good": "FROM /messages/* INTO $upstream" }))).await;
+    assert_eq!(scene.reports(), [], "the queue does not have the routes yet");
+    assert!(scene.readiness.missing().is_some());
+    let tables = scene.with_queue().await;
+    assert_eq!(*tables.borrow(), [["good"]]);
+    assert_eq!(scene.reports(), [(7, 200, String::new())]);
+    assert_eq!(scene.readiness.missing(), None);
+}
+
+#[actix::test]
+async fn a_bad_route_is_named_and_its_last_good_form_and_the_others_run() {
+    let scene = Scene::new().await;
+    let tables = scene.with_queue().await;
+    let good = "FROM /messages/* INTO $upstream";
+    scene.deploy(version(1, &json!({ "good": good, "other": good }))).await;
+    scene.deploy(version(2, &json!({ "good": good, "other": "FROM nowhere" }))).await;
+    assert_eq!(tables.borrow().last().unwrap(), &["good", "other"]);
+    let reports = scene.reports();
+    assert_eq!(reports[0], (1, 200, String::new()));
+    assert!(matches!(&reports[1], (2, 400, text) if text.contains("other")), "{reports:?}");
+    let words = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    let expected = [words("good", "active"), words("other", "active"), words("other", "bad")];
+    assert_eq!(scene.states().await, expected);
+
+    scene.deploy(version(3, &json!({ "good": good }))).await;
+    assert_eq!(tables.borrow().last().unwrap(), &["good"]);
+    assert_eq!(scene.states().await, [words("good", "active")]);
+    assert_eq!(scene.reports(), [(3, 200, String::new())]);
+}
+
+#[actix::test]
+async fn a_deployment_that_cannot_be_read_changes_nothing_and_is_reported() {
+    let scene = Scene::new().await;
+    let tables = scene.with_queue().await;
+    let good = "FROM /messages/* INTO $upstream";
+    scene.deploy(version(1, &json!({ "good": good }))).await;
+    let mut bad = version(2, &json!({ "good": good }));
+    bad.properties["schemaVersion"] = "9.9".into();
+    scene.deploy(bad).await;
+    assert_eq!(tables.borrow().len(), 1);
+    assert!(matches!(&scene.reports()[..], [(1, 200, _), (2, 400, _)]));
+}
+
+#[actix::test]
+async fn a_twin_without_a_deployment_is_a_known_empty_set() {
+    let scene = Scene::new().await;
+    let tables = scene.with_queue().await;
+    assert!(scene.readiness.missing().is_some(), "it was not read yet");
+    scene.deploy(Desired { version: 1, properties: json!({}) }).await;
+    assert_eq!(*tables.borrow(), [Vec::<String>::new()]);
+    assert_eq!(scene.readiness.missing(), None);
+    assert_eq!(scene.reports(), [], "nothing was deployed");
+}
