@@ -19,7 +19,7 @@ kind() {
 need_rust
 need_cc
 docker_ready
-kind "unit, actor and integration tests" cargo test --locked --workspace
+kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
 for script in conformance cases crash mutants; do
     if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi

@@ -76,6 +76,15 @@ impl Mqtt {
         self.stream.write_all(bytes).map_err(|e| e.to_string())
     }
 
+    /// A PUBLISH, QoS 1, as it is on the wire.
+    pub fn encode(topic: &str, id: u16, body: &[u8]) -> BytesMut {
+        let mut packet = Publish::new(topic, QoS::AtLeastOnce, body);
+        packet.pkid = id;
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes).unwrap();
+        bytes
+    }
+
     pub fn publish(&mut self, topic: &str, id: u16, dup: bool, body: &[u8]) -> Result<(), String> {
         let mut packet = Publish::new(topic, QoS::AtLeastOnce, body);
         (packet.pkid, packet.dup) = (id, dup);

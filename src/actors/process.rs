@@ -121,9 +121,12 @@ pub fn run(
     })
 }
 
-/// Says `ready` once, as soon as every part is.
+/// Says `ready` once, as soon as every part is. The service manager is told at once that we run,
+/// and then what is waited for: a part that cannot be had for long (a disk that is not there, a
+/// hub that was never reached) is no reason to be killed and started again.
 async fn announce(readiness: Readiness, addresses: String, is_stopping: Rc<Cell<bool>>) {
     let mut last = None;
+    notify::ready("starting");
     loop {
         let missing = readiness.missing();
         if is_stopping.get() {
@@ -131,7 +134,7 @@ async fn announce(readiness: Readiness, addresses: String, is_stopping: Rc<Cell<
         }
         if missing.is_none() && !readiness.parts().is_empty() {
             tracing::info!("ready {addresses}");
-            return notify::ready("ready");
+            return notify::status("ready");
         }
         if missing != last {
             tracing::info!(waits_for = missing, "not ready");

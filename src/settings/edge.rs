@@ -61,6 +61,10 @@ pub struct Hub {
     pub listen_https: Vec<SocketAddr>,
     /// MQTT without TLS; loopback only.
     pub listen_plain: Vec<SocketAddr>,
+    /// Messages of all clients that are read and not on disk yet.
+    pub parking_bytes: Size,
+    /// … and of one client.
+    pub parking_bytes_per_client: Size,
 }
 
 /// See [`EdgeSettings`].
@@ -206,6 +210,9 @@ impl EdgeSettings {
         let raw: Raw = merged.typed()?;
         let mut agent = agent(raw.agent, &merged)?;
         agent.workload_development_socket = agent.workload_development_socket.map(whole);
+        at_least(&merged, "hub.parking_bytes", raw.hub.parking_bytes, 1 << 20)?;
+        let own = raw.hub.parking_bytes_per_client;
+        at_least(&merged, "hub.parking_bytes_per_client", own, 512 << 10)?;
         let settings = EdgeSettings {
             device: device(raw.device, &merged)?,
             state: State { path: whole(raw.state.path) },
@@ -247,6 +254,19 @@ impl EdgeSettings {
 /// From the root: containers' mounts need it, and so does who changes the directory.
 fn whole(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// The largest packet must fit: a client that never gets room would be closed for ever.
+fn at_least(
+    merged: &Merged,
+    key: &str,
+    Size(given): Size,
+    least: u64,
+) -> Result<(), SettingsError> {
+    if given >= least {
+        return Ok(());
+    }
+    Err(merged.wrong(key, format!("expects at least {least} bytes, not {given}")))
 }
 
 fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {

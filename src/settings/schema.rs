@@ -23,6 +23,8 @@ pub(super) const EDGE: Schema = Schema {
         ("hub.listen", Addresses),
         ("hub.listen_https", Addresses),
         ("hub.listen_plain", LoopbackAddresses),
+        ("hub.parking_bytes", Size),
+        ("hub.parking_bytes_per_client", Size),
         ("upstream.address", HostPort),
         ("upstream.https_address", HostPort),
         ("upstream.trusted_ca", Path),

@@ -28,6 +28,8 @@ fn the_built_in_defaults_are_those_of_the_interface() {
     assert_eq!(s.hub.listen, ["0.0.0.0:8883".parse().unwrap()]);
     assert_eq!(s.hub.listen_https, ["0.0.0.0:443".parse().unwrap()]);
     assert!(s.hub.listen_plain.is_empty() && s.store.allowed_roots.is_empty());
+    let parking = (s.hub.parking_bytes, s.hub.parking_bytes_per_client);
+    assert_eq!(parking, (Size(16 << 20), Size(1 << 20)));
     let upstream = (s.upstream.address, s.upstream.https_address, s.upstream.trusted_ca);
     assert_eq!(upstream, (None, None, None));
     assert_eq!(s.upstream.dialect, "multiplexed");
@@ -255,4 +257,12 @@ fn paths_are_made_absolute_and_what_is_risky_is_warned_of() {
     let [warning] = s.warnings().try_into().unwrap();
     assert!(warning.contains("workload_development_socket") && warning.contains("/dev.sock"));
     assert!(loaded.report().contains("state.path = \"run\"  # edge.toml:2\n"));
+}
+
+#[test]
+fn parking_that_no_packet_fits_into_is_refused() {
+    refuses(
+        "[hub]\nparking_bytes = 1000\n",
+        "edge.toml:2: setting `hub.parking_bytes` expects at least 1048576 bytes, not 1000",
+    );
 }

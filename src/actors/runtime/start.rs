@@ -37,8 +37,8 @@ use crate::settings::EdgeSettings;
 use crate::store::vault::Vault;
 use crate::store::{Kv, Options};
 
-/// PUBLISH packets of all clients together that wait for their PUBACK (architecture 4).
-const PARKING: usize = 16 << 20;
+/// Messages of one client that are read and not on disk yet (architecture 4).
+const PARKED: usize = 100;
 /// Rows in flight to one module.
 const WINDOW: usize = 32;
 
@@ -119,8 +119,11 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         vault,
         mqtt: Rc::new(mqtt),
         connections: ConnectionSettings {
-            limits: Limits { packets: 100, bytes: 1 << 20 },
-            parking: Shared::new(PARKING),
+            limits: Limits {
+                packets: PARKED,
+                bytes: settings.hub.parking_bytes_per_client.bytes(),
+            },
+            parking: Shared::new(settings.hub.parking_bytes.bytes()),
             window: WINDOW,
             edge_device: Some(device.device_id().to_owned()),
         },

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::*;
-use crate::actors::stand_in::{Log, noted, plug, port, settle};
+use crate::actors::stand_in::{Log, plug, port, settle};
 use crate::messages::twins::TwinAnswer;
 
 struct Scene {
