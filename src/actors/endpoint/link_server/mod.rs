@@ -60,6 +60,8 @@ pub struct LinkServer {
     refusals: Refusals,
     is_ingesting: bool,
     outboxes: HashMap<Identity, Outbox>,
+    /// Of outboxes.
+    births: u64,
     ids: PacketIds,
     heard: Instant,
     obituary: Obituary,
@@ -90,6 +92,7 @@ impl LinkServer {
             refusals: Refusals::default(),
             is_ingesting: false,
             outboxes: HashMap::new(),
+            births: 0,
             ids: PacketIds::default(),
             heard: clock::now(),
             obituary,
@@ -221,3 +224,6 @@ impl Handler<Downlink> for LinkServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
