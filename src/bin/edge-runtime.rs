@@ -7,7 +7,7 @@ use edge_runtime::actors::runtime;
 use edge_runtime::cli::{EdgeCommand, EdgeRuntime};
 use edge_runtime::domain::tree::EDGE_RUNTIME;
 use edge_runtime::protocol::logging;
-use edge_runtime::settings::{EX_CONFIG, EdgeSettings, LogFormat, host_name};
+use edge_runtime::settings::{EX_CONFIG, EdgeSettings, LogFormat, SettingsError, host_name};
 
 fn main() -> ExitCode {
     let arguments = EdgeRuntime::parse();
@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("edge-runtime: {error}");
-            ExitCode::FAILURE
+            let is_config = error.is::<SettingsError>();
+            if is_config { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::checks::{at_least, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
 use super::layers::{Layers, Loaded, Merged};
 use super::schema::EDGE;
@@ -208,6 +209,8 @@ impl EdgeSettings {
         merged.derive("store.queue", below("queue"), "default, in state.path")?;
         merged.derive("management.socket", below("mgmt.sock"), "default, in state.path")?;
         let raw: Raw = merged.typed()?;
+        check_host_name(&raw.device.gateway_hostname, &merged)?;
+        check_trust(raw.upstream.trusted_ca.as_deref(), &merged)?;
         let mut agent = agent(raw.agent, &merged)?;
         agent.workload_development_socket = agent.workload_development_socket.map(whole);
         at_least(&merged, "hub.parking_bytes", raw.hub.parking_bytes, 1 << 20)?;
@@ -256,19 +259,6 @@ fn whole(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// The largest packet must fit: a client that never gets room would be closed for ever.
-fn at_least(
-    merged: &Merged,
-    key: &str,
-    Size(given): Size,
-    least: u64,
-) -> Result<(), SettingsError> {
-    if given >= least {
-        return Ok(());
-    }
-    Err(merged.wrong(key, format!("expects at least {least} bytes, not {given}")))
-}
-
 fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
     let given = raw.connection_string.filter(|text| !text.trim().is_empty());
     let (key, text) = match (given, raw.connection_string_file) {
@@ -279,7 +269,10 @@ fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
             return Err(merged.wrong("device.connection_string", why));
         }
         (Some(text), None) => ("device.connection_string", Some(text)),
-        (None, Some(path)) => ("device.connection_string_file", Some(read_text(&path)?)),
+        (None, Some(path)) => {
+            let key = "device.connection_string_file";
+            (key, Some(read_text(&path).map_err(|e| unreadable(merged, key, &e))?))
+        }
         (None, None) => ("device.connection_string", None),
     };
     let gateway_hostname = raw.gateway_hostname;
@@ -302,7 +295,10 @@ fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
     let credential = |raw: RawCredential| {
         let password = match (raw.password, raw.password_file) {
             (Some(password), None) => password,
-            (None, Some(path)) => read_text(&path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            (None, Some(path)) => {
+                let text = read_text(&path).map_err(|e| unreadable(merged, key, &e))?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
             _ => {
                 let why =
                     format!("needs password or password_file, one of them, for {}", raw.address);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::values::{parse_age, parse_size};
+use crate::protocol::docker;
 
 /// What a setting holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) enum Kind {
     Paths,
     /// `host:port`.
     HostPort,
+    /// `unix:///path` or `tcp://host:port`.
+    EngineAddress,
     /// `address:port`, or nothing.
     Address,
     Addresses,
@@ -85,6 +88,7 @@ impl Kind {
                 let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
                 port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
             }
+            Kind::EngineAddress => docker::is_address(text),
             Kind::Address => text.is_empty() || text.parse::<SocketAddr>().is_ok(),
             Kind::Size => parse_size(text).is_some(),
             Kind::Age => parse_age(text).is_some(),
@@ -123,6 +127,7 @@ impl Kind {
             Kind::Path => "a path in quotes".into(),
             Kind::Paths => "a list of paths as [\"/data\"]".into(),
             Kind::HostPort => "\"host:port\"".into(),
+            Kind::EngineAddress => "\"unix:///path/to/docker.sock\" or \"tcp://host:port\"".into(),
             Kind::Address => "an address as \"127.0.0.1:9600\", or \"\" for none".into(),
             Kind::Addresses => "a list of addresses as [\"0.0.0.0:8883\"]".into(),
             Kind::LoopbackAddresses => "a list of addresses as [\"127.0.0.1:1883\"]".into(),

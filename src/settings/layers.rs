@@ -3,6 +3,7 @@
 //! Every source is checked against the schema first, so that a mistake is named with its place.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::error::SettingsError;
 use super::file;
 use super::kind::{Given, Kind};
-use super::schema::Schema;
+use super::schema::{EDGE, LOCALHUB, Schema};
 use crate::protocol::files::read_text;
 
 /// Where settings come from, lowest first.
@@ -32,11 +33,29 @@ impl Layers {
     pub fn read(files: &[PathBuf], flags: Vec<String>) -> Result<Self, SettingsError> {
         let read = |path: &PathBuf| Ok((path.display().to_string(), read_text(path)?));
         let files = files.iter().map(read).collect::<Result<_, SettingsError>>()?;
-        let variables = std::env::vars_os();
-        let text =
-            variables.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Ok(Layers { files, environment: text.collect(), flags })
+        let environment = std::env::vars_os().filter_map(text).collect::<Result<_, _>>()?;
+        Ok(Layers { files, environment, flags })
     }
+}
+
+/// A variable that a setting may come from; what is not text cannot be left out silently.
+fn text((name, value): (OsString, OsString)) -> Option<Result<(String, String), SettingsError>> {
+    let is_ours = |name: &str| [EDGE.prefix, LOCALHUB.prefix].iter().any(|it| name.starts_with(it));
+    match (name.into_string(), value.into_string()) {
+        (Ok(name), Ok(value)) => Some(Ok((name, value))),
+        (Ok(name), Err(_)) if is_ours(&name) => Some(Err(SettingsError::Wrong {
+            place: format!("environment variable {name}"),
+            key: key_of(&name),
+            why: "must be UTF-8".into(),
+        })),
+        _ => None,
+    }
+}
+
+/// `EDGE_RUNTIME__LOG__LEVEL` is `log.level`.
+fn key_of(variable: &str) -> String {
+    let (_, key) = variable.split_once("__").unwrap_or_default();
+    key.to_ascii_lowercase().replace("__", ".")
 }
 
 /// What a program gets, and how that came about.
@@ -97,16 +116,26 @@ impl Merged {
             builder = builder.add_source(File::from_str(text, FileFormat::Toml));
         }
         let environment = layers.environment.iter().filter_map(|(name, value)| {
-            let key = name.strip_prefix(schema.prefix)?.to_ascii_lowercase().replace("__", ".");
-            Some((format!("environment variable {name}"), key, value.as_str()))
+            let is_ours = name.starts_with(schema.prefix);
+            is_ours.then(|| {
+                (format!("environment variable {name}"), key_of(name), Some(value.as_str()))
+            })
         });
         let flags = layers.flags.iter().map(|flag| {
-            let (key, value) = flag.split_once('=').unwrap_or((flag, ""));
-            ("flag --set".to_owned(), key.trim().to_owned(), value.trim())
+            let (key, value) = match flag.split_once('=') {
+                Some((key, value)) => (key, Some(value.trim())),
+                None => (flag.as_str(), None),
+            };
+            ("flag --set".to_owned(), key.trim().to_owned(), value)
         });
         for (place, key, value) in environment.chain(flags) {
             let given = match schema.kind(&key) {
+                Ok(_) if value.is_none() => {
+                    let why = "has no value: write KEY=VALUE".into();
+                    return Err(SettingsError::Wrong { place, key, why });
+                }
                 Ok(kind) => {
+                    let value = value.unwrap_or_default();
                     let given = kind.read(value);
                     let checked = kind.check(&given);
                     let wrong = |why| (place.clone(), key.clone(), why);

@@ -3,6 +3,7 @@
 //! `schema.rs` lists the keys, `layers.rs` puts the sources on top of each other,
 //! `edge.rs` and `hub.rs` are what the programs get.
 
+mod checks;
 mod edge;
 mod error;
 mod file;

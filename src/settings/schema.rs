@@ -34,7 +34,7 @@ pub(super) const EDGE: Schema = Schema {
         ("store.max_bytes", Size),
         ("store.full_policy", OneOf(&["reject-new", "drop-oldest", "drop-lowest-priority"])),
         ("store.reserve_bytes", Size),
-        ("agent.docker", Text),
+        ("agent.docker", EngineAddress),
         ("agent.network", Text),
         ("agent.registry_credentials", Tables(CREDENTIAL)),
         ("agent.workload_development_socket", Path),

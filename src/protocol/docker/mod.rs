@@ -101,6 +101,11 @@ impl Docker {
     }
 }
 
+/// Whether a container engine may be at `address`.
+pub fn is_address(address: &str) -> bool {
+    place(address).is_ok()
+}
+
 fn place(address: &str) -> Result<Place, EngineError> {
     let bad = || {
         let help = "write unix:///path/to/docker.sock or tcp://host:port";
