@@ -65,6 +65,10 @@ impl std::fmt::Debug for Publish {
 pub enum ConnectCode {
     /// 0
     Accepted,
+    /// 1: another version than MQTT 3.1.1.
+    OtherVersion,
+    /// 2: no client id.
+    BadClientId,
     /// 3: the client tries again.
     ServerUnavailable,
     /// 5: a client may give up for good.

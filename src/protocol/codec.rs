@@ -27,6 +27,9 @@ pub enum BadPacket {
     /// Not MQTT 3.1.1, or not what a client may send.
     #[error("malformed packet: {0}")]
     Malformed(String),
+    /// CONNECT of another version: the client is told so (MQTT 3.1.1, 3.1.2.2).
+    #[error("MQTT of protocol level {0}; this is MQTT 3.1.1, level 4")]
+    OtherVersion(u8),
 }
 
 /// A packet that has begun to arrive.
@@ -58,8 +61,26 @@ pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
     Ok(None)
 }
 
+/// Level of a whole CONNECT that is not of MQTT 3.1.1: MQTT 3.1 (`MQIsdp`) or 5, say. rumqttc
+/// takes 5 for 4, and would misread what follows.
+fn other_version(packet: &[u8]) -> Option<u8> {
+    let lengths = packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count() + 1;
+    let body = packet.get(1 + lengths..).filter(|_| packet[0] >> 4 == 1)?;
+    let (length, rest) = body.split_first_chunk()?;
+    let (name, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    let level = *rest.first()?;
+    let is_other = (name == b"MQTT" && level != 4) || name == b"MQIsdp";
+    is_other.then_some(level)
+}
+
 /// Takes one packet off the front of `bytes`; `None` until it is complete.
 pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
+    if let Ok(Some(frame)) = peek(bytes)
+        && let Some(whole) = bytes.get(..frame.length)
+        && let Some(level) = other_version(whole)
+    {
+        return Err(BadPacket::OtherVersion(level));
+    }
     let packet = match v4::Packet::read(bytes, MAX_PACKET) {
         Ok(packet) => packet,
         Err(Error::InsufficientBytes(_)) => return Ok(None),
@@ -107,6 +128,8 @@ pub fn encode(packet: &ServerPacket, bytes: &mut BytesMut) -> Result<(), BadPack
         ServerPacket::ConnAck(is_present, code) => {
             let code = match code {
                 ConnectCode::Accepted => ConnectReturnCode::Success,
+                ConnectCode::OtherVersion => ConnectReturnCode::RefusedProtocolVersion,
+                ConnectCode::BadClientId => ConnectReturnCode::BadClientId,
                 ConnectCode::ServerUnavailable => ConnectReturnCode::ServiceUnavailable,
                 ConnectCode::NotAuthorized => ConnectReturnCode::NotAuthorized,
             };
@@ -210,6 +233,19 @@ mod tests {
         assert_eq!(peek(&whole[..1]).unwrap(), None);
         assert_eq!(peek(&whole[..3]).unwrap(), Some(Frame { length, is_publish: true }));
         assert_eq!(decode(&mut BytesMut::from(&whole[..length - 1])).unwrap(), None);
+    }
+
+    #[test]
+    fn a_connect_of_another_version_is_told_apart_from_what_is_no_connect() {
+        let decoded = |name: &[u8], level: u8| {
+            let name = [&[0, name.len() as u8], name].concat();
+            let body = [&name[..], &[level, 2, 0, 60, 0, 0]].concat();
+            decode(&mut BytesMut::from(&[&[0x10, body.len() as u8], &body[..]].concat()[..]))
+        };
+        assert_eq!(decoded(b"MQIsdp", 3), Err(BadPacket::OtherVersion(3)));
+        assert_eq!(decoded(b"MQTT", 5), Err(BadPacket::OtherVersion(5)));
+        assert!(matches!(decoded(b"MQTT", 4), Ok(Some(ClientPacket::Connect(_)))));
+        assert!(matches!(decoded(b"HTTP", 4), Err(BadPacket::Malformed(_))));
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! The first packet of a client: CONNECT, who it is, and whether it may come in.
 //!
 //! CONNACK 3 tells a client to try again, 5 makes some give up for good (spec sdk.md, trap 2): so
-//! 5 is for a certain refusal only, and everything else is 3.
+//! 5 is for a certain refusal only, and everything else is 3; 1 and 2 are for a CONNECT that is not
+//! of MQTT 3.1.1 or has no client id.
 //!
 //! next: `connection/`
 
@@ -12,13 +13,13 @@ use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::time::timeout;
 
 use super::backend::Backend;
-use super::reader::Reader;
+use super::reader::{ReadEnd, Reader};
 use super::stream::{Arrived, ByteStream};
 use crate::domain::identity::Identity;
 use crate::domain::packet::{ClientPacket, Connect, ConnectCode, ServerPacket};
 use crate::domain::user_name::UserName;
 use crate::messages::identities::{Granted, LogIn, Refusal};
-use crate::protocol::codec;
+use crate::protocol::codec::{self, BadPacket};
 
 /// The first packet must be whole by then.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -54,6 +55,15 @@ pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
             tracing::warn!(peer, "first packet is not CONNECT: closed");
             return None;
         }
+        Ok(Err(ReadEnd::Bad(bad @ BadPacket::OtherVersion(_)))) => {
+            tracing::warn!(peer, why = %bad, "log-in refused");
+            refuse(&mut half, ConnectCode::OtherVersion).await;
+            return None;
+        }
+        Ok(Err(ReadEnd::Bad(bad))) => {
+            tracing::warn!(peer, why = %bad, "first packet is not CONNECT: closed");
+            return None;
+        }
         Ok(Err(end)) => {
             tracing::debug!(peer, %end, "gone before CONNECT");
             return None;
@@ -63,6 +73,11 @@ pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
             return None;
         }
     };
+    if connect.client_id.is_empty() {
+        tracing::warn!(peer, user = connect.user_name, "log-in refused: there is no client id");
+        refuse(&mut half, ConnectCode::BadClientId).await;
+        return None;
+    }
     match admit(&connect, thumbprints, &backend).await {
         Ok((user, granted)) => {
             let UserName { identity, link, .. } = user;
