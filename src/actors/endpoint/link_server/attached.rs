@@ -136,6 +136,9 @@ impl LinkServer {
         asked
             .map(move |answer, this, _| {
                 if let Ok(answer) = answer {
+                    if matches!(answer.status, 403 | 404) {
+                        tracing::info!(edge = %this.edge, identity = %who, status = answer.status, "asked for by an edge, and not in the scope of it");
+                    }
                     this.answer(who, rid, answer.status, answer.body);
                 }
             })

@@ -105,7 +105,7 @@ impl Handler<Lookup> for Identities {
             let known = self.cache.get(&identity).cloned();
             return Box::pin(actix::fut::ready(Ok(known)));
         }
-        let looked = self.look_up(&identity, ctx).into_actor(self);
+        let looked = self.look_up_anew(&identity, ctx).into_actor(self);
         Box::pin(looked.map(move |looked, this, _| match looked {
             Ok(()) => Ok(this.cache.get(&identity).cloned()),
             Err(_) => Err(StoreError::Unavailable),

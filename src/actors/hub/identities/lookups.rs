@@ -29,6 +29,17 @@ pub(super) struct Lookups {
 }
 
 impl Identities {
+    /// Brings what is known of `id` up to date, as for [`Self::look_up`], whatever was answered
+    /// just before: for who has made it at the parent since.
+    pub(super) fn look_up_anew(
+        &mut self,
+        id: &Identity,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Looked> + 'static + use<> {
+        self.lookups.fresh.remove(id);
+        self.look_up(id, ctx)
+    }
+
     /// Brings what is known of `id` up to date; the cache holds the answer when this is `Ok`.
     pub(super) fn look_up(
         &mut self,

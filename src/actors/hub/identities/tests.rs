@@ -11,7 +11,7 @@ use crate::actors::clock;
 use crate::actors::stand_in::{Log, Shelf, noted, port, settle};
 use crate::domain::sas;
 use crate::messages::identities::{
-    Granted, IdentityRecord, IdentityStatus, LogIn, Refusal, Sign, SignError,
+    Granted, IdentityRecord, IdentityStatus, LogIn, Lookup, Refusal, Sign, SignError,
 };
 use crate::messages::upstream::{Ask, LinkAnswer, NotConnected};
 
@@ -220,6 +220,18 @@ async fn the_parent_is_not_asked_over_and_over_for_one_identity() {
         assert!(is_denied(&scene.log_in("stranger", KEY).await));
     }
     assert_eq!(scene.parent.borrow().asked, [Ask::Lookup]);
+}
+
+#[actix::test]
+async fn who_has_made_an_identity_at_the_parent_finds_it_at_once() {
+    let scene = scene(true).await;
+    let look = async || {
+        let look = Lookup { identity: id_of("gw/new"), ask_parent: true };
+        scene.identities.send(look).await.unwrap().unwrap()
+    };
+    assert_eq!(look().await, None);
+    scene.parent.borrow_mut().put("gw/new", KEY, IdentityStatus::Enabled);
+    assert_eq!(look().await.map(|record| record.id), Some(id_of("gw/new")));
 }
 
 #[actix::test]
