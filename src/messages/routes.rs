@@ -20,7 +20,7 @@ pub struct ListRoutes;
 /// One route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RouteStatus {
-    /// Name.
+    /// Name; empty if it is the desired properties of `$edgeHub` as a whole that are bad.
     pub name: String,
     /// Its text.
     pub text: String,

@@ -128,12 +128,13 @@ impl ApiPorts {
                 }
             }
         };
-        let (link, queue, clients, twins, agent, hub_twin, agent_twin) = tokio::join!(
+        let (link, queue, clients, twins, agent, routes, hub_twin, agent_twin) = tokio::join!(
             self.link.ask(GetLinkStatus, DEADLINE),
             self.queue.ask(GetQueueStatus, DEADLINE),
             self.online.ask(ListOnline, DEADLINE),
             self.twins.ask(GetTwinsStatus, DEADLINE),
             self.agent.ask(GetAgentStatus, DEADLINE),
+            self.routes.ask(ListRoutes, DEADLINE),
             desired("$edgeHub"),
             desired("$edgeAgent"),
         );
@@ -157,7 +158,8 @@ impl ApiPorts {
             }),
         ];
         let wanted = agent_twin.ok().flatten().map(|twin| twin.version);
-        let differences = differences(agent.as_ref().ok(), wanted);
+        let mut differences = differences(agent.as_ref().ok(), wanted);
+        differences.extend(bad_routes(routes.unwrap_or_default()));
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             device: about.device.to_string(),
@@ -202,6 +204,12 @@ fn part<T>(
         Err(_) => Some("does not answer: it is starting, or being restarted".into()),
     };
     Part { name, is_ready: why.is_none(), is_needed, why }
+}
+
+/// Their errors name them.
+fn bad_routes(routes: Vec<RouteStatus>) -> impl Iterator<Item = Difference> {
+    let errors = routes.into_iter().filter_map(|route| route.error);
+    errors.map(|what| Difference { module: "edgeHub".into(), what, since: None })
 }
 
 fn differences(agent: Option<&AgentStatus>, wanted: Option<u64>) -> Vec<Difference> {

@@ -49,6 +49,8 @@ pub struct Routes {
     /// As they run: the last good form of each.
     good: BTreeMap<Arc<str>, Route>,
     bad: Vec<BadRoute>,
+    /// The newest desired properties cannot be read at all, and why.
+    unreadable: Option<String>,
     generation: u64,
     brood: Brood,
     obituary: Obituary,
@@ -81,6 +83,7 @@ impl Routes {
             version: None,
             good: BTreeMap::new(),
             bad: Vec::new(),
+            unreadable: None,
             // Generations go on after a restart of this actor or of the process.
             generation: clock::unix_time().as_millis() as u64,
             brood: Brood::default(),
@@ -112,6 +115,7 @@ impl Routes {
             return self.swap(Plan { version, ..Plan::default() }, ctx);
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
+        self.unreadable = set.schema_error.clone();
         if let Some(error) = &set.schema_error {
             tracing::error!(%error, version, "deployment of $edgeHub refused: the last good one runs on");
             self.report(version, 400, &error.to_string());
@@ -243,7 +247,12 @@ impl Handler<ListRoutes> for Routes {
             state: "bad".into(),
             error: Some(bad.error.to_string()),
         });
-        MessageResult(good.chain(bad).collect())
+        let whole = self.unreadable.iter().map(|error| RouteStatus {
+            state: "bad".into(),
+            error: Some(error.clone()),
+            ..RouteStatus::default()
+        });
+        MessageResult(good.chain(bad).chain(whole).collect())
     }
 }
 
