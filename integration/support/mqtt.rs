@@ -44,11 +44,7 @@ impl LogIn {
 
     /// A session that outlives the connection; an error says why there is none now.
     pub fn connect(&self) -> Result<Mqtt, String> {
-        let timeout = Duration::from_secs(2);
-        let stream = TcpStream::connect_timeout(&self.address, timeout);
-        let stream = stream.map_err(|e| e.to_string())?;
-        stream.set_nodelay(true).unwrap();
-        let mut mqtt = Mqtt { stream, bytes: BytesMut::new() };
+        let mut mqtt = Mqtt::open(self.address)?;
         let mut connect = Connect::new(&self.id);
         connect.clean_session = false;
         connect.keep_alive = 60;
@@ -72,6 +68,14 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
+    /// A socket, and nothing said yet.
+    pub fn open(address: SocketAddr) -> Result<Mqtt, String> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        let stream = stream.map_err(|e| e.to_string())?;
+        stream.set_nodelay(true).unwrap();
+        Ok(Mqtt { stream, bytes: BytesMut::new() })
+    }
+
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.stream.write_all(bytes).map_err(|e| e.to_string())
     }

@@ -19,6 +19,7 @@ pub fn binary(name: &str) -> PathBuf {
     }
     match name {
         "localhub" => env!("CARGO_BIN_EXE_localhub").into(),
+        "edgectl" => env!("CARGO_BIN_EXE_edgectl").into(),
         "edge-runtime" => env!("CARGO_BIN_EXE_edge-runtime").into(),
         other => panic!("there is no program {other}"),
     }
@@ -58,6 +59,11 @@ impl Program {
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.environment.retain(|(other, _)| other != name);
         self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// What it is started with.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     pub fn id(&self) -> u32 {

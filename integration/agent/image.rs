@@ -1,0 +1,50 @@
+//! An image that needs no registry, and the engine that it is made with.
+
+use std::process::Command;
+
+/// A program for containers: `exit N`, `run` (until SIGTERM, then 0), `env` (prints it, then runs),
+/// `stubborn` (dies of SIGKILL only).
+const PROGRAM: &str = r#"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+extern char **environ;
+static void end(int signal) { (void)signal; _exit(0); }
+int main(int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "run";
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!strcmp(what, "exit")) { printf("going\n"); return argc > 2 ? atoi(argv[2]) : 0; }
+    if (!strcmp(what, "env")) for (char **e = environ; *e; e++) printf("%s\n", *e);
+    if (!strcmp(what, "ls")) printf("%s\n", access(argv[2], F_OK) ? "absent" : "present");
+    signal(SIGTERM, end);
+    printf("running\n");
+    fprintf(stderr, "errors too\n");
+    for (;;) pause();
+}
+"#;
+
+/// Where the engine is, as for the `docker` command.
+pub(crate) fn address() -> String {
+    std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
+}
+
+/// Runs a command; its standard output.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// An image without a registry: one static program. Made once for each name.
+pub(crate) fn make_image(name: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    std::fs::write(at("p.c"), PROGRAM).unwrap();
+    run("cc", &["-static", "-O1", "-o", &at("p"), &at("p.c")]);
+    let tar = at("image.tar");
+    run("tar", &["-cf", &tar, "-C", folder.path().to_str().unwrap(), "p"]);
+    run("docker", &["import", "-c", r#"ENTRYPOINT ["/p"]"#, "-c", r#"CMD ["run"]"#, &tar, name]);
+}

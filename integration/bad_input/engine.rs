@@ -1,0 +1,302 @@
+//! Deployments with a bad module among good ones, and a container engine that is away. With the
+//! real engine, which this test stands in front of.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::image;
+use crate::support::program;
+use crate::support::wait_for;
+use crate::support::world::World;
+
+/// Containers are made by an engine that others use too.
+const DONE: Duration = Duration::from_secs(90);
+const IMAGE: &str = "edge-runtime-test/bad-input:1";
+
+/// The engine's socket under another path, there as long as this lives.
+struct Door {
+    path: PathBuf,
+    through: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Door {
+    fn open(path: &Path) -> Self {
+        let address = image::address();
+        let to = address.strip_prefix("unix://").expect("the engine has a unix socket").to_owned();
+        let listener = UnixListener::bind(path).unwrap();
+        let through: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
+        let own = Arc::clone(&through);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = UnixStream::connect(&to) else { continue };
+                own.lock()
+                    .unwrap()
+                    .extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                pump(client.try_clone().unwrap(), server.try_clone().unwrap());
+                pump(server, client);
+            }
+        });
+        Door { path: path.into(), through }
+    }
+}
+
+impl Drop for Door {
+    /// As when the engine is stopped: its socket is gone, and so is everybody's connection.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        for end in self.through.lock().unwrap().drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pump(mut from: UnixStream, mut to: UnixStream) {
+    std::thread::spawn(move || {
+        let mut chunk = [0; 16_384];
+        while let Ok(read) = from.read(&mut chunk) {
+            if read == 0 || to.write_all(&chunk[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write); // the other way may go on
+    });
+}
+
+/// An edge whose modules have a network of their own.
+struct Scene {
+    // In this order: the runtime ends before its containers are removed.
+    world: World,
+    socket: PathBuf,
+    network: Network,
+}
+
+struct Network(String);
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let docker = |arguments: &[&str]| {
+            std::process::Command::new("docker").args(arguments).output().map(|it| it.stdout)
+        };
+        let filter = format!("network={}", self.0);
+        let ids = docker(&["ps", "-aq", "--filter", &filter]).unwrap_or_default();
+        for id in String::from_utf8_lossy(&ids).lines() {
+            let _ = docker(&["rm", "-f", id]);
+        }
+        let _ = docker(&["network", "rm", &self.0]);
+    }
+}
+
+impl Scene {
+    fn start(name: &str) -> Self {
+        image::make_image(IMAGE);
+        let network = Network(format!("edge-bad-input-{name}-{}", std::process::id()));
+        image::run("docker", &["network", "create", &network.0]);
+        let format = "{{(index .IPAM.Config 0).Gateway}}";
+        let gateway = image::run("docker", &["network", "inspect", "-f", format, &network.0]);
+        let folder = tempfile::Builder::new().prefix("engine").tempdir().unwrap().keep();
+        let socket = folder.join("docker.sock");
+        let docker = format!("unix://{}", socket.display());
+        let edge = [
+            ("EDGE_RUNTIME__DEVICE__GATEWAY_HOSTNAME", "gw.test"),
+            ("EDGE_RUNTIME__HUB__LISTEN", &format!("{gateway}:8883")),
+            ("EDGE_RUNTIME__AGENT__DOCKER", &docker),
+            ("EDGE_RUNTIME__AGENT__NETWORK", &network.0),
+        ];
+        let world =
+            World::start_as(&json!({ "up": "FROM /messages/* INTO $upstream" }), &[], &edge);
+        Scene { world, socket, network }
+    }
+
+    /// Deploys these modules; their names are made unique on this machine.
+    fn deploy(&self, modules: &Value) {
+        let desired = json!({
+            "schemaVersion": "1.1", "runtime": { "type": "docker" }, "systemModules": {},
+            "modules": modules,
+        });
+        self.world.hub.service.apply("edge", &json!({ "$edgeAgent": desired }));
+    }
+
+    fn edgectl(&self, arguments: &[&str]) -> Output {
+        let socket = self.world.management.0.display().to_string();
+        program::run("edgectl", &[&["--socket", &socket], arguments].concat(), &[])
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.edgectl(arguments).stdout).into_owned()
+    }
+
+    #[track_caller]
+    fn wait_status(&self, module: &str, status: &str) -> Value {
+        let mut last = Value::Null;
+        let deadline = std::time::Instant::now() + DONE;
+        while std::time::Instant::now() < deadline {
+            let agent = self.world.management.get("/status").map(|it| it["agent"].clone());
+            last = agent.unwrap_or_default();
+            let lines = last["modules"].as_array().into_iter().flatten();
+            let line = lines.into_iter().find(|it| it["name"] == module);
+            if let Some(line) = line.filter(|line| line["status"] == status) {
+                return line.clone();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{module} is not {status}: {last:#}");
+    }
+
+    /// Containers of this test that run.
+    fn running(&self) -> usize {
+        let filter = format!("network={}", self.network.0);
+        image::run("docker", &["ps", "-q", "--filter", &filter]).lines().count()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(self.world.edge.terminate().success());
+        }
+        let _ = self.socket.parent().map(std::fs::remove_dir_all);
+    }
+}
+
+fn module(change: Value) -> Value {
+    let mut module = json!({
+        "type": "docker", "status": "running", "imagePullPolicy": "never",
+        "restartPolicy": "always", "settings": { "image": IMAGE, "createOptions": {} },
+    });
+    for (name, value) in change.as_object().unwrap() {
+        module[name] = value.clone();
+    }
+    module
+}
+
+fn options(options: Value) -> Value {
+    module(json!({ "settings": { "image": IMAGE, "createOptions": options } }))
+}
+
+#[test]
+fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
+    let scene = Scene::start("modules");
+    let _door = Door::open(&scene.socket);
+    let own = |name: &str| format!("{name}-{}", std::process::id());
+    let (good, amqp) = (own("good"), own("amqp"));
+    let bad = [
+        (own("no-settings"), json!({ "type": "docker" }), "failed", "settings"),
+        (own("no-json"), options("{not json".into()), "failed", "createOptions"),
+        (own("policy"), module(json!({ "restartPolicy": "sometimes" })), "failed", "restartPolicy"),
+        (
+            own("image"),
+            module(json!({ "settings": { "image": "NOT AN IMAGE" } })),
+            "failed",
+            "NOT AN IMAGE",
+        ),
+        (
+            own("absent"),
+            module(json!({ "settings": { "image": "edge-runtime-test/absent:1" } })),
+            "backoff",
+            "edge-runtime-test/absent:1",
+        ),
+        (own("refused"), options(json!({ "HostConfig": { "Memory": 1 } })), "backoff", "memory"),
+        (own("no-program"), options(json!({ "Entrypoint": ["/absent"] })), "backoff", "/absent"),
+    ];
+    let mut modules = json!({
+        &good: module(json!({})),
+        &amqp: module(json!({ "env": { "ClientTransportType": { "value": "Amqp_Tcp_Only" } } })),
+    });
+    for (name, spec, ..) in &bad {
+        modules[name] = spec.clone();
+    }
+    scene.deploy(&modules);
+    let line = scene.wait_status(&good, "running");
+    assert_eq!(line["why"], "", "{line}");
+    for (name, _, status, why) in &bad {
+        let line = scene.wait_status(name, status);
+        let text = line["why"].as_str().unwrap();
+        assert!(text.to_lowercase().contains(&why.to_lowercase()), "{name}: {line}");
+        let shown = scene.says(&["why", name]);
+        assert!(shown.contains(text), "{name}: `edgectl why` says {shown}");
+    }
+    // A module that speaks AMQP runs, and is told what to do.
+    scene.wait_status(&amqp, "running");
+    let shown = scene.says(&["why", &amqp]);
+    assert!(
+        shown.contains("speaks AMQP") && shown.contains("ClientTransportType to Mqtt"),
+        "{shown}"
+    );
+    let reported = scene.world.wait_reported("$edgeAgent", "every module as it is", |reported| {
+        let is = |name: &str, status: &str| reported["modules"][name]["runtimeStatus"] == status;
+        is(&good, "running") && is(&amqp, "running") && bad.iter().all(|it| is(&it.0, it.2))
+    });
+    assert_eq!(reported["lastDesiredStatus"]["code"], 400, "{reported}");
+    for (name, _, _, why) in &bad {
+        let text = reported["modules"][name]["statusDescription"].as_str().unwrap();
+        assert!(text.to_lowercase().contains(&why.to_lowercase()), "{name}: {text}");
+    }
+    let (listed, status) = (scene.says(&["list"]), scene.edgectl(&["status"]));
+    let status_text = String::from_utf8_lossy(&status.stdout);
+    for (name, ..) in &bad {
+        assert!(listed.contains(name) && status_text.contains(name), "{listed}\n{status_text}");
+    }
+    assert!(!status.status.success(), "it is not in sync: {status_text}");
+    assert_eq!(scene.running(), 2);
+
+    // Without them all is well, and what ran before ran on.
+    scene.deploy(&json!({ &good: module(json!({})) }));
+    wait_for("all to be in sync", DONE, || {
+        scene.edgectl(&["status"]).status.success().then_some(())
+    });
+    let line = scene.wait_status(&good, "running");
+    assert_eq!(line["restarts"], 0, "{line}");
+    assert_eq!(scene.running(), 1);
+}
+
+#[test]
+fn an_engine_that_is_away_is_said_and_tried_until_it_is_there() {
+    let scene = Scene::start("engine");
+    let name = format!("waits-{}", std::process::id());
+    scene.deploy(&json!({ &name: module(json!({})) }));
+    let socket = scene.socket.display().to_string();
+    let is_away = || {
+        let shown = scene.says(&["status"]);
+        let lines = shown.lines().filter(|line| line.contains("agent: away"));
+        let is_said = lines.clone().any(|line| line.contains(&socket));
+        (is_said && shown.contains(&name)).then_some(shown.clone())
+    };
+    let shown = wait_for("the engine to be said away", DONE, is_away);
+    assert!(shown.contains(": ready"), "clients are served all the same: {shown}");
+    assert!(shown.contains("NOT IN SYNC") && shown.contains(&name), "{shown}");
+    let listed = scene.says(&["list"]);
+    assert!(listed.contains(&name) && listed.contains("containers: away"), "{listed}");
+    let reported = scene.world.wait_reported("$edgeAgent", "the state at the hub", |reported| {
+        !reported["lastDesiredStatus"]["code"].is_null()
+    });
+    assert_ne!(reported["lastDesiredStatus"]["code"], 200, "{reported}");
+    let mut witness = crate::witness::Witness::start(&scene.world.leaf("leaf"));
+    witness.is_served();
+
+    let door = Door::open(&scene.socket);
+    let line = scene.wait_status(&name, "running");
+    assert_eq!(line["restarts"], 0, "it never ran before: {line}");
+    wait_for("all to be in sync", DONE, || {
+        scene.edgectl(&["status"]).status.success().then_some(())
+    });
+
+    // It goes away again: said, and the container runs on and is taken over.
+    drop(door);
+    wait_for("the engine to be said away", DONE, is_away);
+    assert_eq!(scene.running(), 1);
+    witness.is_served();
+    let _door = Door::open(&scene.socket);
+    wait_for("all to be in sync", DONE, || {
+        scene.edgectl(&["status"]).status.success().then_some(())
+    });
+    let line = scene.wait_status(&name, "running");
+    assert_eq!(line["restarts"], 0, "it ran all the time: {line}");
+    witness.is_served();
+}
