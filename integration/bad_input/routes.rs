@@ -147,3 +147,31 @@ fn a_deployment_that_cannot_be_read_leaves_the_routes_as_they_were() {
         "its connection is the first one still"
     );
 }
+
+/// A bad deployment must not begin to lose messages at the next start.
+#[test]
+fn the_last_good_form_of_a_route_outlives_a_restart_of_the_process() {
+    let good = "FROM /messages/* INTO $upstream";
+    let mut world = World::start(&json!({ "up": good }));
+    wait_code(&world, 200);
+    let leaf = world.leaf("leaf");
+    let bad_route =
+        json!({ "schemaVersion": "1.1", "routes": { "up": "FROM /messages/* INTO $upstraem" } });
+    let unreadable = json!({ "schemaVersion": "9.9", "routes": { "up": good } });
+    for (n, desired) in [bad_route, unreadable].into_iter().enumerate() {
+        world.hub.service.apply("edge", &json!({ "$edgeHub": desired }));
+        wait_code(&world, 400);
+        world.edge.kill();
+        world.edge.again();
+        world.edge.wait_ready();
+        let mut mqtt = leaf.connect().unwrap();
+        publish_stored(&mut mqtt, "devices/leaf/messages/events/", 1, b"on");
+        wait_for("it at the hub", SOON, || {
+            let (items, _) = world.hub.service.telemetry(0)?;
+            let count = items.iter().filter(|item| item["deviceId"] == "leaf").count();
+            (count == n + 1).then_some(())
+        });
+        let queue = world.wait_drained(SOON);
+        assert_eq!(queue["unrouted"], 0, "{queue}");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::port::Port;
-use crate::messages::state::{Pairs, Save, Scan, StoreError};
+use crate::messages::state::{Fetch, Pairs, Save, Scan, StoreError};
 
 /// Answers `M` with a closure.
 struct StandIn<M: Message>(Box<dyn FnMut(M) -> M::Result>);
@@ -93,6 +93,11 @@ impl Shelf {
     pub(crate) fn scan(&self) -> Port<Scan> {
         let shelf = self.clone();
         port(move |scan: Scan| Ok(shelf.pairs(&scan)))
+    }
+
+    pub(crate) fn fetch(&self) -> Port<Fetch> {
+        let shelf = self.clone();
+        port(move |Fetch(table, key): Fetch| Ok(shelf.values.borrow().get(&(table, key)).cloned()))
     }
 
     fn pairs(&self, scan: &Scan) -> Pairs {

@@ -217,6 +217,8 @@ impl Wires {
             report: all.backend.patch_reported.clone(),
             set: all.set_routes,
             list: all.apis.routes,
+            fetch: all.fetch,
+            save: all.save,
         };
         let routes = Routes::new(self.edge_hub(), ports, all.backend.readiness, obituary).start();
         Running::owner(&routes)

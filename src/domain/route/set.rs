@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Route, RouteError};
 use crate::domain::row::Priority;
@@ -46,6 +46,28 @@ impl RouteSet {
             Ok(set) => set,
             Err(error) => RouteSet { schema_error: Some(error), ..RouteSet::default() },
         }
+    }
+
+    /// Desired properties that say these routes, as [`RouteSet::parse`] reads them.
+    pub fn to_desired<'a>(
+        routes: impl Iterator<Item = &'a Route>,
+        global_ttl: Option<u64>,
+    ) -> Value {
+        let object = |route: &Route| {
+            let mut fields = json!({ "route": route.text });
+            if route.priority != Priority::DEFAULT {
+                fields["priority"] = route.priority.0.into();
+            }
+            if let Some(ttl) = route.ttl {
+                fields["timeToLiveSecs"] = ttl.into();
+            }
+            (route.name.to_string(), fields)
+        };
+        json!({
+            "schemaVersion": "1.1",
+            "routes": routes.map(object).collect::<Map<_, _>>(),
+            "storeAndForwardConfiguration": { "timeToLiveSecs": global_ttl },
+        })
     }
 
     fn read(desired: &Value, edge_device: &str) -> Result<RouteSet, String> {

@@ -226,6 +226,24 @@ fn a_schema_that_is_not_known_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn routes_that_were_read_can_be_written_and_read_again() {
+    let desired = json!({
+        "schemaVersion": "1.1",
+        "routes": {
+            "a": { "route": "FROM /messages/* WHERE NOT IS_DEFINED(x) INTO $upstream" },
+            "b": { "route": "FROM /* INTO BrokeredEndpoint('/modules/m/inputs/i')", "priority": 0,
+                   "timeToLiveSecs": 5 },
+        },
+        "storeAndForwardConfiguration": { "timeToLiveSecs": 60 },
+    });
+    let set = RouteSet::parse(&desired, "gw");
+    assert_eq!(set.good.len(), 2, "{set:?}");
+    assert_eq!(RouteSet::to_desired(set.good.iter(), set.global_ttl), desired);
+    let none = RouteSet::to_desired([].iter(), None);
+    assert_eq!(RouteSet::parse(&none, "gw"), RouteSet::default());
+}
+
+#[test]
 fn a_twin_without_routes_has_a_known_empty_set() {
     let version = |version| json!({"schemaVersion": version, "$version": 3});
     for twin in [Value::Null, json!({}), json!({"$version": 1}), version("1.0"), version("1.3.0")] {

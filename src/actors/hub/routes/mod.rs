@@ -1,5 +1,9 @@
 //! Routes: follows the desired properties of `$edgeHub`, swaps the route table whole, and starts
 //! an actor for each route. Bad routes are named in the reported properties; good ones run.
+//!
+//! `kept.rs` remembers the last good form of each.
+
+mod kept;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +12,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde_json::json;
 
+use self::kept::Kept;
 use super::route::RouteActor;
 use crate::actors::clock;
 use crate::actors::endpoint::backend::Readiness;
@@ -17,6 +22,7 @@ use crate::domain::identity::Identity;
 use crate::domain::restart::{Intensity, RestartPolicy};
 use crate::domain::route::{BadRoute, Route, RouteSet, RouteTable};
 use crate::messages::routes::{ListRoutes, RouteStatus, SetRoutes};
+use crate::messages::state::{Fetch, Save};
 use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
 use crate::messages::twins::{Desired, DesiredChanged, GetDesired, PatchReported};
 
@@ -37,6 +43,10 @@ pub struct RoutesPorts {
     pub set: Port<SetRoutes>,
     /// For the management API.
     pub list: Port<ListRoutes>,
+    /// `state`.
+    pub fetch: Port<Fetch>,
+    /// `state`.
+    pub save: Port<Save>,
 }
 
 /// See the module documentation.
@@ -46,6 +56,8 @@ pub struct Routes {
     ports: RoutesPorts,
     readiness: Readiness,
     version: Option<u64>,
+    /// What was last in force, also before a restart; `None`: not read yet.
+    kept: Option<Kept>,
     /// As they run: the last good form of each.
     good: BTreeMap<Arc<str>, Route>,
     bad: Vec<BadRoute>,
@@ -81,6 +93,7 @@ impl Routes {
             ports,
             readiness,
             version: None,
+            kept: None,
             good: BTreeMap::new(),
             bad: Vec::new(),
             unreadable: None,
@@ -92,6 +105,9 @@ impl Routes {
     }
 
     fn read(&mut self, ctx: &mut Context<Self>) {
+        if self.kept.is_none() {
+            return; // done once it is read
+        }
         let asked = self.ports.desired.ask(GetDesired(self.identity.clone()), DEADLINE);
         asked
             .into_actor(self)
@@ -110,6 +126,7 @@ impl Routes {
         if self.version == Some(version) {
             return;
         }
+        let kept = self.kept.clone().unwrap_or_default();
         if desired.properties.as_object().is_some_and(|all| all.is_empty()) {
             // Nothing was ever deployed: a known, empty set.
             return self.swap(Plan { version, ..Plan::default() }, ctx);
@@ -120,7 +137,8 @@ impl Routes {
             tracing::error!(%error, version, "deployment of $edgeHub refused: the last good one runs on");
             self.report(version, 400, &error.to_string());
             if self.version.is_none() {
-                self.swap(Plan { version, ..Plan::default() }, ctx);
+                let routes = kept.routes.into_values().collect();
+                self.swap(Plan { version, routes, ttl: kept.ttl, ..Plan::default() }, ctx);
             }
             return;
         }
@@ -129,7 +147,7 @@ impl Routes {
         }
         let is_bad = |name: &str| set.bad.iter().any(|bad| bad.name == name);
         let mut routes = set.good;
-        routes.extend(self.good.values().filter(|route| is_bad(&route.name)).cloned());
+        routes.extend(kept.routes.into_values().filter(|route| is_bad(&route.name)));
         let errors: Vec<_> = set.bad.iter().map(|bad| bad.error.to_string()).collect();
         let code = if errors.is_empty() { 200 } else { 400 };
         let report = Some((code, errors.join("; ")));
@@ -151,7 +169,7 @@ impl Routes {
 
     /// Messages are matched by these routes from here on.
     fn on_set(&mut self, plan: Plan, ctx: &mut Context<Self>) {
-        let Plan { version, routes, bad, report, .. } = plan;
+        let Plan { version, routes, ttl, bad, report } = plan;
         self.version = Some(version);
         self.bad = bad;
         if let Some((code, description)) = report {
@@ -172,6 +190,7 @@ impl Routes {
                 self.brood.start(name, rule, start, ctx.address().recipient());
             }
         }
+        self.keep(ttl, ctx);
         tracing::info!(version, routes = self.good.len(), bad = self.bad.len(), "routes in force");
         self.readiness.is_ready("routes");
     }
@@ -201,7 +220,7 @@ impl Actor for Routes {
         self.readiness.waits("routes", "the deployment of $edgeHub was never read");
         self.ports.changed.plug(&ctx.address());
         self.ports.list.plug(&ctx.address());
-        self.read(ctx);
+        self.load(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::*;
-use crate::actors::stand_in::{Log, plug, port, settle};
+use crate::actors::stand_in::{Log, Shelf, plug, port, settle};
 use crate::messages::twins::TwinAnswer;
 
 struct Scene {
@@ -30,6 +30,11 @@ impl Scene {
     /// The twin was never read, and the queue is away.
     async fn new() -> Self {
         tokio::time::pause();
+        Self::on(&Shelf::default()).await
+    }
+
+    /// With what was kept in an earlier life.
+    async fn on(shelf: &Shelf) -> Self {
         let desired = Rc::new(RefCell::new(None));
         let (asked, reported) = (Rc::clone(&desired), Log::<Value>::default());
         let seen = Rc::clone(&reported);
@@ -39,6 +44,8 @@ impl Scene {
                 seen.borrow_mut().push(serde_json::from_slice(&patch.patch).unwrap());
                 TwinAnswer { status: 204, body: Default::default(), version: None }
             }),
+            fetch: shelf.fetch(),
+            save: shelf.save(),
             ..RoutesPorts::default()
         };
         let (set, readiness) = (ports.set.clone(), Readiness::default());
@@ -133,6 +140,35 @@ async fn a_deployment_that_cannot_be_read_changes_nothing_and_is_reported() {
     scene.deploy(bad).await;
     assert_eq!(tables.borrow().len(), 1);
     assert!(matches!(&scene.reports()[..], [(1, 200, _), (2, 400, _)]));
+}
+
+#[actix::test]
+async fn the_last_good_form_outlives_a_restart() {
+    let good = "FROM /messages/* INTO $upstream";
+    tokio::time::pause();
+    let shelf = Shelf::default();
+    let scene = Scene::on(&shelf).await;
+    scene.with_queue().await;
+    scene.deploy(version(1, &json!({ "good": good, "other": good }))).await;
+
+    let scene = Scene::on(&shelf).await;
+    let tables = scene.with_queue().await;
+    scene.deploy(version(2, &json!({ "good": good, "other": "FROM nowhere" }))).await;
+    assert_eq!(tables.borrow().last().unwrap(), &["good", "other"]);
+
+    let scene = Scene::on(&shelf).await;
+    let tables = scene.with_queue().await;
+    let mut unreadable = version(3, &json!({}));
+    unreadable.properties["schemaVersion"] = "9.9".into();
+    scene.deploy(unreadable).await;
+    assert_eq!(tables.borrow().last().unwrap(), &["good", "other"]);
+    assert!(matches!(&scene.reports()[..], [(3, 400, _)]));
+
+    scene.deploy(version(4, &json!({}))).await;
+    let scene = Scene::on(&shelf).await;
+    let tables = scene.with_queue().await;
+    scene.deploy(version(5, &json!({ "other": "FROM nowhere" }))).await;
+    assert!(tables.borrow().last().unwrap().is_empty(), "it was taken away in between");
 }
 
 #[actix::test]
