@@ -257,11 +257,6 @@ fn nothing_is_lost_doubled_or_reordered_while_the_link_is_cut_again_and_again() 
         asked.desired.values().sum::<u64>(),
         began.elapsed(),
     );
-    assert!(
-        wrong.is_empty(),
-        "{} faults, the first: {:#?}",
-        wrong.len(),
-        &wrong[..wrong.len().min(8)]
-    );
+    assert!(wrong.is_empty(), "{} faults: {wrong:#?}", wrong.len());
     assert!(cuts > 0 && answered > 0, "nothing was shown");
 }

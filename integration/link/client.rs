@@ -24,6 +24,8 @@ use crate::support::mqtt::LogIn;
 use crate::support::rest::token;
 
 const LARGEST: usize = 1 << 20;
+/// CONNACK 3.
+const NOT_NOW: &str = "ServiceUnavailable";
 /// Packet ids of reported patches; below are those of telemetry.
 const PATCHES: u16 = 40_000;
 /// A reported patch with each so many messages.
@@ -79,7 +81,7 @@ pub fn run_all(clients: &[Client], signals: &Arc<Signals>, period: Duration) {
                 let offset = period * number / count;
                 running.push(tokio::spawn(async move {
                     let door = doors.acquire().await.unwrap();
-                    let talk = match Talk::begin(&log_in, Arc::clone(&log)).await {
+                    let talk = match Talk::begin_soon(&log_in, &log).await {
                         Ok(talk) => talk,
                         Err(why) => return log.lock().unwrap().ended = Some(why),
                     };
@@ -103,6 +105,20 @@ struct Talk {
 }
 
 impl Talk {
+    /// Tries again while the gateway says "not now": nobody has been looked up before the link
+    /// is there.
+    async fn begin_soon(log_in: &LogIn, log: &Arc<Mutex<Log>>) -> Result<Self, String> {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match Talk::begin(log_in, Arc::clone(log)).await {
+                Err(why) if why.contains(NOT_NOW) && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
     /// Logs in and subscribes to everything.
     async fn begin(log_in: &LogIn, log: Arc<Mutex<Log>>) -> Result<Self, String> {
         let stream = TcpStream::connect(log_in.address).await.map_err(|e| e.to_string())?;

@@ -73,6 +73,12 @@ pub struct DesiredPatched {
     pub patch: Bytes,
 }
 
+/// A client has asked for patches of its desired properties (EdgeHub). Answered once it is known
+/// what it has, or after 2 s: every change from then on reaches it as a patch.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WatchDesired(pub Identity);
+
 /// How the twins of an edge stand against the parent's.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "TwinsStatus")]

@@ -16,7 +16,7 @@ use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
 };
 use crate::messages::state::StoreError;
-use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
+use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer, WatchDesired};
 
 /// A disk that is full or stalls holds back PUBACKs; a client is not kept for ever.
 const STORE: Duration = Duration::from_secs(300);
@@ -39,6 +39,8 @@ pub struct Backend {
     pub get_twin: Port<GetTwin>,
     /// Reported properties.
     pub patch_reported: Port<PatchReported>,
+    /// Who has asked for patches of desired properties (EdgeHub).
+    pub watch_desired: Port<WatchDesired>,
     /// Settlement of cloud-to-device messages that the parent holds.
     pub settle: Port<Settle>,
     /// Who came and left, and with which features.

@@ -156,6 +156,7 @@ impl Wires {
         let twins = Twins::new(&self.device, ports, obituary).start();
         all.backend.get_twin.plug(&twins);
         all.backend.patch_reported.plug(&twins);
+        all.backend.watch_desired.plug(&twins);
         all.get_desired.plug(&twins);
         all.desired_patched.plug(&twins);
         all.link_to_twins.plug(&twins);

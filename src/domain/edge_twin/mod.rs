@@ -40,7 +40,7 @@ pub struct EdgeTwin {
 /// The desired properties that the client has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum Told {
-    /// It never asked, and was never told.
+    /// It never asked for any.
     #[default]
     Never,
     /// Those that are in the twin now.
@@ -64,9 +64,8 @@ pub struct Telling {
 pub enum Patched {
     /// It was applied: tell the client.
     Applied(Telling),
-    /// Another version: the whole twin has to be read. A client whose twin was never read is
-    /// told the patch as it is.
-    Outdated(Option<Telling>),
+    /// Another version: the whole twin has to be read.
+    Outdated,
 }
 
 impl EdgeTwin {
@@ -84,8 +83,7 @@ impl EdgeTwin {
             self.desired.version = version;
             return Patched::Applied(self.tell(before, patch));
         }
-        let unknown = (!self.is_known).then(|| Telling { version, patch, before: Told::Never });
-        Patched::Outdated(unknown)
+        Patched::Outdated
     }
 
     /// The client has all up to now, or will have it with this telling.
@@ -125,6 +123,28 @@ impl EdgeTwin {
     pub fn on_not_told(&mut self, telling: Telling) {
         if self.told == Told::Current {
             self.told = telling.before;
+        }
+    }
+
+    /// The client has asked for patches: what it does not have already, it gets as one. With the
+    /// parent's twin read in time it has that; else what is kept of it; else nothing yet. Answers
+    /// what it has missed since it was last told, if that is known, and whether anything changed.
+    pub fn on_watched(&mut self) -> (Option<Telling>, bool) {
+        match self.told {
+            Told::Current => (None, false),
+            Told::Never if self.is_known => {
+                self.told = Told::Current;
+                (None, true)
+            }
+            Told::Never => {
+                self.told = Told::Earlier(Map::new());
+                (None, true)
+            }
+            Told::Earlier(_) if self.is_known => {
+                let telling = self.tell(Map::new(), Map::new());
+                (Some(telling).filter(|telling| !telling.patch.is_empty()), true)
+            }
+            Told::Earlier(_) => (None, false),
         }
     }
 

@@ -39,17 +39,66 @@ fn a_patch_of_any_other_version_needs_the_whole_twin() {
         let mut twin = read(3, json!({"a": 1}));
         let before = twin.clone();
         let patched = twin.on_desired(version, &map(json!({"a": 2})));
-        assert_eq!((patched, twin), (Patched::Outdated(None), before));
+        assert_eq!((patched, twin), (Patched::Outdated, before));
     }
 }
 
+/// Takes a whole twin in; what the client is told then.
+fn told(twin: &mut EdgeTwin, version: u64, desired: Value) -> Option<(u64, Value)> {
+    let (telling, _) = twin.on_full(full(version, desired), &Outbox::default());
+    telling.map(|telling| (telling.version, Value::Object(telling.patch)))
+}
+
 #[test]
-fn a_client_whose_twin_was_never_read_is_told_the_patch_as_it_is() {
+fn a_client_that_only_subscribed_gets_what_changes_from_then_on() {
     let mut twin = EdgeTwin::default();
-    let Patched::Outdated(Some(telling)) = twin.on_desired(7, &map(json!({"a": 2}))) else {
-        panic!("there is nothing to apply it to")
-    };
-    assert_eq!((telling.version, json!(telling.patch)), (7, json!({"a": 2})));
+    assert_eq!(told(&mut twin, 3, json!({"a": 1})), None);
+    assert_eq!(twin.on_watched(), (None, true));
+    assert_eq!(twin.on_watched(), (None, false));
+    let Patched::Applied(telling) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
+    assert_eq!(json!(telling.patch), json!({"b": 2}));
+    // the link is away for two patches
+    let merged = json!({"a": null, "c": 3});
+    assert_eq!(told(&mut twin, 6, json!({"b": 2, "c": 3})), Some((6, merged)));
+    assert_eq!(told(&mut twin, 6, json!({"b": 2, "c": 3})), None);
+}
+
+#[test]
+fn a_patch_that_overtakes_the_read_twin_is_told_once() {
+    let mut twin = EdgeTwin::default();
+    assert_eq!(twin.on_desired(4, &map(json!({"b": 2}))), Patched::Outdated);
+    assert_eq!(told(&mut twin, 3, json!({"a": 1})), None, "asked for before the patch");
+    twin.on_watched();
+    let patch = json!({"b": 2});
+    assert_eq!(told(&mut twin, 4, json!({"a": 1, "b": 2})), Some((4, patch)));
+    assert_eq!(told(&mut twin, 4, json!({"a": 1, "b": 2})), None);
+}
+
+#[test]
+fn a_patch_that_the_read_twin_holds_already_is_told_to_nobody() {
+    let mut twin = EdgeTwin::default();
+    told(&mut twin, 4, json!({"a": 1, "b": 2}));
+    twin.on_watched();
+    assert_eq!(twin.on_desired(4, &map(json!({"b": 2}))), Patched::Outdated);
+    assert_eq!(told(&mut twin, 4, json!({"a": 1, "b": 2})), None);
+}
+
+#[test]
+fn a_client_that_subscribed_before_the_twin_could_be_read_has_nothing_yet() {
+    let mut twin = EdgeTwin::default();
+    assert_eq!(twin.on_watched(), (None, true));
+    assert_eq!(twin.on_desired(7, &map(json!({"a": 2}))), Patched::Outdated);
+    assert_eq!(told(&mut twin, 7, json!({"a": 2})), Some((7, json!({"a": 2}))));
+}
+
+#[test]
+fn a_client_that_comes_back_gets_what_it_missed_at_once_if_it_is_known() {
+    let mut twin = read(3, json!({"a": 1}));
+    let Patched::Applied(telling) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
+    twin.on_not_told(telling);
+    let (missed, is_other) = twin.on_watched();
+    assert_eq!((json!(missed.unwrap().patch), is_other), (json!({"b": 2}), true));
+    assert_eq!(twin.on_watched(), (None, false));
 }
 
 #[test]

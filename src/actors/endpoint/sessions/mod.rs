@@ -179,7 +179,7 @@ impl Handler<Open> for Sessions {
                 filters: session.map(|stored| stored.filters).unwrap_or_default(),
                 unacked: this.directory.take_unacked(&identity),
             };
-            this.hail(&identity);
+            this.arrived(&identity);
             this.reached(&identity, ctx);
             Ok(opened)
         }))
@@ -208,7 +208,7 @@ impl Handler<Subscribe> for Sessions {
     fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
         let Subscribe { identity, epoch, add, remove } = subscribe;
         let seat = self.directory.seat(&identity).filter(|seat| seat.epoch == epoch);
-        let Some(is_clean) = seat.map(|seat| seat.is_clean) else {
+        let Some((is_clean, had)) = seat.map(|seat| (seat.is_clean, seat.features)) else {
             return Box::pin(async { Err(StoreError::Unavailable) }.into_actor(self)); // taken over
         };
         let (stored, _) = self.directory.subscribe(&identity, &add, &remove);
@@ -216,7 +216,7 @@ impl Handler<Subscribe> for Sessions {
         let changes =
             if is_clean { vec![] } else { vec![Change::put(TABLE, identity.as_str(), value)] };
         let saved = self.save(changes);
-        let told = self.announce(&identity);
+        let told = self.announce(&identity, had);
         let done = async move {
             saved.await?;
             told.await;

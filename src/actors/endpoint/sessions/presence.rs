@@ -5,31 +5,53 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Sessions;
+use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::messages::client::{Down, Downlink};
 use crate::messages::sessions::{
     Attach, Detach, ListOnline, Online, PresenceChanged, Send as SendDown,
 };
+use crate::messages::twins::WatchDesired;
 use crate::messages::upstream::LinkChanged;
 
 /// How long a SUBACK waits for the parent to know of the features (link.md, attach).
 const TELL: Duration = Duration::from_secs(2);
 
 impl Sessions {
-    /// Tells the backend what an identity has asked for now.
-    pub(super) fn announce(&self, identity: &Identity) -> impl Future<Output = ()> + use<> {
+    /// Tells the backend what an identity has asked for now. The parent hears of it before its
+    /// twin is read, so that no patch falls in between.
+    pub(super) fn announce(
+        &self,
+        identity: &Identity,
+        had: Features,
+    ) -> impl Future<Output = ()> + use<> {
         let features = self.directory.seat(identity).map(|seat| seat.features);
+        let identity = identity.clone();
         let told = self
             .backend
             .presence
             .ask(PresenceChanged { identity: identity.clone(), features }, TELL);
+        let is_watching = !had.desired && features.is_some_and(|features| features.desired);
+        let watched =
+            is_watching.then(|| self.backend.watch_desired.ask(WatchDesired(identity), TELL));
         async move {
             let _ = told.await; // it is told again when the link comes up
+            if let Some(watched) = watched {
+                let _ = watched.await; // later, or not at all: then it has nothing yet
+            }
         }
     }
 
     /// Like `announce`, for those who do not wait.
-    pub(super) fn hail(&self, identity: &Identity) {
+    pub(super) fn arrived(&self, identity: &Identity) {
+        self.hail(identity);
+        if self.directory.seat(identity).is_some_and(|seat| seat.features.desired) {
+            self.backend.watch_desired.tell(WatchDesired(identity.clone())); // read again when the link comes up
+        }
+    }
+
+    /// Tells the backend who is here.
+    fn hail(&self, identity: &Identity) {
         let features = self.directory.seat(identity).map(|seat| seat.features);
         self.backend.presence.tell(PresenceChanged { identity: identity.clone(), features }); // idempotent
     }
@@ -46,7 +68,7 @@ impl Handler<Attach> for Sessions {
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
         let Attach { identity, features, link, epoch } = attach;
         self.directory.attach(identity.clone(), features, epoch, link);
-        self.hail(&identity);
+        self.arrived(&identity);
         self.reached(&identity, ctx);
     }
 }

@@ -54,7 +54,7 @@ impl Handler<GetDesired> for Twins {
 }
 
 impl Twins {
-    fn when_loaded(&self) -> impl Future<Output = ()> + 'static + use<> {
+    pub(super) fn when_loaded(&self) -> impl Future<Output = ()> + 'static + use<> {
         let mut is_loaded = self.is_loaded.subscribe();
         async move {
             let _ = is_loaded.wait_for(|is_loaded| *is_loaded).await; // else the actor is gone

@@ -13,6 +13,7 @@ mod disk;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -82,6 +83,8 @@ struct Entry {
     patches_seen: u64,
     /// Clients that wait for what the parent says to a patch.
     waiting: Vec<(u64, oneshot::Sender<TwinAnswer>)>,
+    /// Clients that subscribe, and wait for the whole twin to be read.
+    watching: Vec<oneshot::Sender<()>>,
 }
 
 /// The store commits long before.

@@ -10,7 +10,7 @@ use super::disk::{delete_patch, put_refused, to_json};
 use super::{Entry, Twins};
 use crate::domain::edge_twin::{Fate, Full, Patched};
 use crate::domain::identity::Identity;
-use crate::messages::sessions::ListOnline;
+use crate::messages::sessions::{ListOnline, Online};
 use crate::messages::twins::{DesiredPatched, TwinAnswer};
 use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected, Request};
 
@@ -52,11 +52,8 @@ impl Handler<DesiredPatched> for Twins {
                 self.tell(identity.clone(), telling, ctx);
                 self.notify(&identity);
             }
-            Patched::Outdated(telling) => {
+            Patched::Outdated => {
                 entry.is_stale = true;
-                if let Some(telling) = telling {
-                    self.tell(identity.clone(), telling, ctx);
-                }
                 self.schedule(identity, ctx);
             }
         }
@@ -75,13 +72,22 @@ impl Twins {
         for identity in owed.map(|(identity, _)| identity.clone()).collect::<Vec<_>>() {
             self.schedule(identity, ctx);
         }
+        self.sync_online(ctx);
+    }
+
+    fn sync_online(&mut self, ctx: &mut Context<Self>) {
         let online = self.ports.online.ask(ListOnline, ONLINE_DEADLINE);
         let online = online.into_actor(self).map(|online, this, ctx| {
-            for online in online.unwrap_or_default() {
-                let is_known = this.entries.get(&online.identity).is_some_and(is_read);
-                if is_known || online.features.desired {
-                    this.entry(&online.identity).is_stale = true;
-                    this.schedule(online.identity, ctx);
+            let Ok(online) = online else {
+                // they do not answer now: their twins are read all the same
+                ctx.run_later(AGAIN, |this, ctx| this.sync_online(ctx));
+                return;
+            };
+            for Online { identity, features, .. } in online {
+                let is_known = this.entries.get(&identity).is_some_and(|it| it.twin.is_known());
+                if is_known || features.desired {
+                    this.entry(&identity).is_stale = true;
+                    this.schedule(identity, ctx);
                 }
             }
         });
@@ -190,6 +196,7 @@ impl Twins {
             Some(LinkAnswer { status: status @ (403 | 404), .. }) => {
                 debug!(%identity, status, "the parent has no twin for it");
                 self.entry(identity).is_stale = false;
+                self.entry(identity).watching.clear(); // they wait for nothing
                 true
             }
             _ => false,
@@ -220,6 +227,7 @@ impl Twins {
             self.tell(identity.clone(), telling, ctx);
         }
         self.save_twin(identity, ctx);
+        self.on_read_for(identity, ctx);
         if is_other {
             self.notify(identity);
         }
@@ -234,8 +242,4 @@ impl Entry {
             let _ = client.send(answer.clone());
         }
     }
-}
-
-fn is_read(entry: &Entry) -> bool {
-    entry.twin.is_known()
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::actors::stand_in::{Log, Shelf, noted, port, settle};
 use crate::domain::features::Features;
 use crate::messages::sessions::Online;
-use crate::messages::twins::{DesiredPatched, GetDesired, GetTwin, PatchReported};
+use crate::messages::twins::{DesiredPatched, GetDesired, GetTwin, PatchReported, WatchDesired};
 use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected};
 
 /// The parent's side: one twin for everybody, whether it can be reached, what it was asked.
@@ -123,6 +123,12 @@ impl Scene {
         let answer = self.twins.send(GetTwin(id("leaf"))).await.unwrap();
         assert_eq!(answer.status, 200);
         serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// The client subscribes to patches of its desired properties.
+    async fn watch(&self) {
+        self.twins.send(WatchDesired(id("leaf"))).await.unwrap();
+        settle().await;
     }
 
     async fn report(&self, patch: &str) -> TwinAnswer {
@@ -277,6 +283,42 @@ async fn what_a_client_missed_while_it_was_away_is_in_the_next_difference() {
     scene.desired(5, &json!({"c": 3})).await;
     let told = scene.told.borrow().clone();
     assert_eq!(told, [(5, r#"{"b":2,"c":3,"$version":5}"#.to_owned())]);
+}
+
+#[actix::test]
+async fn a_client_that_subscribes_and_never_reads_hears_of_what_it_missed_with_the_link_down() {
+    let scene = Scene::new();
+    *scene.is_online.borrow_mut() = false; // it comes after the link
+    scene.link(true).await;
+    *scene.is_online.borrow_mut() = true;
+    scene.watch().await;
+    assert_eq!(scene.asked(), ["get leaf"], "the parent's twin is where it begins");
+    scene.link(false).await;
+    scene.parent.borrow_mut().desired = json!({"b": 2, "$version": 5});
+    scene.link(true).await;
+    assert_eq!(*scene.told.borrow(), [(5, r#"{"a":null,"b":2,"$version":5}"#.to_owned())]);
+}
+
+#[actix::test]
+async fn a_client_that_subscribes_with_the_link_down_has_nothing_yet() {
+    let scene = Scene::new();
+    let began = tokio::time::Instant::now();
+    scene.watch().await;
+    assert!(began.elapsed() < Duration::from_millis(100), "there is nobody to wait for");
+    scene.link(true).await;
+    assert_eq!(*scene.told.borrow(), [(3, r#"{"a":1,"$version":3}"#.to_owned())]);
+}
+
+#[actix::test]
+async fn a_client_that_comes_back_hears_of_what_changed_while_it_was_not_attached() {
+    let scene = Scene::new();
+    scene.link(true).await;
+    scene.get().await;
+    scene.parent.borrow_mut().desired = json!({"a": 2, "$version": 4});
+    scene.watch().await;
+    assert_eq!(*scene.told.borrow(), [(4, r#"{"a":2,"$version":4}"#.to_owned())]);
+    scene.watch().await;
+    assert_eq!(scene.told.borrow().len(), 1);
 }
 
 #[actix::test]
