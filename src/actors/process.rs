@@ -89,7 +89,7 @@ pub fn run(
     system.block_on(async move {
         let (ended, mut end) = tokio::sync::oneshot::channel();
         let top = Top(Some(ended)).start();
-        let obituary = Obituary::new(tree.name(), 1, top.recipient());
+        let obituary = Obituary::new("", tree.name(), 1, top.recipient());
         let root = Supervisor::start_tree(tree, &factory(), obituary);
         plug(&root);
         let is_stopping = Rc::new(Cell::new(false));

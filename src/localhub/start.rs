@@ -15,7 +15,7 @@ use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::process::{self, Vital};
-use crate::actors::supervision::Factory;
+use crate::actors::supervision::{Factory, Running};
 use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::files::make_dir;
@@ -55,7 +55,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     let store = Kv::open(&path.join("hub"), &tables, Options::queue())?;
     let addresses = format!("mqtt={:?} https={:?}", settings.listen, settings.listen_https);
     let ports = Ports::default();
-    let readiness = ports.backend.readiness.clone();
+    let (readiness, panic) = (ports.backend.readiness.clone(), ports.rest.panic.clone());
     let wires = Wires {
         hostname: settings.hostname,
         store: Arc::clone(&store),
@@ -81,5 +81,8 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
         vital.watch("hub", store.state());
         Rc::new(wires)
     };
-    Ok(process::run(&LOCALHUB, factory, readiness, addresses, of_process, |_| {}))
+    let plug = move |root: &Running| {
+        panic.plug_recipient(root.panic_at.clone().expect("the root has children"));
+    };
+    Ok(process::run(&LOCALHUB, factory, readiness, addresses, of_process, plug))
 }

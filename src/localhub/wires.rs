@@ -51,7 +51,7 @@ pub(super) struct Ports {
     forget_twins: Port<Forget>,
     forget_presence: Port<Forget>,
     forget_devicebound: Port<Forget>,
-    rest: RestPorts,
+    pub(super) rest: RestPorts,
 }
 
 impl Factory for Wires {

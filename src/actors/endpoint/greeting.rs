@@ -44,6 +44,13 @@ pub struct Greeted {
     pub peer: String,
 }
 
+impl Greeted {
+    /// Those who would take it are about to stop.
+    pub async fn turn_away(mut self) {
+        refuse(&mut self.half, ConnectCode::ServerUnavailable).await;
+    }
+}
+
 /// Reads CONNECT and checks who it is. Whoever may not come in is answered, logged and closed.
 pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
     let Arrived { stream, peer, thumbprints } = arrived;

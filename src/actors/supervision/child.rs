@@ -1,6 +1,7 @@
 //! A child of a supervisor: how it is reached while it runs, and its record of restarts.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -85,6 +86,8 @@ pub(super) struct Child {
     pub(super) last_error: Option<String>,
     /// Told to stop; its exit is expected.
     pub(super) is_leaving: bool,
+    /// When it is to be started anew.
+    pub(super) due: Option<Instant>,
 }
 
 impl Child {
@@ -98,6 +101,7 @@ impl Child {
             restarts: 0,
             last_error: None,
             is_leaving: false,
+            due: None,
         }
     }
 

@@ -16,10 +16,26 @@ use actix::prelude::*;
 
 pub use self::brood::Brood;
 pub use self::child::{Factory, Running};
-pub use self::obituary::{Obituary, remember_panics};
+pub use self::obituary::{Obituary, panics, remember_panics};
 pub use self::snapshot::{panic_below, snapshot_of};
 pub use self::supervisor::Supervisor;
-use crate::messages::supervision::Health;
+use crate::domain::restart::{Exit, Verdict};
+use crate::messages::supervision::{ChildExited, Health};
+
+/// Says that the child of the actor at the path `above` ended, and what follows; one form for all.
+/// Answers it in short, for who asks later.
+pub fn report_end(above: &str, exited: &ChildExited, verdict: Verdict) -> String {
+    let ChildExited { child, exit, why, .. } = exited;
+    let actor = obituary::below(above, child);
+    match (exit, verdict) {
+        (Exit::Panicked, _) => tracing::error!(actor, ?exit, %why, next = %verdict, "actor ended"),
+        (Exit::Normal, Verdict::Leave) => {
+            tracing::debug!(actor, ?exit, %why, next = %verdict, "actor ended");
+        }
+        _ => tracing::warn!(actor, ?exit, %why, next = %verdict, "actor ended"),
+    }
+    format!("{exit:?}: {why}")
+}
 
 /// What an actor of the tree has in common with all others. Say `supervised!(Type);` beside it.
 pub trait Supervised: Actor<Context = Context<Self>> {

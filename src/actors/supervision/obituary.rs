@@ -5,11 +5,19 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Recipient;
 
 use crate::domain::restart::Exit;
 use crate::messages::supervision::ChildExited;
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Panics in this process so far; none should ever be.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
 
 thread_local! {
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
@@ -19,6 +27,7 @@ thread_local! {
 pub fn remember_panics() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string().replace('\n', " "));
         hook(info);
     }));
@@ -27,6 +36,7 @@ pub fn remember_panics() {
 /// Held by a supervised actor for as long as it lives.
 #[derive(Debug)]
 pub struct Obituary {
+    path: String,
     child: String,
     birth: u64,
     exit: Exit,
@@ -35,16 +45,23 @@ pub struct Obituary {
 }
 
 impl Obituary {
-    /// Prepares the notice for the `birth`-th start of `child`.
-    pub fn new(child: &str, birth: u64, supervisor: Recipient<ChildExited>) -> Self {
-        let supervisor = Some(supervisor);
-        Obituary { child: child.into(), birth, exit: Exit::Normal, why: String::new(), supervisor }
+    /// Prepares the notice for the `birth`-th start of `child`, which is below the actor at the
+    /// path `above` (empty: it is the root).
+    pub fn new(above: &str, child: &str, birth: u64, supervisor: Recipient<ChildExited>) -> Self {
+        let (path, child) = (below(above, child), child.to_owned());
+        let (exit, why, supervisor) = (Exit::Normal, String::new(), Some(supervisor));
+        Obituary { path, child, birth, exit, why, supervisor }
+    }
+
+    /// Where in the tree its actor is, from the root on.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// For an actor that nobody restarts (tests, tools).
     pub fn unsupervised() -> Self {
-        let (child, why) = (String::new(), String::new());
-        Obituary { child, birth: 0, exit: Exit::Normal, why, supervisor: None }
+        let (path, child, why) = (String::new(), String::new(), String::new());
+        Obituary { path, child, birth: 0, exit: Exit::Normal, why, supervisor: None }
     }
 
     /// Notes that the actor is about to stop because of an error.
@@ -57,6 +74,11 @@ impl Obituary {
         self.exit = exit;
         self.why = why.to_string();
     }
+}
+
+/// The path of a child.
+pub(super) fn below(above: &str, child: &str) -> String {
+    if above.is_empty() { child.to_owned() } else { format!("{above}/{child}") }
 }
 
 impl Drop for Obituary {

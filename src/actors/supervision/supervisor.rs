@@ -7,7 +7,6 @@
 //!        younger siblings stop (rest_for_one) ◄────────────┘   all stop, then fail ◄┘
 //! ```
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::child::{Child, Factory, Running};
-use super::{Obituary, Supervised};
+use super::{Obituary, Supervised, report_end};
 use crate::actors::clock;
 use crate::domain::restart::{Exit, RestartLog, Verdict};
 use crate::domain::tree::{Node, Strategy, restarted_with};
@@ -26,21 +25,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// See the module documentation.
 pub struct Supervisor {
-    pub(super) name: &'static str,
     strategy: Strategy,
     pub(super) children: Vec<Child>,
-    /// What is to be done once the children that were told to stop are gone.
-    then: Then,
+    /// All are to stop, bottom to top, and then this supervisor.
+    is_stopping: bool,
     obituary: Obituary,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Then {
-    Nothing,
-    /// Start these after the delay.
-    Restart(BTreeSet<usize>, Duration),
-    /// Stop the next one up, then this supervisor.
-    Stop,
 }
 
 impl Supervisor {
@@ -50,12 +39,11 @@ impl Supervisor {
         factory: &Rc<dyn Factory>,
         obituary: Obituary,
     ) -> Running {
-        let Node::Supervisor(name, strategy, _, nodes) = node else {
+        let Node::Supervisor(_, strategy, _, nodes) = node else {
             unreachable!("the root of a tree is a supervisor");
         };
         let children = nodes.iter().map(|node| child_of(node, factory)).collect();
-        let (strategy, then) = (*strategy, Then::Nothing);
-        let supervisor = Supervisor { name, strategy, children, then, obituary };
+        let supervisor = Supervisor { strategy: *strategy, children, is_stopping: false, obituary };
         Running::owner(&supervisor.start())
     }
 
@@ -64,24 +52,17 @@ impl Supervisor {
         let child = &mut self.children[index];
         child.birth += 1;
         child.is_leaving = false;
+        child.due = None;
         child.log.on_started(clock::now());
-        let obituary = Obituary::new(&child.name, child.birth, supervisor);
+        let above = self.obituary.path();
+        let obituary = Obituary::new(above, &child.name, child.birth, supervisor);
         child.running = Some((child.start)(obituary));
     }
 
-    fn start_all(&mut self, indices: impl IntoIterator<Item = usize>, ctx: &mut Context<Self>) {
-        for index in indices {
-            if self.children[index].running.is_none() && self.then != Then::Stop {
-                self.start_child(index, ctx);
-            }
-        }
-    }
-
-    fn on_unexpected(&mut self, index: usize, exit: Exit, why: String, ctx: &mut Context<Self>) {
+    fn on_unexpected(&mut self, index: usize, exited: &ChildExited, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        let verdict = child.log.on_exit(exit, clock::now());
-        tracing::warn!(supervisor = self.name, child = child.name, ?exit, %why, ?verdict, "actor ended");
-        child.last_error = Some(format!("{exit:?}: {why}"));
+        let verdict = child.log.on_exit(exited.exit, clock::now());
+        let words = report_end(self.obituary.path(), exited, verdict);
         match verdict {
             Verdict::Leave => {}
             Verdict::Restart(delay) => {
@@ -89,49 +70,51 @@ impl Supervisor {
                 self.restart(range, delay, ctx);
             }
             Verdict::Escalate => {
-                let why = format!("{} failed too often: {why}", child.name);
-                tracing::error!(supervisor = self.name, %why, "supervisor gives up");
+                let why = format!("{} failed too often: {words}", exited.child);
+                tracing::error!(supervisor = self.obituary.path(), %why, "supervisor gives up");
                 self.obituary.failed(why);
                 self.stop_next(ctx);
             }
         }
+        self.children[index].last_error = Some(words);
     }
 
     fn restart(&mut self, range: Range<usize>, delay: Duration, ctx: &mut Context<Self>) {
-        for index in range.clone() {
-            self.children[index].restarts += 1;
-        }
-        for index in range.clone().rev() {
-            self.children[index].tell_to_stop();
+        let due = clock::now() + delay;
+        for index in range.rev() {
+            let child = &mut self.children[index];
+            child.restarts += 1;
+            child.due = child.due.max(Some(due)); // one that failed itself waits for its own, too
+            child.tell_to_stop();
             self.leave_behind_later(index, ctx);
         }
-        self.then = match std::mem::replace(&mut self.then, Then::Nothing) {
-            Then::Nothing => Then::Restart(range.collect(), delay),
-            Then::Restart(more, longer) => {
-                Then::Restart(more.into_iter().chain(range).collect(), delay.max(longer))
-            }
-            Then::Stop => Then::Stop,
-        };
-        self.go_on(ctx);
+        ctx.run_later(delay, Self::go_on);
     }
 
-    /// Goes on once nobody is expected to leave any more.
+    /// Goes on once nobody is expected to leave any more: stops, or starts those whose time has
+    /// come, in their order.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
         if self.children.iter().any(|child| child.is_leaving) {
-            return;
+            return; // called again when it is gone
         }
-        match std::mem::replace(&mut self.then, Then::Nothing) {
-            Then::Nothing => {}
-            Then::Restart(indices, delay) => {
-                ctx.run_later(delay, move |this, ctx| this.start_all(indices, ctx));
+        if self.is_stopping {
+            return self.stop_next(ctx);
+        }
+        let now = clock::now();
+        for index in 0..self.children.len() {
+            match self.children[index].due {
+                None => {}
+                Some(due) if due <= now => self.start_child(index, ctx),
+                // Those below may hold its address: they wait for it.
+                Some(_) if self.strategy == Strategy::RestForOne => return,
+                Some(_) => {}
             }
-            Then::Stop => self.stop_next(ctx),
         }
     }
 
     /// Stops the youngest child that runs; when none does, itself.
     fn stop_next(&mut self, ctx: &mut Context<Self>) {
-        self.then = Then::Stop;
+        self.is_stopping = true;
         match self.children.iter().rposition(|child| child.running.is_some()) {
             Some(index) => {
                 self.children[index].tell_to_stop();
@@ -151,7 +134,8 @@ impl Supervisor {
         ctx.run_later(deadline, move |this, ctx| {
             let child = &mut this.children[index];
             if child.birth == birth && child.is_leaving {
-                tracing::error!(supervisor = this.name, child = child.name, "left behind");
+                let supervisor = this.obituary.path();
+                tracing::error!(supervisor, child = child.name, "left behind");
                 child.running = None;
                 child.is_leaving = false;
                 this.go_on(ctx);
@@ -177,7 +161,9 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.start_all(0..self.children.len(), ctx);
+        for index in 0..self.children.len() {
+            self.start_child(index, ctx);
+        }
     }
 }
 
@@ -211,21 +197,21 @@ impl Handler<ChildExited> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
-        let ChildExited { child, birth, exit, why } = exited;
-        let Some(index) = self.children.iter().position(|other| other.name == child) else {
+        let Some(index) = self.children.iter().position(|one| one.name == exited.child) else {
             return;
         };
         let child = &mut self.children[index];
-        if child.birth != birth || child.running.is_none() {
+        if child.birth != exited.birth || child.running.is_none() {
             return; // an earlier life
         }
         child.running = None;
-        if std::mem::take(&mut child.is_leaving) {
+        if std::mem::take(&mut child.is_leaving) || self.is_stopping {
+            if exited.exit == Exit::Panicked {
+                report_end(self.obituary.path(), &exited, Verdict::Leave);
+            }
             self.go_on(ctx);
-        } else if self.then == Then::Stop {
-            self.stop_next(ctx);
         } else {
-            self.on_unexpected(index, exit, why, ctx);
+            self.on_unexpected(index, &exited, ctx);
         }
     }
 }

@@ -94,7 +94,7 @@ impl World {
         let (log, ends): (Log, Log) = Default::default();
         let top = Top(Rc::clone(&ends)).start();
         let factory: Rc<dyn Factory> = Rc::new(Workers(Rc::clone(&log)));
-        let obituary = Obituary::new("root", 1, top.recipient());
+        let obituary = Obituary::new("", "root", 1, top.recipient());
         let root = Supervisor::start_tree(&TREE, &factory, obituary);
         let world = World { log, ends, root };
         world.pass(Duration::ZERO).await;
@@ -168,6 +168,29 @@ async fn a_panic_restarts_the_child_and_its_younger_siblings_after_a_delay_and_n
     assert_eq!(told, expected);
     let why = all[3].last_error.as_deref().unwrap();
     assert!(why.starts_with("Panicked") && why.contains("asked to panic"), "{why}");
+}
+
+#[actix::test]
+async fn two_that_fail_at_once_start_in_their_order_each_after_its_own_delay() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.panic(&["inner", "one"]).await;
+        world.pass(Duration::from_millis(300)).await;
+    }
+    world.news();
+    world.panic(&["inner", "two"]).await; // due in 100 ms
+    world.panic(&["inner", "one"]).await; // due in 400 ms
+    world.pass(Duration::from_millis(300)).await;
+    assert_eq!(world.news(), "-two -three -one");
+    world.pass(Duration::from_millis(100)).await;
+    assert_eq!(world.news(), "+one +two +three");
+    world.panic(&["inner", "three"]).await;
+    world.pass(Duration::from_millis(300)).await;
+    world.panic(&["inner", "three"]).await; // due in 200 ms
+    world.news();
+    world.panic(&["inner", "two"]).await; // for the second time: due in 200 ms, too
+    world.pass(Duration::from_millis(190)).await;
+    assert_eq!(world.news(), "-two +two +three");
 }
 
 #[actix::test]

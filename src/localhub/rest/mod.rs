@@ -10,6 +10,7 @@ mod bulk;
 mod configuration;
 mod devicebound;
 mod devices;
+mod faults;
 mod files;
 mod methods;
 mod modules;
@@ -37,6 +38,7 @@ use crate::messages::identities::LogIn;
 use crate::messages::registry::{DeleteIdentity, ListIdentities, ListPresence, PutIdentity};
 use crate::messages::service_twins::{ChangeTwin, ReadTwins};
 use crate::messages::sessions::Invoke;
+use crate::messages::supervision::PanicAt;
 use crate::messages::telemetry::{AwaitTelemetry, ReadTelemetry, RefuseTelemetry};
 use crate::protocol::http::{Handler, HttpRequest, HttpResponse, handler};
 
@@ -76,6 +78,8 @@ pub struct RestPorts {
     pub await_telemetry: Port<AwaitTelemetry>,
     /// Telemetry, in test builds.
     pub refuse_telemetry: Port<RefuseTelemetry>,
+    /// The root supervisor, in test builds.
+    pub panic: Port<PanicAt>,
 }
 
 /// What every call works with.
@@ -166,6 +170,7 @@ impl Rest {
             ("POST", ["faults", "refuse"]) if cfg!(feature = "faults") => {
                 self.refuse_telemetry(request).await
             }
+            ("POST", ["faults", "panic"]) if cfg!(feature = "faults") => self.panic(request).await,
             ("GET", ["configurations"]) => Ok(HttpResponse::json(200, &Value::Array(Vec::new()))),
             (_, ["configurations" | "jobs" | "digitaltwins", ..]) => Err(ServiceError::new(
                 501,

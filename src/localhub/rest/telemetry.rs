@@ -10,10 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, DEADLINE, Rest, ask};
 use crate::actors::port::Port;
-use crate::domain::identity::Identity;
 use crate::domain::row::Offset;
 use crate::domain::service_error::ServiceError;
-use crate::messages::telemetry::{AwaitTelemetry, Item, Items, ReadTelemetry, RefuseTelemetry};
+use crate::messages::telemetry::{AwaitTelemetry, Item, Items, ReadTelemetry};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
 /// Items read at a time when nobody says how many.
@@ -59,17 +58,6 @@ impl Rest {
             }
         });
         Ok(HttpResponse::stream(200, NDJSON, body))
-    }
-
-    /// Test builds: `POST /faults/refuse?id=d[/m]&status=429`; without a status it is taken.
-    pub(super) async fn refuse_telemetry(&self, request: &HttpRequest) -> Answer {
-        let id = request.query.get("id").map(String::as_str).unwrap_or_default();
-        let sender = Identity::parse(id).map_err(|bad| ServiceError::bad(bad.to_string()))?;
-        let status = number(request, "status")?.and_then(|status| u16::try_from(status).ok());
-        let refuse = RefuseTelemetry { sender, status };
-        let told = self.ports.refuse_telemetry.ask(refuse, DEADLINE).await;
-        told.map_err(|_| ServiceError::new(503, "ServiceUnavailable", "the log is starting"))?;
-        Ok(HttpResponse::empty(204))
     }
 }
 
@@ -138,7 +126,7 @@ fn show(item: &Item) -> Value {
     })
 }
 
-fn number(request: &HttpRequest, name: &str) -> Result<Option<u64>, ServiceError> {
+pub(super) fn number(request: &HttpRequest, name: &str) -> Result<Option<u64>, ServiceError> {
     let text = request.query.get(name).filter(|text| !text.is_empty());
     let parsed = text.map(|text| text.parse::<u64>()).transpose();
     parsed.map_err(|_| ServiceError::bad(format!("{name} is not a number")))

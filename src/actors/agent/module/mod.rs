@@ -133,7 +133,7 @@ impl Module {
             self.ports.clone(),
             self.registrar.clone(),
             own.clone().recipient(),
-            Obituary::new("container", self.birth, own.recipient()),
+            Obituary::new(self.obituary.path(), "container", self.birth, own.recipient()),
         );
         let worker = worker.start();
         let look = worker.clone().recipient();

@@ -7,6 +7,7 @@ use actix::prelude::*;
 use super::{Ending, Module, RunReport, Verdict};
 use crate::actors::agent::container::Doing;
 use crate::actors::clock;
+use crate::actors::supervision::report_end;
 use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::agent::state::Applied;
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
@@ -139,9 +140,9 @@ impl Module {
     fn replace_worker(&mut self, exited: ChildExited, ctx: &mut Context<Self>) {
         self.worker = None;
         self.worker_restarts += 1;
-        self.worker_error = Some(format!("{:?}: {}", exited.exit, exited.why));
-        tracing::warn!(module = self.name, exit = ?exited.exit, why = exited.why, "actor ended");
-        let delay = match self.worker_log.on_exit(Exit::Panicked, clock::now()) {
+        let verdict = self.worker_log.on_exit(Exit::Panicked, clock::now());
+        self.worker_error = Some(report_end(self.obituary.path(), &exited, verdict));
+        let delay = match verdict {
             Verdict::Restart(delay) => delay,
             Verdict::Leave | Verdict::Escalate => Duration::from_secs(60),
         };

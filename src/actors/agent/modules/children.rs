@@ -7,10 +7,18 @@ use actix::prelude::*;
 use super::Modules;
 use crate::actors::agent::module::{Module, ModuleSeed};
 use crate::actors::clock;
-use crate::actors::supervision::{Obituary, Running};
-use crate::domain::restart::{Intensity, RestartLog, RestartPolicy, Verdict};
+use crate::actors::supervision::{Obituary, Running, report_end};
+use crate::domain::restart::{Exit, Intensity, RestartLog, RestartPolicy, Verdict};
 use crate::messages::modules::{Adapt, Assignment, Halt, Look, ModuleGone};
 use crate::messages::supervision::ChildExited;
+
+/// What the name of each in the tree begins with.
+const KIND: &str = "module ";
+
+/// Name in the tree of the module of this name.
+pub(super) fn kind_and(name: &str) -> String {
+    format!("{KIND}{name}")
+}
 
 /// One module, across the lives of its actor.
 pub(super) struct Child {
@@ -84,7 +92,8 @@ impl Modules {
             assignment: child.assignment.clone(),
             changed: own.clone().recipient(),
         };
-        let obituary = Obituary::new(name, child.birth, own.recipient());
+        let (above, kind) = (self.obituary.path(), kind_and(name));
+        let obituary = Obituary::new(above, &kind, child.birth, own.recipient());
         let module = Module::new(seed, obituary).start();
         child.running = Some(Running::owner(&module));
         let links = Links {
@@ -99,9 +108,9 @@ impl Modules {
     }
 
     pub(super) fn on_child_gone(&mut self, exited: ChildExited, ctx: &mut Context<Self>) {
-        let ChildExited { child: name, birth, exit, why } = exited;
+        let Some(name) = exited.child.strip_prefix(KIND).map(str::to_owned) else { return };
         let Some(child) = self.children.get_mut(&name) else { return };
-        if child.birth != birth {
+        if child.birth != exited.birth {
             return; // an earlier life
         }
         child.running = None;
@@ -112,7 +121,7 @@ impl Modules {
             }
             return;
         }
-        let is_removed = exit == crate::domain::restart::Exit::Normal;
+        let is_removed = exited.exit == Exit::Normal;
         if is_removed && child.assignment.is_none() {
             self.children.remove(&name);
             self.ports.module_gone.tell(ModuleGone(name));
@@ -122,10 +131,10 @@ impl Modules {
             Duration::ZERO // removed, and wanted again meanwhile
         } else {
             child.restarts += 1;
-            child.last_error = Some(format!("{exit:?}: {why}"));
-            tracing::warn!(module = name, ?exit, %why, "actor ended; its container runs on");
-            match child.log.on_exit(exit, clock::now()) {
-                Verdict::Restart(delay) => delay,
+            let verdict = child.log.on_exit(exited.exit, clock::now());
+            child.last_error = Some(report_end(self.obituary.path(), &exited, verdict));
+            match verdict {
+                Verdict::Restart(delay) => delay, // its container runs on
                 Verdict::Leave | Verdict::Escalate => Duration::from_secs(60),
             }
         };

@@ -234,7 +234,7 @@ impl Handler<TakeSnapshot> for Modules {
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
         let each = self.children.iter().map(|(name, child)| {
             let (running, error) = (child.running.clone(), child.last_error.clone());
-            snapshot_of(name.clone(), running, child.restarts, error)
+            snapshot_of(children::kind_and(name), running, child.restarts, error)
         });
         let all = join_all(each.collect::<Vec<_>>());
         Box::pin(async move { all.await.concat() })
@@ -245,8 +245,9 @@ impl Handler<PanicAt> for Modules {
     type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, PanicAt(path): PanicAt, _: &mut Self::Context) -> Self::Result {
-        let child = path.first().and_then(|first| self.children.get(first));
-        let running = child.and_then(|child| child.running.clone());
+        let is_it = |name: &str| path.first().is_some_and(|it| *it == children::kind_and(name));
+        let child = self.children.iter().find(|(name, _)| is_it(name));
+        let running = child.and_then(|(_, child)| child.running.clone());
         panic_below(running, path.into_iter().skip(1).collect())
     }
 }

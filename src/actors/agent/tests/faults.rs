@@ -98,7 +98,7 @@ async fn a_panic_touches_no_container() {
     let agent = Agent::start(World::default()).await;
     agent.deploy(1, json!({"a": module("i:1", none()), "b": module("i:1", none())})).await;
     agent.world.borrow_mut().took();
-    for path in [vec!["a", "container"], vec!["a"]] {
+    for path in [vec!["module a", "container"], vec!["module a"]] {
         let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
         assert!(agent.modules.send(PanicAt(path)).await.unwrap());
         agent.settle(2).await;
@@ -108,7 +108,7 @@ async fn a_panic_touches_no_container() {
     let tree = agent.modules.send(TakeSnapshot).await.unwrap();
     let running: Vec<&str> =
         tree.iter().filter(|it| it.status == "running").map(|it| it.path.as_str()).collect();
-    assert_eq!(running, ["a", "a/container", "b", "b/container"]);
+    assert_eq!(running, ["module a", "module a/container", "module b", "module b/container"]);
     assert_eq!(tree[0].restarts, 1);
     agent.end("a", 1).await;
     assert_eq!(agent.module("a").await.status, "backoff", "it is still looked after");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use super::super::overview::Overview;
+use crate::actors::supervision::panics;
 use crate::messages::queue::{QueueStatus, RouteCounts};
 use crate::messages::supervision::Snapshot;
 
@@ -23,6 +24,8 @@ pub(super) fn write(overview: &Overview, tree: &[Snapshot], memory: &str) -> Str
     clients(&mut text, overview);
     modules(&mut text, overview);
     actors(&mut text, tree);
+    let help = "Panics in the process; each ended an actor, or a piece of work";
+    text.one("panics_total", "counter", help, &[], panics());
     text.head("process_memory_bytes", "gauge", "Memory of the process: resident, and its own part");
     for (name, kind) in [("VmRSS", "resident"), ("RssAnon", "anonymous"), ("RssShmem", "shared")] {
         if let Some(bytes) = kilobytes(memory, name) {

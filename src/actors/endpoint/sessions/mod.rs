@@ -28,13 +28,15 @@ use crate::messages::client::{Down, Downlink};
 use crate::messages::queue::Stored;
 use crate::messages::sessions::{Closed, Open, Opened, Subscribe};
 use crate::messages::state::{Change, Save, Scan, StoreError};
-use crate::messages::supervision::Health;
+use crate::messages::supervision::{Health, Shutdown};
 
 /// Table of `state/` (or of localhub's store) that sessions are kept in.
 pub const TABLE: &str = "sessions";
 
 /// An old connection that does not leave in this time is left behind.
 const TAKEOVER: Duration = Duration::from_secs(2);
+/// Connections have gone by then when all stops.
+const LEAVE: Duration = Duration::from_secs(4);
 const STORE: Duration = Duration::from_secs(30);
 
 /// What all connections share.
@@ -64,6 +66,7 @@ pub struct Sessions {
     calls: Calls,
     callers: HashMap<u64, tokio::sync::oneshot::Sender<Outcome>>,
     connections: HashMap<u64, (Identity, Running)>,
+    is_leaving: bool,
     obituary: Obituary,
 }
 
@@ -89,6 +92,7 @@ impl Sessions {
             calls: Calls::default(),
             callers: HashMap::new(),
             connections: HashMap::new(),
+            is_leaving: false,
             obituary,
         }
     }
@@ -120,12 +124,16 @@ impl Supervised for Sessions {
         Health { state: format!("{online} online, {kept} sessions kept") }
     }
 
+    /// Connections answer what they have taken, and go first.
     fn shut_down(&mut self, ctx: &mut Context<Self>) {
-        for (_, running) in self.connections.values() {
-            running.shutdown.do_send(crate::messages::supervision::Shutdown); // once each
+        self.is_leaving = true;
+        if self.connections.is_empty() {
+            return ctx.stop();
         }
-        // Connections close their sockets on the next turns of the loop.
-        ctx.run_later(Duration::from_millis(50), |_, ctx| ctx.stop());
+        for (_, running) in self.connections.values() {
+            running.shutdown.do_send(Shutdown); // idempotent
+        }
+        ctx.run_later(LEAVE, |_, ctx| ctx.stop());
     }
 }
 crate::supervised!(Sessions);
@@ -134,7 +142,7 @@ crate::supervised!(Sessions);
 impl Drop for Sessions {
     fn drop(&mut self) {
         for (_, running) in self.connections.values() {
-            running.shutdown.do_send(crate::messages::supervision::Shutdown);
+            running.shutdown.do_send(Shutdown); // idempotent
         }
     }
 }

@@ -7,13 +7,13 @@ use futures_util::future::join_all;
 
 use super::Sessions;
 use crate::actors::endpoint::connection::Connection;
-use crate::actors::endpoint::greeting::{Greeted, greet};
+use crate::actors::endpoint::greeting::{Greeted, greet, turn_away};
 use crate::actors::endpoint::link_server::LinkServer;
 use crate::actors::endpoint::stream::Arrived;
-use crate::actors::supervision::{Obituary, panic_below, snapshot_of};
+use crate::actors::supervision::{Obituary, panic_below, report_end, snapshot_of};
 use crate::domain::directory::Seat;
 use crate::domain::identity::Identity;
-use crate::domain::restart::Exit;
+use crate::domain::restart::{Exit, Verdict};
 use crate::messages::supervision::{ChildExited, PanicAt, Snapshot, TakeSnapshot};
 
 /// The listener has a client for us.
@@ -25,15 +25,24 @@ impl Handler<Accept> for Sessions {
     type Result = ();
 
     fn handle(&mut self, Accept(arrived): Accept, ctx: &mut Self::Context) {
+        if self.is_leaving {
+            actix::spawn(turn_away(arrived));
+            return;
+        }
         let greeted = greet(arrived, self.backend.clone()).into_actor(self);
         greeted
-            .map(|greeted, this, ctx| {
-                if let Some(greeted) = greeted {
-                    this.start_connection(greeted, ctx);
-                }
+            .map(|greeted, this, ctx| match greeted {
+                Some(greeted) if this.is_leaving => drop(actix::spawn(greeted.turn_away())),
+                Some(greeted) => this.start_connection(greeted, ctx),
+                None => {}
             })
             .spawn(ctx);
     }
+}
+
+/// Its name in the tree.
+fn name_of(identity: &Identity) -> String {
+    format!("connection {}", identity.as_str().replace('/', "%2F"))
 }
 
 impl Sessions {
@@ -58,8 +67,8 @@ impl Sessions {
     fn start_connection(&mut self, greeted: Greeted, ctx: &mut Context<Self>) {
         let number = self.next_epoch();
         let identity = greeted.identity.clone();
-        let name = format!("connection {number}");
-        let obituary = Obituary::new(&name, number, ctx.address().recipient());
+        let owner = ctx.address().recipient();
+        let obituary = Obituary::new(self.obituary.path(), &name_of(&identity), number, owner);
         let (backend, settings) = (self.backend.clone(), self.settings.clone());
         let running = match greeted.link {
             Some(_) => LinkServer::accept(greeted, backend, &settings, obituary),
@@ -72,11 +81,13 @@ impl Sessions {
 impl Handler<ChildExited> for Sessions {
     type Result = ();
 
-    fn handle(&mut self, exited: ChildExited, _: &mut Self::Context) {
+    fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
         if let Some((identity, _)) = self.connections.remove(&exited.birth) {
-            let (exit, why) = (exited.exit, exited.why);
-            self.clear_up(&identity, exit);
-            tracing::debug!(%identity, ?exit, %why, "connection ended");
+            self.clear_up(&identity, exited.exit);
+            report_end(self.obituary.path(), &exited, Verdict::Leave); // the client comes again
+            if self.is_leaving && self.connections.is_empty() {
+                ctx.stop();
+            }
         }
     }
 }
@@ -86,8 +97,7 @@ impl Handler<TakeSnapshot> for Sessions {
 
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
         let each = self.connections.values().map(|(identity, running)| {
-            let name = format!("connection {}", identity.as_str().replace('/', "%2F"));
-            snapshot_of(name, Some(running.clone()), 0, None)
+            snapshot_of(name_of(identity), Some(running.clone()), 0, None)
         });
         let all = join_all(each.collect::<Vec<_>>());
         Box::pin(async move { all.await.concat() })
@@ -99,9 +109,8 @@ impl Handler<PanicAt> for Sessions {
 
     fn handle(&mut self, PanicAt(mut path): PanicAt, _: &mut Self::Context) -> Self::Result {
         let first = if path.is_empty() { String::new() } else { path.remove(0) };
-        let wanted = first.trim_start_matches("connection ").replace("%2F", "/");
         let mut all = self.connections.values();
-        let found = all.find(|(identity, _)| identity.as_str() == wanted);
+        let found = all.find(|(identity, _)| name_of(identity) == first);
         panic_below(found.map(|(_, running)| running.clone()), path)
     }
 }

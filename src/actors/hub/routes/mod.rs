@@ -99,7 +99,7 @@ impl Routes {
             unreadable: None,
             // Generations go on after a restart of this actor or of the process.
             generation: clock::unix_time().as_millis() as u64,
-            brood: Brood::default(),
+            brood: Brood::new(&obituary, "route"),
             obituary,
         }
     }
@@ -291,7 +291,7 @@ impl Handler<TakeSnapshot> for Routes {
     type Result = ResponseFuture<Vec<Snapshot>>;
 
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.brood.snapshot("route "))
+        Box::pin(self.brood.snapshot())
     }
 }
 
@@ -299,7 +299,7 @@ impl Handler<PanicAt> for Routes {
     type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, PanicAt(path): PanicAt, _: &mut Self::Context) -> Self::Result {
-        self.brood.panic_at(path, "route ")
+        self.brood.panic_at(path)
     }
 }
 
