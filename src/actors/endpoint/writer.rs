@@ -1,4 +1,6 @@
 //! Writes packets to a client: what was encoded since the last write goes out in one.
+//!
+//! It writes on a task of its own: an actor that ends leaves nothing unwritten behind.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::stream::ByteStream;
@@ -50,7 +52,18 @@ impl Writer {
     }
 
     /// Writes until closed, or until the client takes nothing; answers why.
-    pub async fn run(self, mut half: WriteHalf<Box<dyn ByteStream>>) -> Result<(), String> {
+    pub fn start(
+        self,
+        half: WriteHalf<Box<dyn ByteStream>>,
+    ) -> impl Future<Output = Result<(), String>> {
+        let (tell, ended) = oneshot::channel();
+        actix::spawn(async move {
+            let _ = tell.send(self.run(half).await); // nobody waits any more
+        });
+        async move { ended.await.unwrap_or_else(|_| Err("the writer is gone".into())) }
+    }
+
+    async fn run(self, mut half: WriteHalf<Box<dyn ByteStream>>) -> Result<(), String> {
         loop {
             let bytes = std::mem::take(&mut *self.0.buffer.borrow_mut());
             if !bytes.is_empty() {

@@ -40,6 +40,8 @@ impl Connection {
         ctx: &mut Context<Self>,
     ) -> Result<(), String> {
         match packet {
+            // It comes again, on the next connection.
+            ClientPacket::Publish(_) if self.is_leaving => self.budget.release(reserved),
             ClientPacket::Publish(publish) => self.on_publish(publish, reserved, ctx)?,
             ClientPacket::PubAck(id) => self.on_puback(id, ctx),
             ClientPacket::Subscribe(id, filters) => self.on_subscribe(id, filters, ctx)?,

@@ -6,6 +6,7 @@
 //! next: `uplink.rs`
 
 mod inbound;
+mod leaving;
 mod outbox;
 mod requests;
 mod uplink;
@@ -56,6 +57,9 @@ pub struct Connection {
     filters: Vec<(String, bool)>,
     parked: VecDeque<Parked>,
     is_ingesting: bool,
+    /// Twin requests that are not answered.
+    requests: usize,
+    is_leaving: bool,
     outbox: Outbox,
     heard: Instant,
     obituary: Obituary,
@@ -87,12 +91,14 @@ impl Connection {
             filters: Vec::new(),
             parked: VecDeque::new(),
             is_ingesting: false,
+            requests: 0,
+            is_leaving: false,
             outbox,
             heard: clock::now(),
             obituary,
         };
         let addr = Connection::create(move |ctx| {
-            let write = writer.run(half).into_actor(&connection);
+            let write = writer.start(half).into_actor(&connection);
             write.map(|end, this: &mut Connection, ctx| this.on_write_end(end, ctx)).spawn(ctx);
             connection
         });
@@ -118,12 +124,6 @@ impl Connection {
                 self.writer.send(&ServerPacket::ConnAck(false, code));
                 self.close(&format!("session cannot be opened: {error}"), ctx);
             }
-        }
-    }
-
-    fn on_write_end(&mut self, end: Result<(), String>, ctx: &mut Context<Self>) {
-        if let Err(why) = end {
-            self.close(&why, ctx);
         }
     }
 
@@ -183,12 +183,18 @@ impl Actor for Connection {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.writer.close();
         if self.epoch != 0 {
             let (identity, epoch) = (self.identity.clone(), self.epoch);
             let unacked = self.outbox.unacked();
             self.backend.closed.tell(Closed { identity, epoch, unacked }); // once
         }
+    }
+}
+
+/// Nobody is left to write for.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.writer.close();
     }
 }
 
@@ -203,7 +209,7 @@ impl Supervised for Connection {
     }
 
     fn shut_down(&mut self, ctx: &mut Context<Self>) {
-        self.close("the hub stops", ctx);
+        self.leave(ctx);
     }
 }
 crate::supervised!(Connection);

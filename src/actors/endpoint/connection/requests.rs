@@ -49,6 +49,7 @@ impl Connection {
         reserved: usize,
         ctx: &mut Context<Self>,
     ) {
+        self.requests += 1;
         let answer = answer.into_actor(self);
         answer
             .map(move |answer, this, _| {
@@ -60,6 +61,8 @@ impl Connection {
                     this.publish(topic, answer.body);
                 }
                 this.acknowledge(ack, reserved);
+                this.requests -= 1;
+                this.hang_up_if_answered();
             })
             .spawn(ctx);
     }

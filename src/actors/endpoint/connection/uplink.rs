@@ -57,5 +57,6 @@ impl Connection {
             }
         }
         self.ingest(ctx);
+        self.hang_up_if_answered();
     }
 }

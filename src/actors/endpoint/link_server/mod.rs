@@ -98,7 +98,7 @@ impl LinkServer {
             obituary,
         };
         let addr = LinkServer::create(move |ctx| {
-            let write = writer.run(half).into_actor(&link);
+            let write = writer.start(half).into_actor(&link);
             write
                 .map(|end, this: &mut LinkServer, ctx| {
                     if let Err(why) = end {
@@ -175,12 +175,18 @@ impl Actor for LinkServer {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.writer.close();
         if self.epoch != 0 {
             let (identity, epoch) = (self.edge.clone(), self.epoch);
             self.backend.detach.tell(Detach { identity: None, epoch }); // once
             self.backend.closed.tell(Closed { identity, epoch, unacked: Vec::new() });
         }
+    }
+}
+
+/// Nobody is left to write for.
+impl Drop for LinkServer {
+    fn drop(&mut self) {
+        self.writer.close();
     }
 }
 
