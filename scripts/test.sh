@@ -21,7 +21,7 @@ need_cc
 docker_ready
 kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
-for script in conformance cases crash mutants; do
+for script in conformance cases crash faults mutants; do
     if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi
 done
 if [ ${#failed[@]} -gt 0 ]; then die "these failed: $(printf '%s; ' "${failed[@]}")"; fi
