@@ -8,6 +8,8 @@
 mod clients;
 #[path = "bad_input/connects.rs"]
 mod connects;
+#[path = "bad_input/door.rs"]
+mod door;
 #[path = "bad_input/engine.rs"]
 mod engine;
 #[path = "agent/image.rs"]

@@ -1,16 +1,13 @@
 //! Deployments with a bad module among good ones, and a container engine that is away. With the
 //! real engine, which this test stands in front of.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::image;
 use crate::support::program;
 use crate::support::wait_for;
@@ -19,55 +16,6 @@ use crate::support::world::World;
 /// Containers are made by an engine that others use too.
 const DONE: Duration = Duration::from_secs(90);
 const IMAGE: &str = "edge-runtime-test/bad-input:1";
-
-/// The engine's socket under another path, there as long as this lives.
-struct Door {
-    path: PathBuf,
-    through: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Door {
-    fn open(path: &Path) -> Self {
-        let address = image::address();
-        let to = address.strip_prefix("unix://").expect("the engine has a unix socket").to_owned();
-        let listener = UnixListener::bind(path).unwrap();
-        let through: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
-        let own = Arc::clone(&through);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = UnixStream::connect(&to) else { continue };
-                own.lock()
-                    .unwrap()
-                    .extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                pump(client.try_clone().unwrap(), server.try_clone().unwrap());
-                pump(server, client);
-            }
-        });
-        Door { path: path.into(), through }
-    }
-}
-
-impl Drop for Door {
-    /// As when the engine is stopped: its socket is gone, and so is everybody's connection.
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-        for end in self.through.lock().unwrap().drain(..) {
-            let _ = end.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn pump(mut from: UnixStream, mut to: UnixStream) {
-    std::thread::spawn(move || {
-        let mut chunk = [0; 16_384];
-        while let Ok(read) = from.read(&mut chunk) {
-            if read == 0 || to.write_all(&chunk[..read]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Write); // the other way may go on
-    });
-}
 
 /// An edge whose modules have a network of their own.
 struct Scene {
@@ -187,7 +135,7 @@ fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
     let own = |name: &str| format!("{name}-{}", std::process::id());
     let (good, amqp) = (own("good"), own("amqp"));
     let bad = [
-        (own("no-settings"), json!({ "type": "docker" }), "failed", "settings"),
+        (own("no-settings"), json!({ "type": "docker" }), "failed", "is missing"),
         (own("no-json"), options("{not json".into()), "failed", "createOptions"),
         (own("policy"), module(json!({ "restartPolicy": "sometimes" })), "failed", "restartPolicy"),
         (
@@ -209,6 +157,9 @@ fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
         &good: module(json!({})),
         &amqp: module(json!({ "env": { "ClientTransportType": { "value": "Amqp_Tcp_Only" } } })),
     });
+    let gives_up = own("gives-up");
+    let env = json!(["ClientTransportType=Amqp"]);
+    modules[&gives_up] = options(json!({ "Env": env, "Cmd": ["exit", "1"] }));
     for (name, spec, ..) in &bad {
         modules[name] = spec.clone();
     }
@@ -222,7 +173,9 @@ fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
         let shown = scene.says(&["why", name]);
         assert!(shown.contains(text), "{name}: `edgectl why` says {shown}");
     }
-    // A module that speaks AMQP runs, and is told what to do.
+    // A module that speaks AMQP is told what to do, whether it runs or gives up.
+    let shown = scene.wait_status(&gives_up, "backoff")["why"].to_string();
+    assert!(shown.contains("exit code 1") && shown.contains("speaks AMQP"), "{shown}");
     scene.wait_status(&amqp, "running");
     let shown = scene.says(&["why", &amqp]);
     assert!(
@@ -244,7 +197,7 @@ fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
         assert!(listed.contains(name) && status_text.contains(name), "{listed}\n{status_text}");
     }
     assert!(!status.status.success(), "it is not in sync: {status_text}");
-    assert_eq!(scene.running(), 2);
+    assert!(scene.running() >= 2, "and so says the engine");
 
     // Without them all is well, and what ran before ran on.
     scene.deploy(&json!({ &good: module(json!({})) }));
@@ -254,6 +207,14 @@ fn a_bad_module_is_reported_with_its_error_and_the_others_run() {
     let line = scene.wait_status(&good, "running");
     assert_eq!(line["restarts"], 0, "{line}");
     assert_eq!(scene.running(), 1);
+
+    // What runs is left alone while it is not known what is wanted of it.
+    scene.deploy(&json!({ &good: { "type": "docker" } }));
+    let line = scene.wait_status(&good, "failed");
+    assert!(line["why"].as_str().unwrap().contains("is missing"), "{line}");
+    assert_eq!(scene.running(), 1);
+    scene.deploy(&json!({ &good: module(json!({})) }));
+    assert_eq!(scene.wait_status(&good, "running")["restarts"], 0);
 }
 
 #[test]

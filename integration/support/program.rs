@@ -73,7 +73,7 @@ impl Program {
     /// Waits for the line in the log.
     #[track_caller]
     pub fn wait_ready(&mut self) {
-        self.wait_log("ready", START);
+        self.wait_log("process: ready", START); // and not "not ready"
     }
 
     /// Waits for a word in what it has logged since its start.

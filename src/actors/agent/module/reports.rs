@@ -57,9 +57,7 @@ impl Module {
 
     fn on_seen(&mut self, observed: &Observed, note: String) {
         let Some(assignment) = &self.assignment else { return };
-        let (wanted, amqp) = (assignment.want.status, assignment.spec.speaks_amqp());
-        let amqp = amqp
-            .map(|name| format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"));
+        let (wanted, amqp) = (assignment.want.status, self.amqp());
         let phase = match (wanted, observed.phase) {
             (DesiredStatus::Running, Phase::Paused) => "paused by somebody",
             (DesiredStatus::Running, Phase::Restarting) => "the engine's own policy restarts it",
@@ -93,6 +91,17 @@ impl Module {
         });
     }
 
+    /// Why it reaches no hub: it is told to speak what is not served.
+    fn amqp(&self) -> Option<String> {
+        let name = self.assignment.as_ref()?.spec.speaks_amqp()?;
+        Some(format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"))
+    }
+
+    /// A module that ends may do so for want of a hub.
+    fn why_ended(&self, why: String) -> String {
+        self.amqp().map_or(why.clone(), |amqp| format!("{why}; {amqp}"))
+    }
+
     fn take_facts(&mut self, observed: &Observed) {
         let is_over = observed.phase == Phase::Exited;
         self.change(|state| {
@@ -118,11 +127,12 @@ impl Module {
                     self.restarts.on_ended(exit, now)
                 };
                 self.change(|state| state.applied = Applied::Done);
-                self.go_on(next, observed.why_ended(), ctx);
+                self.go_on(next, self.why_ended(observed.why_ended()), ctx);
             }
             (Some(Ending::Sick), exit) => {
                 let next = self.restarts.on_ended(exit, now);
-                self.go_on(next, "failed its health check, and was stopped".into(), ctx);
+                let why = self.why_ended("failed its health check, and was stopped".into());
+                self.go_on(next, why, ctx);
             }
             (Some(Ending::NotStarted(why)), _) => {
                 let next = self.restarts.on_not_started(now);

@@ -44,12 +44,16 @@ impl ModuleSpec {
     /// The protocol that the module is told to speak, if its environment says AMQP, which is not
     /// served.
     pub fn speaks_amqp(&self) -> Option<&str> {
-        let chosen = self.env.iter().find(|(name, value)| {
+        let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let of_engine = some_field(&self.create_options, "Env").and_then(Value::as_array);
+        let of_engine = of_engine.into_iter().flatten().filter_map(Value::as_str);
+        let mut all = env.chain(of_engine.filter_map(|variable| variable.split_once('=')));
+        let chosen = all.find(|(name, value)| {
             let names = ["UpstreamProtocol", "ClientTransportType"];
             names.iter().any(|it| it.eq_ignore_ascii_case(name))
                 && value.to_ascii_lowercase().starts_with("amqp")
         });
-        chosen.map(|(name, _)| name.as_str())
+        chosen.map(|(name, _)| name)
     }
 }
 

@@ -177,4 +177,12 @@ fn a_module_that_is_told_to_speak_amqp_is_found_out() {
     let env = json!({"env": {"upstreamprotocol": {"value": "AmqpWs"}}});
     let manifest = Manifest::parse(&document(json!({"m": module_with(env)})), None).unwrap();
     assert_eq!(manifest.modules["m"].as_ref().unwrap().speaks_amqp(), Some("upstreamprotocol"));
+    let options = |env: &str| json!({ "image": "i:1", "createOptions": { "env": [env] } });
+    let speaks = |env: &str| {
+        let module = module_with(json!({ "settings": options(env) }));
+        let manifest = Manifest::parse(&document(json!({ "m": module })), None).unwrap();
+        manifest.modules["m"].as_ref().unwrap().speaks_amqp().map(str::to_owned)
+    };
+    assert_eq!(speaks("ClientTransportType=AMQP").as_deref(), Some("ClientTransportType"));
+    assert_eq!(speaks("ClientTransportType=Mqtt"), None);
 }
