@@ -39,7 +39,10 @@ impl Identity {
 
     /// A device.
     pub fn device(device: &str) -> Result<Self, BadIdentity> {
-        if is_id(device) { Ok(Identity(device.into())) } else { Self::parse("") }
+        if device.contains('/') {
+            return Err(BadIdentity(device.chars().take(300).collect()));
+        }
+        Self::parse(device)
     }
 
     /// A module of a device.

@@ -1,8 +1,13 @@
-//! A direct method: what is called, and how a call ends.
+//! A direct method: what is called, and how a call ends; and both in the JSON of service clients
+//! and of modules (spec sdk.md 2).
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::identity::Identity;
+use super::service_error::ServiceError;
 
 /// A call.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,4 +37,104 @@ pub enum Outcome {
     NotConnected,
     /// 504: no answer in time.
     TimedOut,
+}
+
+impl Call {
+    /// Of the body of a request. An error names the field.
+    pub fn from_json(json: &Value) -> Result<Self, ServiceError> {
+        let name = json.get("methodName").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() || name.chars().count() > 100 {
+            return Err(ServiceError::bad("methodName has 1 to 100 characters"));
+        }
+        let payload = json.get("payload").unwrap_or(&Value::Null);
+        Ok(Call {
+            name: name.to_owned(),
+            payload: Bytes::from(payload.to_string()),
+            response_timeout: seconds(json, "responseTimeoutInSeconds", 30, 5)?,
+            connect_timeout: seconds(json, "connectTimeoutInSeconds", 0, 0)?,
+        })
+    }
+
+    /// When whoever was asked must have answered. It ends each call by the call's own time-outs;
+    /// this is for one that is gone.
+    pub fn deadline(&self) -> Duration {
+        self.response_timeout + self.connect_timeout + Duration::from_secs(10)
+    }
+}
+
+/// A number, or a number as text (az), up to 300.
+fn seconds(json: &Value, name: &str, default: u64, least: u64) -> Result<Duration, ServiceError> {
+    let given = match json.get(name) {
+        None | Some(Value::Null) => Some(default),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(number) => number.as_u64(),
+    };
+    let given = given.filter(|given| (least..=300).contains(given));
+    let why = || ServiceError::bad(format!("{name} is a number from {least} to 300"));
+    given.map(Duration::from_secs).ok_or_else(why)
+}
+
+/// The body of the answer to a request: `{"status", "payload"}`. `None`: whoever was asked is gone.
+pub fn answer(target: &Identity, outcome: Option<Outcome>) -> Result<Value, ServiceError> {
+    match outcome {
+        Some(Outcome::Answered(status, payload)) => {
+            let payload: Value = serde_json::from_slice(&payload)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&payload).into_owned()));
+            Ok(json!({ "status": status, "payload": payload }))
+        }
+        Some(Outcome::NotConnected) => {
+            let why = format!("{target} is not connected, or takes no methods");
+            Err(failed(404, "DeviceNotOnline", 404_103, &why))
+        }
+        Some(Outcome::TimedOut) => {
+            let why = format!("{target} did not answer in time");
+            Err(failed(504, "GatewayTimeout", 504_101, &why))
+        }
+        None => {
+            let why = "the call was lost; whether it ran is not known";
+            Err(failed(504, "GatewayTimeout", 504_101, why))
+        }
+    }
+}
+
+/// The hub nests JSON in the message of a failed method.
+fn failed(status: u16, code: &'static str, number: u32, why: &str) -> ServiceError {
+    let nested = json!({ "errorCode": number, "message": why });
+    ServiceError::new(status, code, nested.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_read_with_its_defaults_and_what_is_wrong_is_named() {
+        let call = Call::from_json(&json!({ "methodName": "reboot" })).unwrap();
+        assert_eq!((call.name.as_str(), &call.payload[..]), ("reboot", &b"null"[..]));
+        assert_eq!((call.response_timeout.as_secs(), call.connect_timeout.as_secs()), (30, 0));
+        let call = json!({ "methodName": "m", "payload": 1, "responseTimeoutInSeconds": "7",
+                           "connectTimeoutInSeconds": 300 });
+        let call = Call::from_json(&call).unwrap();
+        assert_eq!((call.response_timeout.as_secs(), call.connect_timeout.as_secs()), (7, 300));
+        for (wrong, named) in [
+            (json!({}), "methodName"),
+            (json!({ "methodName": "x".repeat(101) }), "methodName"),
+            (json!({ "methodName": "m", "responseTimeoutInSeconds": 4 }), "responseTimeout"),
+            (json!({ "methodName": "m", "connectTimeoutInSeconds": 301 }), "connectTimeout"),
+        ] {
+            let error = Call::from_json(&wrong).unwrap_err();
+            assert!(error.status == 400 && error.message.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_end_of_a_call_has_its_status() {
+        let target = Identity::parse("leaf").unwrap();
+        let status = |outcome| answer(&target, outcome).map_err(|error| error.status);
+        let answered = Outcome::Answered(201, Bytes::from_static(b"{\"a\":1}"));
+        assert_eq!(status(Some(answered)), Ok(json!({ "status": 201, "payload": { "a": 1 } })));
+        assert_eq!(status(Some(Outcome::NotConnected)), Err(404));
+        assert_eq!(status(Some(Outcome::TimedOut)), Err(504));
+        assert_eq!(status(None), Err(504));
+    }
 }

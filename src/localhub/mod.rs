@@ -12,7 +12,6 @@
 //! next: `registry/mod.rs`
 
 pub mod devicebound;
-pub mod door;
 mod in_order;
 pub mod presence;
 pub mod random;

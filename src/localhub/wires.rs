@@ -7,14 +7,13 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::devicebound::{Devicebound, DeviceboundPorts};
-use super::door::RestDoor;
 use super::presence::Presence;
 use super::registry::{Registry, RegistryPorts};
 use super::rest::{Owner, Rest, RestPorts};
 use super::telemetry::{Retention, Telemetry, TelemetryPorts};
 use super::twins::{Twins, TwinsPorts};
 use crate::actors::endpoint::backend::Backend;
-use crate::actors::endpoint::listener::{Bound, Listener};
+use crate::actors::endpoint::listener::{Bound, Door, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
 use crate::actors::hub::state::State;
 use crate::actors::port::Port;
@@ -71,8 +70,13 @@ impl Factory for Wires {
             "sessions" => self.start_sessions(obituary),
             "rest" => {
                 let handler = Rest::new(self.ports.rest.clone(), self.owner.clone()).handler();
-                let (sockets, tls) = (Rc::clone(&self.https), self.tls.clone());
-                Running::worker(&RestDoor::new(sockets, tls, handler, obituary).start())
+                let bound = self.https.iter().map(|socket| Bound {
+                    socket: Arc::clone(socket),
+                    door: Door::Https(self.tls.clone(), Rc::clone(&handler)),
+                });
+                let accept = self.ports.accept.clone();
+                let listener = Listener::new(Rc::new(bound.collect()), accept, obituary);
+                Running::worker(&listener.start())
             }
             other => unreachable!("the tree has no worker `{other}`"),
         }

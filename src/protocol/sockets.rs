@@ -1,9 +1,15 @@
-//! Listening sockets, bound once by the process and kept over every restart of who listens.
+//! Listening sockets, bound once by the process and kept over every restart of who listens; and
+//! what comes in by them.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// TCP, TLS, or a WebSocket.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;

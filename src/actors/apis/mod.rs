@@ -1,5 +1,6 @@
-//! What programs and people on this machine ask the runtime: modules, operators, Prometheus.
+//! What is asked of the runtime beside MQTT: by modules, operators, Prometheus.
 
+pub mod clients;
 pub mod management;
 pub mod metrics;
 pub mod overview;

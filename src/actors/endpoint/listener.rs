@@ -1,5 +1,6 @@
-//! The open door: accepts on sockets that `bin` has bound and that outlive every restart, does
+//! The open doors: accepts on sockets that `bin` has bound and that outlive every restart, does
 //! the TLS handshakes beside the accepting, and hands streams to the sessions that are there.
+//! Behind the HTTPS door requests are answered, and WebSockets become streams.
 //!
 //! next: `sessions/owner.rs`
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::greeting::turn_away;
@@ -17,7 +19,8 @@ use super::stream::Arrived;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::messages::supervision::Health;
-use crate::protocol::tls::TlsServer;
+use crate::protocol::http::{Handler, Limits, Tunnel, serve_with_web_sockets};
+use crate::protocol::tls::{TlsServer, peer_thumbprints};
 
 /// A handshake must be done by then.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -31,6 +34,8 @@ pub enum Door {
     Tls(TlsServer),
     /// MQTT as it is; loopback only.
     Plain,
+    /// REST, and MQTT over WebSockets.
+    Https(TlsServer, Handler),
 }
 
 /// A socket that is bound for as long as the process lives.
@@ -92,18 +97,36 @@ async fn accept_for_ever(socket: tokio::net::TcpListener, door: Door, port: Port
     }
 }
 
-async fn welcome(stream: tokio::net::TcpStream, peer: String, door: Door, port: Port<Accept>) {
-    let arrived = match door {
-        Door::Plain => Arrived { stream: Box::new(stream), peer, thumbprints: Vec::new() },
-        Door::Tls(acceptor) => match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let thumbprints = crate::protocol::tls::peer_thumbprints(&stream);
-                Arrived { stream: Box::new(stream), peer, thumbprints }
-            }
-            Ok(Err(error)) => return tracing::info!(peer, %error, "TLS handshake failed"),
-            Err(_) => return tracing::info!(peer, "no TLS handshake in time"),
-        },
+async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>) {
+    let (tls, handler) = match door {
+        Door::Plain => {
+            let stream = Box::new(stream);
+            return hand_on(Arrived { stream, peer, thumbprints: Vec::new() }, port).await;
+        }
+        Door::Tls(tls) => (tls, None),
+        Door::Https(tls, handler) => (tls, Some(handler)),
     };
+    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::info!(peer, %error, "TLS handshake failed"),
+        Err(_) => return tracing::info!(peer, "no TLS handshake in time"),
+    };
+    let thumbprints = peer_thumbprints(&stream);
+    let Some(handler) = handler else {
+        return hand_on(Arrived { stream: Box::new(stream), peer, thumbprints }, port).await;
+    };
+    let client = peer.clone();
+    let tunnel: Tunnel = Rc::new(move |stream| {
+        let (peer, thumbprints) = (client.clone(), thumbprints.clone());
+        actix::spawn(hand_on(Arrived { stream, peer, thumbprints }, port.clone()));
+    });
+    if let Err(error) = serve_with_web_sockets(stream, handler, tunnel, Limits::default()).await {
+        tracing::debug!(peer, %error, "HTTP connection ended");
+    }
+}
+
+/// To the sessions that are there.
+async fn hand_on(arrived: Arrived, port: Port<Accept>) {
     if port.is_live() {
         port.tell(Accept(arrived)); // the credit is the open file descriptor
     } else {

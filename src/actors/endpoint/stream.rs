@@ -1,10 +1,6 @@
 //! A client's byte stream, whatever it goes through.
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-/// TCP, TLS, or a WebSocket.
-pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+pub use crate::protocol::sockets::ByteStream;
 
 /// A client that is connected and has not said anything yet.
 pub struct Arrived {

@@ -9,6 +9,7 @@ use super::depot::Depot;
 use super::wires::{Ports, Wires};
 use crate::actors::agent::AgentConfig;
 use crate::actors::agent::registrar::registrar;
+use crate::actors::apis::clients::ClientsApi;
 use crate::actors::apis::overview::About;
 use crate::actors::apis::workload::WorkloadConfig;
 use crate::actors::clock;
@@ -26,6 +27,7 @@ use crate::domain::connection_string::host_and_port;
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
+use crate::protocol::http::Handler;
 use crate::protocol::http_client::Place;
 use crate::protocol::link::Address;
 use crate::protocol::lock::StateLock;
@@ -62,7 +64,6 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         clock::unix_time(),
     )?;
     let tls = TlsServer::new(&certificates.server)?;
-    let mqtt = sockets(&settings, &tls)?;
 
     let state =
         Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
@@ -79,8 +80,9 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let address = settings.upstream.address.clone().unwrap_or_else(|| format!("{hub}:8883"));
     let https = settings.upstream.https_address.clone().unwrap_or_else(|| format!("{hub}:443"));
     let (https_host, https_port) = host_and_port(&https, 443);
+    let parent = Place::Tls(https_host, https_port, client);
     let registrar = registrar(ParentRest {
-        place: Place::Tls(https_host, https_port, client),
+        place: parent.clone(),
         host: hub.clone(),
         device: device.clone(),
         key: key.clone(),
@@ -111,6 +113,13 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let mut ports = Ports::default();
     ports.backend.twin_changes = Some(device.sibling("$edgeHub")?);
     let (readiness, tree) = (ports.backend.readiness.clone(), ports.apis.clone());
+    let clients = ClientsApi {
+        device: device.clone(),
+        log_in: ports.backend.log_in.clone(),
+        invoke: ports.invoke.clone(),
+        parent,
+    };
+    let mqtt = sockets(&settings, &tls, &clients.handler())?;
     let wires = Wires {
         device: device.clone(),
         state: Arc::clone(&state),
@@ -164,13 +173,27 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     Ok(code)
 }
 
-fn sockets(settings: &EdgeSettings, tls: &TlsServer) -> Result<Vec<Bound>, Box<dyn Error>> {
+/// An HTTPS address that cannot be had stops nothing: often another service has the port.
+fn sockets(
+    settings: &EdgeSettings,
+    tls: &TlsServer,
+    clients: &Handler,
+) -> Result<Vec<Bound>, Box<dyn Error>> {
     let mut bound = Vec::new();
     for address in &settings.hub.listen {
         bound.push(Bound { socket: bind("hub.listen", *address)?, door: Door::Tls(tls.clone()) });
     }
     for address in &settings.hub.listen_plain {
         bound.push(Bound { socket: bind("hub.listen_plain", *address)?, door: Door::Plain });
+    }
+    for address in &settings.hub.listen_https {
+        let door = Door::Https(tls.clone(), Rc::clone(clients));
+        match bind("hub.listen_https", *address) {
+            Ok(socket) => bound.push(Bound { socket, door }),
+            Err(error) => {
+                tracing::warn!(%error, "no WebSockets, and no methods between modules, there");
+            }
+        }
     }
     Ok(bound)
 }

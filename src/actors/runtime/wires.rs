@@ -73,7 +73,7 @@ pub(super) struct Ports {
     fetch: Port<Fetch>,
     scan: Port<Scan>,
     send: Port<Send>,
-    invoke: Port<Invoke>,
+    pub(super) invoke: Port<Invoke>,
     online: Port<ListOnline>,
     request: Port<Request>,
     lookup: Port<Lookup>,

@@ -111,7 +111,7 @@ impl Rest {
             Err(error) => {
                 let (method, path) = (&request.method, &request.path);
                 tracing::debug!(%method, %path, status = error.status, %error, "refused");
-                HttpResponse::bytes(error.status, "application/json", error.body())
+                error.into()
             }
         }
     }

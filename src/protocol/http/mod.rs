@@ -6,6 +6,7 @@
 mod server;
 #[cfg(test)]
 mod tests;
+mod web_socket;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,10 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::server::{Limits, Server, serve_connection};
+use crate::domain::service_error::ServiceError;
+
+pub use self::server::{Limits, Server, serve_connection, serve_with_web_sockets};
+pub use self::web_socket::Tunnel;
 
 /// What answers requests. Runs on the current thread.
 pub type Handler = Rc<dyn Fn(HttpRequest) -> LocalBoxFuture<'static, HttpResponse>>;
@@ -110,6 +114,12 @@ fn parse_query(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.map(|(key, value)| (decode(key), decode(value))).collect()
+}
+
+impl From<ServiceError> for HttpResponse {
+    fn from(error: ServiceError) -> Self {
+        HttpResponse::bytes(error.status, "application/json", error.body())
+    }
 }
 
 /// Chunks of a body as they come; an error ends the connection.

@@ -17,11 +17,12 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::web_socket::{self, Tunnel};
 use super::{Handler, HttpBody, HttpRequest, HttpResponse, parse_query};
+use crate::protocol::sockets::ByteStream;
 
 /// What one peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +51,48 @@ impl Default for Limits {
 /// Serves one connection until the peer leaves or breaks the rules.
 pub async fn serve_connection<S>(stream: S, handler: Handler, limits: Limits) -> io::Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: ByteStream + 'static,
+{
+    serve(stream, handler, None, limits).await
+}
+
+/// As [`serve_connection`]; WebSockets, on any path, are opened and go to `tunnel`.
+pub async fn serve_with_web_sockets<S>(
+    stream: S,
+    handler: Handler,
+    tunnel: Tunnel,
+    limits: Limits,
+) -> io::Result<()>
+where
+    S: ByteStream + 'static,
+{
+    serve(stream, handler, Some(tunnel), limits).await
+}
+
+async fn serve<S>(
+    stream: S,
+    handler: Handler,
+    tunnel: Option<Tunnel>,
+    limits: Limits,
+) -> io::Result<()>
+where
+    S: ByteStream + 'static,
 {
     let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(answer(request, handler, limits).await) }
+        let (handler, tunnel) = (handler.clone(), tunnel.clone());
+        async move {
+            Ok::<_, Infallible>(match tunnel.filter(|_| web_socket::is_asked(&request)) {
+                Some(tunnel) => to_wire(web_socket::open(request, tunnel)),
+                None => answer(request, handler, limits).await,
+            })
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await
         .map_err(io::Error::other)
 }
@@ -172,7 +204,7 @@ impl Server {
         limits: Limits,
     ) -> Self
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: ByteStream + 'static,
     {
         Server(tokio::task::spawn_local(async move {
             let mut connections = JoinSet::new();
