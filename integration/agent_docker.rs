@@ -51,12 +51,12 @@ async fn a_container_lives_as_the_engine_is_told_and_nothing_of_its_body_is_lost
 
     docker.stop(&id).await.unwrap();
     docker.stop(&id).await.unwrap();
-    let logs: Vec<_> = docker.logs(&id, None, false).map(Result::unwrap).collect().await;
+    let logs: Vec<_> = docker.logs(&id, None).map(Result::unwrap).collect().await;
     let logs = String::from_utf8(logs.concat()).unwrap();
     for line in ["A=1", "running", "errors too"] {
         assert!(logs.lines().any(|it| it == line), "{line} in {logs}");
     }
-    let last: Vec<_> = docker.logs(&id, Some(1), false).map(Result::unwrap).collect().await;
+    let last: Vec<_> = docker.logs(&id, Some(1)).map(Result::unwrap).collect().await;
     assert_eq!(last.concat().iter().filter(|byte| **byte == b'\n').count(), 1);
     let observed = docker.list(None).await.unwrap();
     assert_eq!((observed[0].phase, observed[0].exit_code), (Phase::Exited, Some(0)));

@@ -96,11 +96,10 @@ screen() {
 
 copy_lines() {
     local hub_text=$local_dir/hub/iothubowner.connection-string # edgectl takes the file, too
-    if [ "$https_port" != 443 ]; then hub_text="\$(sed s/$hub_ip/$hub_ip:$https_port/ $hub_text)"; fi
     cat <<EOT
 
 Copy into a second terminal:
-  export EDGECTL_CA=$local_dir/hub/ca.pem EDGECTL_SOCKET=$local_dir/edge/mgmt.sock EDGECTL_HUB="$hub_text"
+  export EDGECTL_CA=$local_dir/hub/ca.pem EDGECTL_SOCKET=$local_dir/edge/mgmt.sock EDGECTL_HUB=$hub_text
   export SSL_CERT_FILE=$local_dir/edge/certs/trust-bundle.pem     # what devices trust
   echo "\$(cat $local_dir/leaf.connection-string);GatewayHostName=$edge_ip"     # the leaf device, through the gateway
   $bin_dir/edgectl hub twin set $edge_device temperature-filter threshold=30

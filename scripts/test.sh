@@ -16,9 +16,13 @@ kind() {
     if "$@"; then note "$name: passed in $((SECONDS - began)) s"; else failed+=("$name"); fi
 }
 
+make_images() { scripts/images.sh && scripts/python-image.sh; }
+
 need_rust
 need_cc
+need ss iproute2
 docker_ready
+kind "images of the modules that the tests deploy" make_images
 kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
 for script in conformance cases crash faults mutants; do

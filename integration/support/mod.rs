@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 pub mod count;
+pub mod gateway;
 pub mod mqtt;
 pub mod program;
 pub mod receiver;

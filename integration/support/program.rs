@@ -136,7 +136,7 @@ fn command(name: &str, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(binary(name));
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        name.starts_with("EDGE_RUNTIME__") || name.starts_with("LOCALHUB__")
+        ["EDGE_RUNTIME__", "LOCALHUB__", "EDGECTL_"].iter().any(|it| name.starts_with(it))
     });
     for (name, _) in inherited {
         command.env_remove(name);

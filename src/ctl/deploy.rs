@@ -71,7 +71,7 @@ async fn what_changes(
     Ok(lines)
 }
 
-/// Until the edge says that all is as desired.
+/// Until the edge says that all is as desired, or that it will not be.
 async fn wait(hub: &Hub, device: &str, limit: Duration) -> Result<(), CtlError> {
     let mut told = Vec::new();
     let mut missing = Vec::new();
@@ -85,8 +85,12 @@ async fn wait(hub: &Hub, device: &str, limit: Duration) -> Result<(), CtlError> 
             if missing.is_empty() {
                 return Ok(());
             }
+            if missing.iter().all(|one| one.is_final) {
+                let error = CtlError::new(format!("{device} cannot run as desired"));
+                return Err(error.because(listed(&missing)).hint(HINT));
+            }
             if missing != told {
-                say(&format!("waiting: {}", missing.join("; ")));
+                say(&format!("waiting: {}", listed(&missing)));
                 told.clone_from(&missing);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -97,15 +101,29 @@ async fn wait(hub: &Hub, device: &str, limit: Duration) -> Result<(), CtlError> 
         Ok(Err(e)) => Err(e),
         Err(_) => {
             let what = format!("{device} does not run as desired after {} s", limit.as_secs());
-            let error = CtlError::new(what).because(missing.join("; "));
-            Err(error.hint("`edgectl why MODULE` on the device tells more; the deployment stays"))
+            Err(CtlError::new(what).because(listed(&missing)).hint(HINT))
         }
     }
 }
 
+const HINT: &str = "`edgectl why MODULE` on the device tells more; the deployment stays";
+
+/// Something that is not as desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Missing {
+    what: String,
+    /// Waiting does not help: the deployment itself is wrong.
+    is_final: bool,
+}
+
+fn listed(missing: &[Missing]) -> String {
+    missing.iter().map(|one| one.what.as_str()).collect::<Vec<_>>().join("; ")
+}
+
 /// What is not as desired yet, by the twins that the edge reports to.
-fn pending(agent: &Value, edge_hub: &Value) -> Vec<String> {
+fn pending(agent: &Value, edge_hub: &Value) -> Vec<Missing> {
     let mut missing = Vec::new();
+    let mut add = |what: String, is_final| missing.push(Missing { what, is_final });
     for (name, twin) in [("agent", agent), ("hub", edge_hub)] {
         let (desired, reported) = (&twin["properties"]["desired"], &twin["properties"]["reported"]);
         let (version, seen) = (&desired["$version"], &reported["lastDesiredVersion"]);
@@ -115,10 +133,11 @@ fn pending(agent: &Value, edge_hub: &Value) -> Vec<String> {
             continue;
         }
         if seen != version {
-            missing.push(format!("{name}: version {version} not acted upon yet"));
+            add(format!("{name}: version {version} not acted upon yet"), false);
         } else if status["code"] != 200 {
             let why = text_of(status, "description");
-            missing.push(format!("{name}: {} {why}", status["code"]).trim_end().to_owned());
+            let what = format!("{name}: {} {why}", status["code"]).trim_end().to_owned();
+            add(what, status["code"] == 400);
         }
     }
     let wanted = agent["properties"]["desired"]["modules"].as_object();
@@ -129,12 +148,12 @@ fn pending(agent: &Value, edge_hub: &Value) -> Vec<String> {
         if is != wants && !(wants == "stopped" && is == "not there yet") {
             let why = text_of(&reported[name], "statusDescription");
             let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-            missing.push(format!("{name} is {is}{why}"));
+            add(format!("{name} is {is}{why}"), is == "failed");
         }
     }
     for (name, module) in reported.as_object().into_iter().flatten() {
         if !module.is_null() && wanted.is_some_and(|wanted| !wanted.contains_key(name)) {
-            missing.push(format!("{name} is still there"));
+            add(format!("{name} is still there"), false);
         }
     }
     missing
@@ -166,13 +185,9 @@ mod tests {
             "lastDesiredStatus": { "code": 400, "description": "route r: no" } }),
         );
         assert_eq!(
-            pending(&agent, &edge_hub),
-            [
-                "agent: version 4 not acted upon yet",
-                "hub: 400 route r: no",
-                "b is backoff (no image)",
-                "old is still there"
-            ]
+            listed(&pending(&agent, &edge_hub)),
+            "agent: version 4 not acted upon yet; hub: 400 route r: no; b is backoff (no image); \
+             old is still there"
         );
         let reported = &mut agent["properties"]["reported"];
         reported["lastDesiredVersion"] = 4.into();
@@ -180,5 +195,10 @@ mod tests {
         reported["modules"]["b"] = is("running");
         reported["modules"]["old"] = Value::Null;
         assert!(pending(&agent, &twin(json!({ "$version": 1 }), json!({}))).is_empty());
+        // What is left then is wrong in the deployment itself.
+        assert!(pending(&agent, &edge_hub).iter().all(|one| one.is_final));
+        agent["properties"]["reported"]["modules"]["b"] = is("failed");
+        let missing = pending(&agent, &edge_hub);
+        assert!(missing.len() == 2 && missing.iter().all(|one| one.is_final), "{missing:?}");
     }
 }

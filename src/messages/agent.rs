@@ -59,11 +59,11 @@ pub struct GetLogs {
     pub module: String,
     /// Lines; all without.
     pub tail: Option<usize>,
-    /// Goes on as lines are written.
+    /// Goes on as lines are written, over restarts.
     pub follow: bool,
 }
 
-/// A stream of chunks; ends with the container, or when the reader goes away.
+/// A stream of chunks; one that is followed ends with the module, or when the reader goes away.
 pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<bytes::Bytes, String>>;
 
 /// Stops every module's container (`edgectl stop --modules`).

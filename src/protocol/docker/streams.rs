@@ -39,11 +39,26 @@ impl Docker {
         events.boxed()
     }
 
-    /// The last `tail` lines of a container's log (all without), and with `follow` what comes.
-    pub fn logs(&self, id: &str, tail: Option<usize>, follow: bool) -> LogStream {
-        let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(follow);
-        let logs = self.client.logs(id, Some(options.tail(&tail).build()));
+    /// The last `tail` lines of a container's log (all without).
+    pub fn logs(&self, id: &str, tail: Option<usize>) -> LogStream {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines(tail));
+        self.log(id, options)
+    }
+
+    /// The same, from `since` (seconds of Unix time) on, and what comes until the container ends;
+    /// a chunk is a line with its time before it.
+    pub fn follow(&self, id: &str, tail: Option<usize>, since: Option<u64>) -> LogStream {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines(tail));
+        let since = since.map_or(0, |since| i32::try_from(since).unwrap_or(i32::MAX));
+        self.log(id, options.follow(true).timestamps(true).since(since))
+    }
+
+    fn log(&self, id: &str, options: LogsOptionsBuilder) -> LogStream {
+        let logs = self.client.logs(id, Some(options.build()));
         logs.map(|chunk| chunk.map(|it| it.into_bytes()).map_err(from_bollard)).boxed()
     }
+}
+
+fn lines(tail: Option<usize>) -> String {
+    tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string())
 }

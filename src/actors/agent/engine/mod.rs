@@ -3,6 +3,7 @@
 //! Started by `edge-agent`. While the engine is away every ask is answered with that, at once.
 //! next: `work.rs` carries out; `actors/agent/modules/mod.rs` is told of events.
 
+mod follow;
 mod work;
 
 use std::rc::Rc;

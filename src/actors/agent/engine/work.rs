@@ -7,8 +7,9 @@ use actix::prelude::*;
 use futures_util::StreamExt;
 
 use super::Engine;
+use super::follow::{follow, newest};
 use crate::actors::clock;
-use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::observed::Observed;
 use crate::messages::agent::{GetLogs, ModuleLogs};
 use crate::messages::engine::{
     Done, EngineError, ListContainers, PullImage, PullProgress, Pulled, Run,
@@ -112,11 +113,12 @@ impl Handler<GetLogs> for Engine {
         Box::pin(async move {
             let docker = docker.map_err(|error| error.to_string())?;
             let containers = docker.list(Some(&ask.module)).await.map_err(|it| it.to_string())?;
-            let newest =
-                containers.iter().max_by_key(|it| (it.phase == Phase::Running, it.started));
-            let container =
-                newest.ok_or_else(|| format!("module {} has no container", ask.module))?;
-            let logs = docker.logs(&container.id, ask.tail, ask.follow);
+            let container = newest(containers)
+                .ok_or_else(|| format!("module {} has no container", ask.module))?;
+            if ask.follow {
+                return Ok(follow(docker, ask.module, &container.id, ask.tail));
+            }
+            let logs = docker.logs(&container.id, ask.tail);
             let logs = logs.map(|chunk| chunk.map_err(|error| error.to_string()));
             Ok(logs.boxed())
         })

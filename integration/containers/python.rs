@@ -1,0 +1,107 @@
+//! The Python module of `examples/python-module`, with the unmodified azure-iot-device, in a
+//! container that EdgeAgent deployed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use edge_runtime::domain::sas;
+use serde_json::{Value, json};
+
+use super::support::gateway::{Gateway, docker, make_images};
+use super::support::wait_for;
+use super::support::world::EDGE;
+
+const MODULE: &str = "python-module";
+const SOON: Duration = Duration::from_secs(60);
+
+fn body(item: &Value) -> Value {
+    let bytes = STANDARD.decode(item["body"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {item}"))
+}
+
+/// The counter in what it sent to `output1`; `None` for an echo.
+fn count(item: &Value) -> Option<u64> {
+    body(item)["count"].as_u64()
+}
+
+/// What the container gets of its workload socket, asked from within.
+fn workload(container: &str) -> Value {
+    let said = docker(&["exec", container, "python", "-c", include_str!("workload.py")]);
+    serde_json::from_str(&said).unwrap()
+}
+
+#[test]
+fn a_python_module_with_the_unmodified_sdk_has_output_input_and_twin_and_outlives_the_runtime() {
+    make_images("images");
+    make_images("python-image");
+    let mut gateway = Gateway::start("python");
+    gateway.deploy("examples/python-module/deployment.json");
+    let container = gateway.network.container(MODULE);
+    let started = |id: &str| docker(&["inspect", "-f", "{{.State.StartedAt}}", id]);
+    let first_start = started(&container);
+
+    // Output, with its system and application properties; input: the sensor's readings come back.
+    let items = wait_for("five messages and two echoes at the hub", SOON, || {
+        let (items, _) = gateway.telemetry(MODULE, 0);
+        let echoes = items.iter().filter(|item| body(item)["machine"].is_object()).count();
+        let counts = items.iter().filter_map(count).count();
+        (echoes >= 2 && counts >= 5).then_some(items)
+    });
+    let first = items.iter().find(|item| count(item) == Some(1)).expect("the first message");
+    assert_eq!(first["systemProperties"]["ct"], "application/json", "{first}");
+    assert_eq!(first["systemProperties"]["ce"], "utf-8", "{first}");
+    assert_eq!(first["applicationProperties"], json!({ "count": "1" }));
+
+    // Twin: reported once it was read; a desired change comes, and what it echoes is reported.
+    let reported = wait_for("its reported version", SOON, || {
+        Some(gateway.reported(MODULE)).filter(|it| it["python"].is_string())
+    });
+    let version = docker(&[
+        "exec",
+        &container,
+        "python",
+        "-c",
+        "import platform as p; print(p.python_version())",
+    ]);
+    assert_eq!(reported["python"], version.as_str());
+    gateway.ctl.run(&["hub", "twin", "set", EDGE, MODULE, "greeting=good evening"]);
+    wait_for("the desired change, echoed", SOON, || {
+        (gateway.reported(MODULE)["echo"]["greeting"] == "good evening").then_some(())
+    });
+
+    // The workload socket: signed with this module's key, and the gateway's authorities.
+    let before = workload(&container);
+    let service = &gateway.world.hub.service;
+    let made = service.call("GET", &format!("/devices/{EDGE}/modules/{MODULE}"), None);
+    let key = made.pointer("/authentication/symmetricKey/primaryKey").unwrap().as_str().unwrap();
+    assert_eq!(before["digest"], STANDARD.encode(sas::sign(key, b"it is me").unwrap()));
+    let bundle = gateway.world.folder.path().join("edge/certs/trust-bundle.pem");
+    assert_eq!(before["trust"], std::fs::read_to_string(bundle).unwrap());
+
+    // Killed and started again: the same container, never stopped, reaches the new socket.
+    gateway.world.edge.kill();
+    assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &container]), "true");
+    gateway.world.edge.again();
+    gateway.world.edge.wait_ready();
+    let after = wait_for("the workload socket of the new runtime", SOON, || {
+        let mounted = gateway.network.containers().contains(&container);
+        mounted.then(|| workload(&container))
+    });
+    assert_eq!(after, before);
+    let seen = gateway.telemetry(MODULE, 0).0.iter().filter_map(count).max().unwrap();
+    let counts = wait_for("telemetry of the same container", SOON * 2, || {
+        let (items, _) = gateway.telemetry(MODULE, 0);
+        let counts: Vec<_> = items.iter().filter_map(count).collect();
+        counts.iter().any(|count| *count > seen + 2).then_some(counts)
+    });
+    let complete: BTreeSet<u64> = (1..=*counts.iter().max().unwrap()).collect();
+    assert_eq!(counts.iter().copied().collect::<BTreeSet<_>>(), complete, "nothing is missing");
+    assert_eq!(gateway.network.container(MODULE), container, "not made anew");
+    assert_eq!(started(&container), first_start, "not restarted");
+    wait_for("it to be listed as running, never restarted", SOON, || {
+        let line = gateway.ctl.module(MODULE);
+        (line["status"] == "running" && line["restarts"] == 0).then_some(())
+    });
+}

@@ -1,0 +1,97 @@
+//! The log of a module as it goes on: over restarts of its container, and over new containers.
+//!
+//! The engine's log of a container ends with each run; lines carry their times until here, so that
+//! none is given twice when the next run is read.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+
+use crate::actors::clock;
+use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::iso8601;
+use crate::messages::agent::ModuleLogs;
+use crate::protocol::docker::{Docker, LogStream};
+
+/// Between two looks for the next run.
+const LOOK: Duration = Duration::from_millis(500);
+/// Looks in vain, without any container, until the module is taken to be gone.
+const GONE: u32 = 60;
+
+/// The container whose log is asked for.
+pub(super) fn newest(containers: Vec<Observed>) -> Option<Observed> {
+    containers.into_iter().max_by_key(|it| (it.phase == Phase::Running, it.started))
+}
+
+/// The last lines of this container (all without `tail`), and what the module writes from now on.
+pub(super) fn follow(
+    docker: Docker,
+    module: String,
+    container: &str,
+    tail: Option<usize>,
+) -> ModuleLogs {
+    let log = docker.follow(container, tail, None);
+    let last = clock::unix_time();
+    let read = Read { docker, module, log, last, floor: Duration::ZERO };
+    unfold(read, async |mut read| {
+        loop {
+            match read.log.next().await {
+                Some(Ok(chunk)) => {
+                    if let Some(line) = read.new_line(chunk) {
+                        return Some((Ok(line), read));
+                    }
+                }
+                Some(Err(error)) => tracing::debug!(module = read.module, %error, "log broke off"),
+                None if !read.next_run().await => return None,
+                None => {}
+            }
+        }
+    })
+    .boxed()
+}
+
+struct Read {
+    docker: Docker,
+    module: String,
+    log: LogStream,
+    /// Time of the last line; of the start, until there is one.
+    last: Duration,
+    /// Lines up to this time were given.
+    floor: Duration,
+}
+
+impl Read {
+    /// Without its time; none if it was given before.
+    fn new_line(&mut self, mut chunk: Bytes) -> Option<Bytes> {
+        let end = chunk.iter().position(|&byte| byte == b' ').unwrap_or_default();
+        let time = std::str::from_utf8(&chunk[..end]).ok().and_then(iso8601::parse);
+        let Some(time) = time else { return Some(chunk) };
+        if time <= self.floor {
+            return None;
+        }
+        chunk.advance(end + 1);
+        self.last = time;
+        Some(chunk)
+    }
+
+    /// Waits until there is one; whether there will be.
+    async fn next_run(&mut self) -> bool {
+        let mut missing = 0;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Ok(containers) = self.docker.list(Some(&self.module)).await else { continue };
+            match newest(containers) {
+                Some(it) if it.phase == Phase::Running => {
+                    self.floor = self.last;
+                    self.log = self.docker.follow(&it.id, None, Some(self.last.as_secs()));
+                    return true;
+                }
+                Some(_) => missing = 0,
+                None if missing == GONE => return false,
+                None => missing += 1,
+            }
+        }
+    }
+}
