@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is; scripts/ holds how.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test conformance cases crash bench break images lint fmt docs clean clean-local
+.PHONY: help run-local test conformance cases crash link bench break images lint fmt docs clean clean-local
 
 FOR ?=
 WHAT ?=
@@ -24,6 +24,9 @@ cases: ## the tables of cases [EDGE_CASES_DIR=folder]
 
 crash: ## the fault loops: kill -9 under load, nothing lost [CYCLES=50] [SEED=1]
 	@scripts/crash.sh
+
+link: ## many identities over a link that is cut again and again [LINK_IDENTITIES=200] [LINK_SECONDS=20]
+	@scripts/link.sh
 
 bench: ## benchmarks beside peers, in one run
 	@scripts/bench.sh

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `LINK_SEED` chooses the cuts and whom the hub talks to. With the feature `faults` the hub
-//! refuses one identity throughout.
+//! refuses one identity throughout, unless `LINK_REFUSED=0`. `scripts/bench.sh` reads the line
+//! `delays of the others`.
 //!
 //! next: `link/client.rs`
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
@@ -159,6 +160,19 @@ impl World {
     }
 }
 
+/// From sending to the hub, of all but the one that may be refused: what its refusal does to them.
+fn print_delays(clients: &[Client], telemetry: &Telemetry) {
+    let mut all: Vec<u128> = Vec::new();
+    for client in clients {
+        let log = client.log.lock().unwrap();
+        all.extend(telemetry.delays(&client.log_in.id, &log).map(|delay| delay.as_millis()));
+    }
+    all.sort_unstable();
+    let at = |share: usize| all[(all.len() - 1) * share / 1000];
+    let (p50, p99, max) = (at(500), at(990), at(1000));
+    println!("delays of the others: n={} p50_ms={p50} p99_ms={p99} max_ms={max}", all.len());
+}
+
 #[test]
 fn nothing_is_lost_doubled_or_reordered_while_the_link_is_cut_again_and_again() {
     let count = number("LINK_IDENTITIES", 200).max(4);
@@ -177,9 +191,9 @@ fn nothing_is_lost_doubled_or_reordered_while_the_link_is_cut_again_and_again() 
     world.wait_attached();
     println!("started in {:?}", began.elapsed());
     let refused = &world.clients[0];
-    let is_refused = world.refuse(&refused.log_in.id, Some(429));
+    let is_refused = number("LINK_REFUSED", 1) != 0 && world.refuse(&refused.log_in.id, Some(429));
     if !is_refused {
-        println!("without the feature `faults`: no identity is refused");
+        println!("no identity is refused (the feature `faults`, LINK_REFUSED)");
     }
 
     signals.go.store(true, Ordering::SeqCst);
@@ -234,22 +248,23 @@ fn nothing_is_lost_doubled_or_reordered_while_the_link_is_cut_again_and_again() 
     world.wait_attached();
     telemetry.read(&world.hub.service); // what should not have come
 
-    let (mut wrong, mut again) = (asked.wrong.clone(), 0);
+    let mut wrong = asked.wrong.clone();
     for (number, client) in world.clients.iter().enumerate() {
         judge_reported(client, &world.hub.service, &mut wrong);
         let (id, mut log) = (&client.log_in.id, client.log.lock().unwrap());
         telemetry.judge(id, &log, &mut wrong);
         let sent = asked.devicebound.get(&number).copied().unwrap_or(0);
-        again += judge_devicebound(id, &log, sent, cuts, &mut wrong);
+        judge_devicebound(id, &log, sent, &mut wrong);
         wrong.append(&mut log.wrong);
     }
+    print_delays(&world.clients[1..], &telemetry);
     let [answered, away, away_ran, late] = judge_calls(&world.clients, &asked, &mut wrong);
     let sum = |of: fn(&client::Log) -> u64| -> u64 {
         world.clients.iter().map(|client| of(&client.log.lock().unwrap())).sum()
     };
     println!(
         "link identities={count} cuts={cuts} seed={seed} messages={} patches={} \
-         c2d={} again={again} desired={} calls: answered={answered} 404={away} \
+         c2d={} desired={} calls: answered={answered} 404={away} \
          (and ran: {away_ran}) 504={late} took={:?}",
         sum(|log| log.sent),
         sum(|log| log.patches),

@@ -13,7 +13,8 @@ failed=0
 
 # The programs with the faults in them go beside the others, never in their place.
 step "building with the faults"
-cargo build --quiet --locked --features faults --bin localhub --bin edge-runtime || die "the faulty build failed"
+# The same build as that of scripts/link.sh.
+cargo test --quiet --locked --features faults --no-run --test link >&2 || die "the faulty build failed"
 mkdir -p target/mutants
 cp target/debug/localhub target/debug/edge-runtime target/mutants/
 cargo test --quiet --locked --no-run --test crash >&2 || die "the fault loops do not build"

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::QoS;
@@ -38,6 +38,8 @@ pub struct Log {
     /// Why it is no longer connected.
     pub ended: Option<String>,
     pub sent: u64,
+    /// By number of the message, the time since 1970 at which it was sent.
+    pub sent_at: Vec<Duration>,
     pub acked: u64,
     pub patches: u64,
     /// By patch, the status of its answer.
@@ -226,7 +228,11 @@ impl Talk {
         let n = self.log.lock().unwrap().sent;
         let topic = format!("devices/{}/messages/events/", self.id);
         let pkid = u16::try_from(n + 1).unwrap();
-        self.log.lock().unwrap().sent += 1;
+        {
+            let mut log = self.log.lock().unwrap();
+            log.sent += 1;
+            log.sent_at.push(UNIX_EPOCH.elapsed().unwrap());
+        }
         self.publish(&topic, pkid, n.to_string().into_bytes()).await?;
         if n % PATCH_EACH == 0 {
             let patch = n / PATCH_EACH;

@@ -53,6 +53,11 @@ impl PacketIds {
         None
     }
 
+    /// Whether the client has this, and did not acknowledge it yet.
+    pub fn is_out(&self, what: &Sent) -> bool {
+        self.sent.values().any(|(_, sent)| sent == what)
+    }
+
     fn note(&mut self, id: u16, what: Sent) {
         self.sendings += 1;
         self.sent.insert(id, (self.sendings, what));
@@ -90,6 +95,7 @@ mod tests {
     fn rows_of_an_earlier_connection_keep_their_ids_and_nobody_else_gets_them() {
         let mut ids = PacketIds::with_earlier([(1, key(10)), (2, key(11))]);
         assert_eq!(ids.allocate(Sent::Locked("t".into())), Some(3));
+        assert!(ids.is_out(&Sent::Locked("t".into())) && !ids.is_out(&Sent::Locked("u".into())));
         assert_eq!(ids.for_row(key(10)), Some((1, true)));
         assert_eq!(ids.for_row(key(12)), Some((4, false)));
         assert_eq!(ids.unacked_rows(), [(2, key(11)), (1, key(10)), (4, key(12))]);

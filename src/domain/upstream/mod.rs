@@ -8,9 +8,11 @@ pub mod line;
 pub mod pairing;
 pub mod poison;
 pub mod requests;
+pub mod settled;
 
 pub use self::attached::Attached;
 pub use self::line::{Line, Lost, Next};
 pub use self::pairing::Pairing;
 pub use self::poison::{Poison, Verdict};
 pub use self::requests::Requests;
+pub use self::settled::Settled;

@@ -75,6 +75,9 @@ impl Devicebound {
             self.last = self.last.max(offset.0);
             self.boxes.entry(device).or_default().add(offset, stored.expires, stored.tries);
         }
+        // No number is given twice, also when all messages before a restart are gone: it is the
+        // lock, by which edges know messages that come again.
+        self.last = self.last.max(clock::unix_time().as_micros() as u64);
         self.last_feedback = feedback;
         self.is_loaded = true;
     }

@@ -191,7 +191,11 @@ impl Connection {
             let identity = self.identity.clone();
             return self.backend.settle.tell(Settle { identity, lock }); // once per message
         }
-        if let Some(id) = self.outbox.ids.allocate(Sent::Locked(lock)) {
+        let sent = Sent::Locked(lock);
+        if self.outbox.ids.is_out(&sent) {
+            return; // the link was lost meanwhile; the client's PUBACK settles it
+        }
+        if let Some(id) = self.outbox.ids.allocate(sent) {
             let qos = QoS::AtLeastOnce;
             let publish = Publish { dup: false, qos, retain: false, topic, id, payload: body };
             self.writer.send(&ServerPacket::Publish(publish));

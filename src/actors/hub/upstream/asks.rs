@@ -65,7 +65,8 @@ impl Handler<Settle> for Upstream {
     type Result = ();
 
     fn handle(&mut self, Settle { identity, lock }: Settle, ctx: &mut Self::Context) {
-        // without a link the parent has taken its message back
+        self.settled.on_settled(&identity, &lock, clock::now());
+        // Without a link it is told when it gives the message again.
         self.publish(&LinkUp::Settle(identity, lock), Bytes::new(), ctx);
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::Upstream;
+use crate::actors::clock;
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::link::up::LinkUp;
@@ -37,6 +38,9 @@ impl Upstream {
                 self.ports.desired.tell(DesiredPatched { identity, version, patch: payload });
             }
             LinkDown::Method(target, name, rid) => self.invoke(target, name, rid, payload, ctx),
+            LinkDown::CloudToDevice(to, lock, _) if self.settled.has(&to, &lock, clock::now()) => {
+                self.publish(&LinkUp::Settle(to, lock), Bytes::new(), ctx); // it has not heard of it
+            }
             LinkDown::CloudToDevice(to, lock, bag) => {
                 // nobody there: the parent keeps it, and gives it again
                 let what = Down::CloudToDevice { lock, bag, body: payload };

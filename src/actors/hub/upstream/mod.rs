@@ -34,7 +34,7 @@ use crate::domain::delivery::{Config, Delivery};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
-use crate::domain::upstream::{Attached, Line, Poison, Requests};
+use crate::domain::upstream::{Attached, Line, Poison, Requests, Settled};
 use crate::messages::identities::{ScopeChanged, Sign};
 use crate::messages::queue::{Finish, Pull};
 use crate::messages::sessions::{self, Invoke};
@@ -86,6 +86,7 @@ pub struct Upstream {
     requests: Requests<Pending>,
     attached: Attached,
     poison: Poison,
+    settled: Settled,
     delivery: Delivery,
     /// Messages on the wire: key by the number of the publish.
     flights: BTreeMap<u64, Key>,
@@ -135,6 +136,7 @@ impl Upstream {
             requests: Requests::default(),
             attached,
             poison: Poison::default(),
+            settled: Settled::default(),
             delivery: Delivery::new(Config::UPSTREAM),
             flights: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -304,6 +304,9 @@ async fn what_the_parent_sends_goes_to_whom_it_concerns() {
     scene.upstream.do_send(Settle { identity: id("leaf"), lock: "t7".into() });
     let settled = "$iothub/devices/leaf/devicebound/settle/completed/?$lock=t7";
     scene.parent.asked_topic(settled).await;
+    // the settlement was lost with a link: the parent gives the message again
+    scene.parent.say("$iothub/devices/leaf/messages/devicebound/a=1&%24.lock=t7", "x").await;
+    scene.parent.asked_topic(settled).await;
     assert_eq!(*scopes.borrow(), [8]);
     assert_eq!(*patches.borrow(), [(4, Bytes::from("{}"))]);
     assert_eq!(*downs.borrow(), ["leaf t7 a=1"]);
