@@ -8,7 +8,7 @@ cd "$root" || exit 1
 set +e # what failed is told at the end
 need_rust
 need_cc
-cargo test --locked --no-fail-fast --features faults --test supervision -- --test-threads=1 --nocapture
+cargo test --locked --no-fail-fast --features faults --test supervision --test link -- --test-threads=1 --nocapture
 status=$?
 cargo build --quiet --locked --bins || die "the programs cannot be built"
 exit "$status"

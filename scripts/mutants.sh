@@ -13,7 +13,7 @@ failed=0
 
 # The programs with the faults in them go beside the others, never in their place.
 step "building with the faults"
-# The same build as that of scripts/link.sh.
+# The same build as that of scripts/faults.sh.
 cargo test --quiet --locked --features faults --no-run --test link >&2 || die "the faulty build failed"
 mkdir -p target/mutants
 cp target/debug/localhub target/debug/edge-runtime target/mutants/
