@@ -30,18 +30,21 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         ("PINGREQ first", vec![0xc0, 0]),
         ("PUBLISH first", vec![0x30, 5, 0, 1, b't', b'h', b'i']),
         ("CONNACK of a client", vec![0x20, 2, 0, 0]),
+        ("the beginning of a CONNECT of 300,000 bytes", vec![0x10, 0xe0, 0xa7, 0x12, 0, 4]),
         ("an empty CONNECT", vec![0x10, 0]),
         ("a CONNECT cut short", vec![0x10, 8, 0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2]),
     ]
 }
 
-/// Sends and hangs up its side; what came back until the other side closed.
-fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+/// What came back until the other side closed.
+fn exchange(address: SocketAddr, bytes: &[u8], hangs_up: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut answer = Vec::new();
     let _ = stream.write_all(bytes); // it may be closed already
-    let _ = stream.shutdown(std::net::Shutdown::Write); // some of it could be a beginning
+    if hangs_up {
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
     match stream.read_to_end(&mut answer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("not closed"),
         _ => answer,
@@ -57,7 +60,6 @@ fn exchange_inside(world: &World, host: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         let stream = tokio::net::TcpStream::connect(host).await.unwrap();
         let mut stream = client.connect(&host.ip().to_string(), stream).await.unwrap();
         let _ = stream.write_all(bytes).await; // it may be closed already
-        let _ = stream.shutdown().await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await; // a reset closes as well
         answer
@@ -83,12 +85,13 @@ fn bytes_that_make_no_sense_are_closed_on_and_disturb_nobody() {
     for (what, bytes) in garbage() {
         println!("{what}");
         for address in [edge, hub] {
-            let answer = exchange(address, &bytes);
+            let answer = exchange(address, &bytes, true); // it could be the beginning of TLS
             // A TLS alert at most.
             assert!(answer.first().is_none_or(|kind| *kind == 21), "{what}: {answer:?}");
         }
         assert_eq!(exchange_inside(&world, edge, &bytes), b"", "{what} inside TLS");
-        assert_eq!(exchange(SocketAddr::from((world.hub.address, 1883)), &bytes), b"", "{what}");
+        let plain = SocketAddr::from((world.hub.address, 1883));
+        assert_eq!(exchange(plain, &bytes, false), b"", "{what} without TLS");
         witnesses.iter_mut().for_each(Witness::is_served);
         served += 1;
     }
@@ -98,6 +101,10 @@ fn bytes_that_make_no_sense_are_closed_on_and_disturb_nobody() {
     drop(silent);
     assert_eq!(taken(&world), before + served + 1);
     assert!(world.edge.ended().is_none() && world.hub.program.ended().is_none());
+    let closed = "first packet is not CONNECT: closed";
+    for log in [world.edge.log_since_start(), world.hub.program.log_since_start()] {
+        assert_eq!(log.matches(closed).count(), garbage().len(), "each is in the log, once: {log}");
+    }
 }
 
 /// A CONNECT, with what a good one has unless it is said otherwise.
@@ -194,5 +201,24 @@ fn another_version_and_a_missing_client_id_get_their_own_return_code() {
         assert!(mqtt.is_closed_within(SOON), "what belongs to QoS 2");
     }
     std::thread::sleep(Duration::from_millis(100));
+    witnesses.iter_mut().for_each(Witness::is_served);
+}
+
+#[test]
+fn who_is_no_edge_may_not_be_a_link() {
+    let (world, mut witnesses) = world();
+    let key = world.hub.service.make_leaf("direct-2", "");
+    let edge = world.hub.log_in("direct-2", &key);
+    let clients = [world.leaf("leaf-2"), world.module("module"), edge];
+    for log_in in &clients {
+        for version in ["1", "9", "x"] {
+            let user = format!("{}/{}/?api-version=2021-04-12", log_in.hub, log_in.id);
+            let user = format!("{user}&link={version}");
+            assert_eq!(code(log_in, &Hello { user, ..Hello::of(log_in) }), Some(5), "{version}");
+        }
+    }
+    let (edge, hub) = (world.edge.log_since_start(), world.hub.program.log_since_start());
+    assert!(edge.contains("this edge serves no links"), "{edge}");
+    assert!(hub.contains("not $edgeHub of an edge device"), "{hub}");
     witnesses.iter_mut().for_each(Witness::is_served);
 }

@@ -154,3 +154,25 @@ fn while_the_parent_is_away_nobody_is_refused_for_good() {
     }
     assert_eq!(answer(&known), Ok(()));
 }
+
+#[test]
+fn strangers_in_number_hold_up_nobody() {
+    let world = world();
+    let leaf = world.leaf("leaf");
+    let mut witness = Witness::start(&leaf);
+    let strangers: Vec<_> = (0..300)
+        .map(|n| {
+            let stranger = LogIn { id: format!("stranger-{n}"), ..leaf.clone() };
+            std::thread::spawn(move || answer(&stranger))
+        })
+        .collect();
+    for _ in 0..20 {
+        witness.is_served();
+    }
+    assert_eq!(answer(&world.leaf("late")), Ok(()), "who belongs here comes in meanwhile");
+    for stranger in strangers {
+        let refusal = stranger.join().unwrap().unwrap_err();
+        assert!(refusal == FOR_GOOD || refusal == LATER, "{refusal}");
+    }
+    witness.is_served();
+}

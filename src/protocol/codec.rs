@@ -18,6 +18,10 @@ pub const MAX_PAYLOAD: usize = 262_144;
 /// Largest remaining length of any packet: body, topic, packet id.
 const MAX_PACKET: usize = MAX_PAYLOAD + 65_535 + 4;
 
+/// Largest CONNECT: ids, a user name, a token, and the largest will. Nobody has logged in when it
+/// is read, so no more than that is kept of it.
+const MAX_CONNECT: usize = 98_304;
+
 /// Why a connection that sent this is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPacket {
@@ -59,6 +63,19 @@ pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
         return Err(BadPacket::Malformed("remaining length of more than 4 bytes".into()));
     }
     Ok(None)
+}
+
+/// Looks at what a connection begins with, as far as it is there: a CONNECT of a sensible size.
+pub fn check_first(bytes: &[u8]) -> Result<(), BadPacket> {
+    if bytes.first().is_some_and(|first| *first != 0x10) {
+        return Err(BadPacket::Malformed("not a CONNECT of MQTT".into()));
+    }
+    match peek(bytes)? {
+        Some(frame) if frame.length > MAX_CONNECT => {
+            Err(BadPacket::Malformed(format!("CONNECT of {} bytes", frame.length)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Level of a whole CONNECT that is not of MQTT 3.1.1: MQTT 3.1 (`MQIsdp`) or 5, say. rumqttc
@@ -246,6 +263,16 @@ mod tests {
         assert_eq!(decoded(b"MQTT", 5), Err(BadPacket::OtherVersion(5)));
         assert!(matches!(decoded(b"MQTT", 4), Ok(Some(ClientPacket::Connect(_)))));
         assert!(matches!(decoded(b"HTTP", 4), Err(BadPacket::Malformed(_))));
+    }
+
+    #[test]
+    fn a_connection_begins_with_a_connect_of_a_sensible_size() {
+        assert_eq!(check_first(&[]), Ok(()));
+        assert_eq!(check_first(&[0x10]), Ok(()));
+        assert_eq!(check_first(&[0x10, 0xff, 0x01, 0]), Ok(()));
+        for bad in [&b"GET /"[..], b"AMQP", &[0x30, 2], &[0x11, 2], &[0x10, 0x80, 0x80, 7]] {
+            assert!(check_first(bad).is_err(), "{bad:?}");
+        }
     }
 
     proptest! {

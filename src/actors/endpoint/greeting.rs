@@ -56,7 +56,7 @@ pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
     let Arrived { stream, peer, thumbprints } = arrived;
     let (read, mut half) = tokio::io::split(stream);
     let mut reader = Reader::new(read);
-    let connect = match timeout(CONNECT, reader.next()).await {
+    let connect = match timeout(CONNECT, reader.first()).await {
         Ok(Ok(ClientPacket::Connect(connect))) => *connect,
         Ok(Ok(_)) => {
             tracing::warn!(peer, "first packet is not CONNECT: closed");
@@ -106,7 +106,7 @@ pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
 pub async fn turn_away(arrived: Arrived) {
     let (read, mut half) = tokio::io::split(arrived.stream);
     let mut reader = Reader::new(read);
-    if let Ok(Ok(ClientPacket::Connect(_))) = timeout(CONNECT, reader.next()).await {
+    if let Ok(Ok(ClientPacket::Connect(_))) = timeout(CONNECT, reader.first()).await {
         refuse(&mut half, ConnectCode::ServerUnavailable).await;
     }
 }

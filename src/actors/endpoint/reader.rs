@@ -82,6 +82,17 @@ impl Reader {
         self
     }
 
+    /// The first packet, a CONNECT: whatever else it is ends the connection at its first byte.
+    pub async fn first(&mut self) -> Result<ClientPacket, ReadEnd> {
+        loop {
+            codec::check_first(&self.buffer)?;
+            if let Some((packet, _)) = self.take().await? {
+                return Ok(packet);
+            }
+            self.fill().await?;
+        }
+    }
+
     /// The next packet.
     pub async fn next(&mut self) -> Result<ClientPacket, ReadEnd> {
         loop {
