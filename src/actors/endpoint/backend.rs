@@ -128,6 +128,11 @@ impl Readiness {
         parts.iter().find_map(|(part, why)| why.as_ref().map(|why| format!("{part}: {why}")))
     }
 
+    /// Why this part is not ready; `None` if it is, or said nothing yet.
+    pub fn why_not(&self, part: &str) -> Option<String> {
+        self.0.borrow().get(part).cloned().flatten()
+    }
+
     /// All parts, with why not.
     pub fn parts(&self) -> Vec<(&'static str, Option<String>)> {
         self.0.borrow().iter().map(|(part, why)| (*part, why.clone())).collect()

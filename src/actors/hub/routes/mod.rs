@@ -63,6 +63,8 @@ pub struct Routes {
     bad: Vec<BadRoute>,
     /// The newest desired properties cannot be read at all, and why.
     unreadable: Option<String>,
+    /// For this version it was reported that there is no queue, and why.
+    trouble: Option<(u64, String)>,
     generation: u64,
     brood: Brood,
     obituary: Obituary,
@@ -97,6 +99,7 @@ impl Routes {
             good: BTreeMap::new(),
             bad: Vec::new(),
             unreadable: None,
+            trouble: None,
             // Generations go on after a restart of this actor or of the process.
             generation: clock::unix_time().as_millis() as u64,
             brood: Brood::new(&obituary, "route"),
@@ -161,10 +164,23 @@ impl Routes {
         set.map(move |set, this, ctx| match set {
             Ok(()) => this.on_set(plan, ctx),
             Err(_) => {
+                this.report_missing_queue(&plan);
                 ctx.run_later(RETRY, Self::read);
             }
         })
         .spawn(ctx);
+    }
+
+    /// A queue that is being restarted is soon there; one that cannot be had is reported, once.
+    fn report_missing_queue(&mut self, plan: &Plan) {
+        let Some(why) = self.readiness.why_not("queue").filter(|_| plan.report.is_some()) else {
+            return;
+        };
+        let trouble = (plan.version, format!("the queue cannot be had: {why}"));
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.report(trouble.0, 500, &trouble.1);
+            self.trouble = Some(trouble);
+        }
     }
 
     /// Messages are matched by these routes from here on.
@@ -172,6 +188,7 @@ impl Routes {
         let Plan { version, routes, ttl, bad, report } = plan;
         self.version = Some(version);
         self.bad = bad;
+        self.trouble = None;
         if let Some((code, description)) = report {
             self.report(version, code, &description);
         }

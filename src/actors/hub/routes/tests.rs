@@ -109,6 +109,18 @@ async fn a_deployment_is_reported_once_messages_are_matched_by_it_and_not_before
 }
 
 #[actix::test]
+async fn a_queue_that_cannot_be_had_is_reported_once_and_its_return_too() {
+    let scene = Scene::new().await;
+    scene.readiness.waits("queue", "not plugged in");
+    scene.deploy(version(7, &json!({ "good": "FROM /messages/* INTO $upstream" }))).await;
+    tokio::time::sleep(RETRY * 5).await;
+    let trouble = "the queue cannot be had: not plugged in".to_owned();
+    assert_eq!(scene.reports(), [(7, 500, trouble)]);
+    scene.with_queue().await;
+    assert_eq!(scene.reports(), [(7, 200, String::new())]);
+}
+
+#[actix::test]
 async fn a_bad_route_is_named_and_its_last_good_form_and_the_others_run() {
     let scene = Scene::new().await;
     let tables = scene.with_queue().await;
