@@ -15,6 +15,7 @@ use crate::actors::supervision::Obituary;
 use crate::domain::identity::Identity;
 use crate::messages::sessions::Send;
 use crate::messages::state::{Fetch, Save, Scan};
+use crate::store::writer::Planned;
 use crate::store::{Kv, Options};
 
 /// A store and its ports.
@@ -35,6 +36,12 @@ impl Disk {
         let disk = Disk { store, save, fetch, scan, _directory: directory };
         disk.plug();
         disk
+    }
+
+    /// The next commit is refused by the device once, and tried again.
+    pub(super) fn refuse_once(&self) {
+        const EIO: i32 = 5;
+        self.store.writer().plan([Planned::Commit(EIO)]);
     }
 
     /// Starts a state actor over the store.

@@ -4,13 +4,26 @@
 //! nothing was lost, and what was handed in is still written. next: `store/kv.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::messages::state::{Fetch, Pairs, Save, Scan, StoreError};
 use crate::messages::supervision::Health;
 use crate::store::{Kv, WriterState};
+
+/// How long what waits to be written may take.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Waits until everything that was handed in so far is on disk. Whoever starts does so before it
+/// reads: an earlier life of it may have left something in line, and what is read while that is
+/// being written is of two times.
+pub fn settled(save: &Port<Save>) -> impl Future<Output = Result<(), StoreError>> + use<> {
+    let saved = save.ask(Save(Vec::new()), SETTLE); // answered in order
+    async move { saved.await.unwrap_or(Err(StoreError::Unavailable)) }
+}
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -91,9 +104,14 @@ mod tests {
             first.do_send(Save(vec![Change::put("meta", [1, n], [n])]));
         }
         first.send(Save(vec![Change::delete("meta", [1, 4])])).await.unwrap().unwrap();
+        first.do_send(Save(vec![Change::put("meta", [2], [2])])); // nobody waits for it
         first.do_send(crate::messages::supervision::Shutdown);
 
         let second = State::new(store, Obituary::unsupervised()).start();
+        let save = Port::default();
+        save.plug(&second);
+        settled(&save).await.unwrap();
+        assert_eq!(second.send(Fetch("meta", vec![2])).await.unwrap(), Ok(Some(vec![2])));
         assert_eq!(second.send(Fetch("meta", vec![1, 3])).await.unwrap(), Ok(Some(vec![3])));
         assert_eq!(second.send(Fetch("meta", vec![1, 4])).await.unwrap(), Ok(None));
         let scan = Scan { table: "meta", prefix: vec![1], from: vec![1, 2], max: 3 };

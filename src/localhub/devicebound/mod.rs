@@ -19,6 +19,7 @@ use self::store::{Feedback, Stored};
 use super::in_order::InOrder;
 use super::tables;
 use crate::actors::clock;
+use crate::actors::hub::state::settled;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::delivery::Position;
@@ -220,7 +221,12 @@ impl Actor for Devicebound {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let loaded = store::load(self.ports.scan.clone()).into_actor(self);
+        let (settled, scan) = (settled(&self.ports.save), self.ports.scan.clone());
+        let loaded = async move {
+            settled.await?;
+            store::load(scan).await
+        };
+        let loaded = loaded.into_actor(self);
         ctx.spawn(loaded.map(|loaded, actor, ctx| match loaded {
             Ok((messages, feedback)) => actor.on_loaded(messages, feedback),
             Err(error) => actor.fail(&error, ctx),

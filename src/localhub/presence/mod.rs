@@ -12,6 +12,7 @@ use actix::prelude::*;
 
 use super::tables::{self, PRESENCE};
 use crate::actors::clock;
+use crate::actors::hub::state::settled;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
@@ -97,10 +98,15 @@ impl Actor for Presence {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let stored = tables::load(self.scan.clone(), PRESENCE, |key, value| {
-            let id = Identity::parse(std::str::from_utf8(key).ok()?).ok()?;
-            Some((id, serde_json::from_slice(value).ok()?))
-        });
+        let (settled, scan) = (settled(&self.save), self.scan.clone());
+        let stored = async move {
+            settled.await?;
+            let read = |key: &[u8], value: &[u8]| {
+                let id = Identity::parse(std::str::from_utf8(key).ok()?).ok()?;
+                Some((id, serde_json::from_slice(value).ok()?))
+            };
+            tables::load(scan, PRESENCE, read).await
+        };
         ctx.spawn(stored.into_actor(self).map(|stored, actor, ctx| match stored {
             Ok(stored) => actor.on_loaded(stored),
             Err(error) => actor.fail(&error, ctx),

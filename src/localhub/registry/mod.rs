@@ -14,6 +14,7 @@ mod tests;
 use actix::prelude::*;
 
 use super::tables::{self, IDENTITIES, REMOVED};
+use crate::actors::hub::state::settled;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
@@ -102,7 +103,12 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let loaded = load(self.ports.scan.clone()).into_actor(self);
+        let (settled, scan) = (settled(&self.ports.save), self.ports.scan.clone());
+        let loaded = async move {
+            settled.await?;
+            load(scan).await
+        };
+        let loaded = loaded.into_actor(self);
         ctx.spawn(loaded.map(|loaded, actor, ctx| match loaded {
             Ok(index) => actor.index = Some(index),
             Err(error) => actor.fail(&error, ctx),

@@ -4,6 +4,7 @@ use actix::prelude::*;
 
 use super::runs::Runs;
 use super::{Log, Telemetry, TelemetryPorts, item};
+use crate::actors::hub::state::settled;
 use crate::domain::row::Offset;
 use crate::localhub::tables::{self, TELEMETRY, TELEMETRY_STATE};
 use crate::messages::state::{Fetch, Scan, StoreError};
@@ -20,9 +21,10 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) fn load(
     ports: &TelemetryPorts,
 ) -> impl Future<Output = Result<(Log, Runs), StoreError>> + use<> {
-    let log = ports.fetch.ask(Fetch(TELEMETRY_STATE, b"log".to_vec()), DEADLINE);
-    let scan = ports.scan.clone();
+    let (settled, fetch, scan) = (settled(&ports.save), ports.fetch.clone(), ports.scan.clone());
     async move {
+        settled.await?; // the end of the log and what edges have sent are of one time
+        let log = fetch.ask(Fetch(TELEMETRY_STATE, b"log".to_vec()), DEADLINE);
         let log = log.await.unwrap_or(Err(StoreError::Unavailable))?;
         let log = match log.map(|json| serde_json::from_slice(&json)) {
             None => Log::EMPTY,

@@ -95,6 +95,21 @@ async fn a_second_copy_from_an_edge_is_acknowledged_and_dropped_also_after_a_res
 }
 
 #[actix::test]
+async fn what_an_earlier_life_left_in_line_is_not_written_over() {
+    let mut house = House::new(Retention::default()).await;
+    house.disk.refuse_once();
+    let unanswered = actix::spawn(house.log.send(Ingest(vec![linked("d", 7, 1, 1, 0)])));
+    for _ in 0..20 {
+        tokio::task::yield_now().await; // until it is in line
+    }
+    house.log.do_send(crate::messages::supervision::Shutdown);
+    house.again().await;
+    assert!(unanswered.await.unwrap().is_err());
+    house.send(vec![linked("d", 7, 2, 1, 0), linked("d", 7, 1, 1, 0)]).await;
+    assert_eq!(house.bodies().await, ["7.1", "7.2"]);
+}
+
+#[actix::test]
 async fn a_refused_sender_is_refused_until_its_next_try_and_no_other_with_it() {
     let house = House::new(Retention::default()).await;
     let refuse = |status| RefuseTelemetry { sender: id("bad"), status };

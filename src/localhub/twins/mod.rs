@@ -17,6 +17,7 @@ use actix::prelude::*;
 use super::in_order::InOrder;
 use super::tables::{self, TWINS};
 use crate::actors::clock;
+use crate::actors::hub::state::settled;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
@@ -93,10 +94,15 @@ impl Actor for Twins {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let loaded = tables::load(self.ports.scan.clone(), TWINS, |key, value| {
-            let identity = Identity::parse(std::str::from_utf8(key).ok()?).ok()?;
-            Some((identity, serde_json::from_slice(value).ok()?))
-        });
+        let (settled, scan) = (settled(&self.ports.save), self.ports.scan.clone());
+        let loaded = async move {
+            settled.await?;
+            let read = |key: &[u8], value: &[u8]| {
+                let identity = Identity::parse(std::str::from_utf8(key).ok()?).ok()?;
+                Some((identity, serde_json::from_slice(value).ok()?))
+            };
+            tables::load(scan, TWINS, read).await
+        };
         ctx.spawn(loaded.into_actor(self).map(|loaded, actor, ctx| match loaded {
             Ok(twins) => actor.twins = Some(twins.into_iter().collect()),
             Err(error) => actor.fail(&error, ctx),

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::{STORE, Sessions, TABLE};
+use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::directory::Stored;
 use crate::domain::identity::Identity;
@@ -20,9 +21,14 @@ impl Actor for Sessions {
         self.backend.attach.plug(&ctx.address());
         self.backend.detach.plug(&ctx.address());
         let all = Scan { table: TABLE, prefix: vec![], from: vec![], max: usize::MAX };
-        let scan = self.scan.ask(all, STORE).into_actor(self);
-        scan.map(|answer, this, ctx| {
-            match answer.unwrap_or(Err(StoreError::Unavailable)) {
+        let (settled, scan) = (settled(&self.save), self.scan.clone());
+        let read = async move {
+            settled.await?;
+            scan.ask(all, STORE).await.unwrap_or(Err(StoreError::Unavailable))
+        };
+        let read = read.into_actor(self);
+        read.map(|answer, this, ctx| {
+            match answer {
                 Ok(pairs) => this.restore(&pairs),
                 Err(error) => this.fail(&error, ctx),
             };

@@ -8,6 +8,7 @@ use tracing::{error, warn};
 
 use super::cache::Cache;
 use super::{Identities, STORE_DEADLINE};
+use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::identity::Identity;
 use crate::messages::identities::IdentityRecord;
@@ -29,15 +30,17 @@ struct Meta {
 impl Identities {
     pub(super) fn load(&mut self, ctx: &mut Context<Self>) {
         let all = Scan { table: TABLE, prefix: Vec::new(), from: Vec::new(), max: usize::MAX };
-        let answer = self.ports.scan.ask(all, STORE_DEADLINE);
-        let answer = answer.into_actor(self).map(|answer, this, ctx| {
-            match answer.unwrap_or(Err(StoreError::Unavailable)) {
-                Ok(pairs) => {
-                    this.read(&pairs);
-                    this.refresh(ctx);
-                }
-                Err(error) => this.fail(&format!("identities cannot be read: {error}"), ctx),
+        let (settled, port) = (settled(&self.ports.save), self.ports.scan.clone());
+        let answer = async move {
+            settled.await?;
+            port.ask(all, STORE_DEADLINE).await.unwrap_or(Err(StoreError::Unavailable))
+        };
+        let answer = answer.into_actor(self).map(|answer, this, ctx| match answer {
+            Ok(pairs) => {
+                this.read(&pairs);
+                this.refresh(ctx);
             }
+            Err(error) => this.fail(&format!("identities cannot be read: {error}"), ctx),
         });
         answer.spawn(ctx);
     }

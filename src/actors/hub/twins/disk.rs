@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tracing::error;
 
 use super::{STORE_DEADLINE, Twins};
+use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::identity::Identity;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
@@ -20,9 +21,11 @@ const REFUSED: &str = "twin-dead-letters";
 impl Twins {
     pub(super) fn load(&mut self, ctx: &mut Context<Self>) {
         let scan = |table| Scan { table, prefix: Vec::new(), from: Vec::new(), max: usize::MAX };
-        let all = TABLES.map(|table| self.ports.scan.ask(scan(table), STORE_DEADLINE));
-        let [twins, patches, refused] = all;
+        let (settled, port) = (settled(&self.ports.save), self.ports.scan.clone());
         let answers = async move {
+            settled.await?;
+            let [twins, patches, refused] =
+                TABLES.map(|table| port.ask(scan(table), STORE_DEADLINE));
             let unanswered = |_| Err(StoreError::Unavailable);
             let twins = twins.await.unwrap_or_else(unanswered)?;
             let patches = patches.await.unwrap_or_else(unanswered)?;
