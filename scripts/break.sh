@@ -7,18 +7,20 @@ source "$(dirname "${BASH_SOURCE[0]}")/screen.sh"
 
 what=${WHAT:-${1:-}}
 outage=${SECONDS_DOWN:-15}
+frozen=''
+rule=()
 
-# until_back WHAT SECONDS COMMAND...: how long it took, or that it did not come back.
+# until_back WHAT SECONDS COMMAND...: how long it took until it was so, or that it never was.
 until_back() {
     local what=$1 limit=$2 began
     began=$(date +%s%N)
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ $((($(date +%s%N) - began) / 1000000000)) -lt "$limit" ] ||
-            die "$what did not come back within $limit s" "edgectl status; edgectl list; logs are in target/run-local"
+            die "waited $limit s in vain for $what" "edgectl status; edgectl list; logs are in target/run-local"
         sleep 0.1
     done
-    note "$what is back after $((($(date +%s%N) - began) / 1000000)) ms"
+    note "$what: after $((($(date +%s%N) - began) / 1000000)) ms"
 }
 
 new_pid() {
@@ -47,28 +49,32 @@ break_program() {
     until_back "$2 (the process)" 30 new_pid "$name" "$old"
 }
 
-break_link() {
-    local rule=(OUTPUT -d "$hub_ip" -p tcp --dport "$mqtt_port" -j REJECT --reject-with tcp-reset)
+# Keeps the edge from the hub until mend_link: refused by the firewall, or else the hub is frozen.
+cut_link() {
+    rule=(OUTPUT -d "$hub_ip" -p tcp --dport "$mqtt_port" -j REJECT --reject-with tcp-reset)
     if [ "$(id -u)" = 0 ] && have iptables && iptables -I "${rule[@]}" 2>/dev/null; then
-        # shellcheck disable=SC2064
-        trap "iptables -D ${rule[*]} 2>/dev/null || true" EXIT
-        step "cutting the link to $hub_ip:$mqtt_port for $outage s (iptables)"
-        sleep "$outage"
-        edgectl status || true
-        iptables -D "${rule[@]}"
-        trap - EXIT
+        frozen=''
+        note "the link to $hub_ip:$mqtt_port is cut (iptables)"
     else
-        outage=40 # silence is noticed after 30 s
-        step "no iptables here: freezing the hub for $outage s instead (SIGSTOP)"
-        local hub
-        hub=$(pid_of hub)
-        # shellcheck disable=SC2064
-        trap "kill -CONT $hub 2>/dev/null || true" EXIT
-        kill -STOP "$hub"
-        sleep "$outage"
-        kill -CONT "$hub"
-        trap - EXIT
+        frozen=$(pid_of hub)
+        note "no iptables here: the hub is frozen instead (SIGSTOP)"
+        kill -STOP "$frozen"
     fi
+    trap 'mend_link; rm -f "$local_dir/edge/filler"' EXIT
+}
+
+mend_link() {
+    trap - EXIT
+    if [ -n "$frozen" ]; then kill -CONT "$frozen" || true; else iptables -D "${rule[@]}" || true; fi
+}
+
+break_link() {
+    step "cutting the link for a while"
+    cut_link
+    if [ -n "$frozen" ]; then outage=40; fi # silence is noticed after 30 s
+    sleep "$outage"
+    edgectl status || true
+    mend_link
 }
 
 break_module() {
@@ -87,23 +93,32 @@ break_module() {
     die "temperature-sensor has no container" "edgectl why temperature-sensor"
 }
 
-# Fills the file system of the edge's state; only if that is a small one of its own.
+# Fills the file system of the edge's state; only if that is a small one of its own. The link is cut,
+# and a device sends much: otherwise the queue would do with the blocks that it has.
 break_disk() {
-    local state=$local_dir/edge free
+    local state=$local_dir/edge free flood=local-flood
     if [ "$(stat -c %d "$state")" = "$(stat -c %d "$local_dir")" ]; then
         die "the edge's state lies on the same file system as everything else: filling it would hurt more than run-local" \
             "start it on a small disk of its own: make run-local DISK=128M (as root), then make break WHAT=disk"
     fi
+    make_device flood.connection-string "$flood" --parent "$edge_device"
     free=$(df --output=avail -k "$state" | tail -n 1)
-    step "filling the edge's disk ($((free / 1024)) MiB left) for $outage s"
-    # shellcheck disable=SC2064
-    trap "rm -f '$state/filler'" EXIT
-    fallocate -l "${free}K" "$state/filler" 2>/dev/null || dd if=/dev/zero of="$state/filler" bs=1M 2>/dev/null || true
+    step "filling the edge's disk ($((free / 1024)) MiB left), and its reserve, with the link cut"
+    cut_link
+    fallocate -l "${free}K" "$state/filler" 2>/dev/null || dd if=/dev/zero of="$state/filler" bs=64K 2>/dev/null || true
+    timeout "$((outage + 15))" "$bin_dir/examples/leaf" "$local_dir/flood.connection-string" \
+        "$state/certs/trust-bundle.pem" "$edge_ip:$mqtt_port" 5 1000000 100000 >"$local_dir/flood.log" 2>&1 &
+    until_back "a queue that says that the disk is full" "$((outage + 15))" disk_is_full
     sleep "$outage"
     edgectl status || true
+    note "$flood: $(grep acknowledged "$local_dir/flood.log" | tail -n 1); the rest waits for room"
     rm -f "$state/filler"
-    trap - EXIT
+    mend_link
+    until_back "room on the disk" 30 disk_has_room
 }
+
+disk_is_full() { edgectl status | grep 'the disk is full'; }
+disk_has_room() { ! disk_is_full; }
 
 if [ ! -f "$local_dir/ports" ] || [ -z "$(pid_of edge)" ]; then
     die "run-local does not run" "start it in another terminal: make run-local"

@@ -128,19 +128,6 @@ TOML
     printf 'https_port=%s\nmetrics_port=%s\n' "$https_port" "$metrics_port" >"$local_dir/ports"
 }
 
-# make_device FILE ID FLAG...: creates the device if it is new, writes its connection string.
-make_device() {
-    local file=$local_dir/$1 id=$2 key
-    shift 2
-    if ! hub_get "/devices/$id" >/dev/null; then
-        edgectl hub device create "$id" "$@" >/dev/null || die "could not create the device $id" "read $local_dir/hub.log"
-        note "created the device $id"
-    fi
-    key=$(hub_get "/devices/$id" | json_field primaryKey) || true
-    [ -n "$key" ] || die "the hub shows no key of $id" "make clean-local, then run this again"
-    (umask 077 && echo "HostName=$hub_ip;DeviceId=$id;SharedAccessKey=$key" >"$file")
-}
-
 # Sets the modules, as `az iot edge set-modules` would.
 deploy() {
     edgectl deploy "$root/config/run-local.deployment.json" --device "$edge_device" --yes >&2

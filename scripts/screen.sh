@@ -29,6 +29,19 @@ hub_get() {
     curl -sf -m 10 --cacert "$local_dir/hub/ca.pem" -H "Authorization: $(owner_token)" "https://$hub_ip:$https_port$1"
 }
 
+# make_device FILE ID FLAG...: creates the device if it is new, writes its connection string.
+make_device() {
+    local file=$local_dir/$1 id=$2 key
+    shift 2
+    if ! hub_get "/devices/$id" >/dev/null; then
+        edgectl hub device create "$id" "$@" >/dev/null || die "could not create the device $id" "read $local_dir/hub.log"
+        note "created the device $id"
+    fi
+    key=$(hub_get "/devices/$id" | json_field primaryKey) || true
+    [ -n "$key" ] || die "the hub shows no key of $id" "make clean-local, then run this again"
+    (umask 077 && echo "HostName=$hub_ip;DeviceId=$id;SharedAccessKey=$key" >"$file")
+}
+
 # From here on telemetry counts for this run. Waits for the hub.
 telemetry_from_now() {
     local _
@@ -103,7 +116,7 @@ Copy into a second terminal:
   export SSL_CERT_FILE=$local_dir/edge/certs/trust-bundle.pem     # what devices trust
   echo "\$(cat $local_dir/leaf.connection-string);GatewayHostName=$edge_ip"     # the leaf device, through the gateway
   $bin_dir/edgectl hub twin set $edge_device temperature-filter threshold=30
-  make break WHAT=link     # or hub, runtime, module
+  make break WHAT=link     # or hub, runtime, module, disk (with DISK=128M)
 EOT
 }
 
