@@ -141,6 +141,7 @@ fn by_status(status: u16, message: String) -> EngineError {
     match status {
         404 => EngineError::NotFound(message),
         409 => EngineError::Conflict(message),
+        500 if message.contains("already in use by") => EngineError::Conflict(message), // Podman
         _ => EngineError::Refused(message),
     }
 }
@@ -180,6 +181,8 @@ mod tests {
         let json = r#"{"message":"no such image: x"}"#;
         assert_eq!(refused(&answer(404, json)), EngineError::NotFound("no such image: x".into()));
         assert_eq!(refused(&answer(409, "taken")), EngineError::Conflict("taken".into()));
+        let taken = "the container name \"m\" is already in use by 0123"; // so says Podman
+        assert_eq!(refused(&answer(500, taken)), EngineError::Conflict(taken.into()));
         assert_eq!(refused(&answer(500, "")), EngineError::Refused(String::new()));
     }
 }
