@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Benchmarks, each beside its peer in one run. A table on stdout, JSON in target/bench/, and at the
+# end per target a line `ratio NAME VALUE target T ok|short`; status 1 if one is short.
+# A benchmark is a function that calls `row` for its numbers and `ratio` for its targets, and a line
+# of the `case` below; BENCH lists those to run. BENCH_SEED (1); BENCH_SECONDS (120), BENCH_IDENTITIES (1000) of the link's.
+set -uo pipefail
+# shellcheck source=scripts/prereqs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+cd "$root" || exit 1
+out=$root/target/bench
+mkdir -p "$out"
+rows=() ratios=() short=0
+
+# row BENCHMARK VARIANT NAME=NUMBER...: a line of the table.
+row() { rows+=("$*"); }
+
+# ratio NAME A B TARGET: A / B is to be at most TARGET.
+ratio() {
+    local value verdict
+    value=$(awk -v a="$2" -v b="$3" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 9999) }')
+    verdict=$(awk -v v="$value" -v t="$4" 'BEGIN { print (v <= t ? "ok" : "short") }')
+    [ "$verdict" = ok ] || short=1
+    ratios+=("$1 $value $4 $verdict")
+}
+
+# number NAME LINE: the number behind NAME= in a line.
+number() { sed -n "s/.*\b$1=\([0-9.]*\).*/\1/p" <<<"$2"; }
+
+# What one refused identity costs the others: end to end, the link cut every 5 s, same cuts and seed.
+bench_refused() {
+    step "building for the link (release, with the faults)"
+    cargo test --quiet --locked --release --features faults --no-run --test link >&2 ||
+        die "the link test does not build"
+    local variant said line
+    for variant in without with; do
+        step "the link under cuts, $variant a refused identity (${BENCH_SECONDS:-120} s and what is owed)"
+        said=$(LINK_REFUSED=$([ "$variant" = with ] && echo 1 || echo 0) LINK_SEED=${BENCH_SEED:-1} \
+            LINK_IDENTITIES=${BENCH_IDENTITIES:-1000} LINK_SECONDS=${BENCH_SECONDS:-120} LINK_CUT_SECONDS=5 \
+            cargo test --quiet --locked --release --features faults --test link -- --nocapture 2>&1) || {
+            tail -n 40 <<<"$said" >&2
+            die "the run $variant a refused identity failed" "see above; alone: scripts/link.sh"
+        }
+        line=$(grep '^delays of the others' <<<"$said")
+        note "$(grep '^link identities=' <<<"$said")"
+        row refused "$variant" n="$(number n "$line")" p50_ms="$(number p50_ms "$line")" \
+            p99_ms="$(number p99_ms "$line")" max_ms="$(number max_ms "$line")"
+        local "p99_$variant"
+        printf -v "p99_$variant" %s "$(number p99_ms "$line")"
+    done
+    # shellcheck disable=SC2154 # set by printf above
+    ratio refused-identity-p99 "$p99_with" "$p99_without" 2
+}
+
+need_rust
+need_cc
+for name in ${BENCH:-refused}; do
+    case $name in
+        refused) bench_refused ;;
+        *) die "there is no benchmark $name" "BENCH=refused" ;;
+    esac
+done
+
+{
+    printf '%s' '{"rows":['
+    comma=
+    for line in "${rows[@]}"; do
+        read -r benchmark variant numbers <<<"$line"
+        printf '%s{"benchmark":"%s","variant":"%s"' "$comma" "$benchmark" "$variant"
+        for number in $numbers; do printf ',"%s":%s' "${number%%=*}" "${number#*=}"; done
+        printf '}'
+        comma=,
+    done
+    printf '%s' '],"ratios":['
+    comma=
+    for line in "${ratios[@]}"; do
+        read -r name value target verdict <<<"$line"
+        printf '%s{"name":"%s","value":%s,"target":%s,"verdict":"%s"}' "$comma" "$name" "$value" "$target" "$verdict"
+        comma=,
+    done
+    echo ']}'
+} >"$out/bench.json"
+
+for line in "${rows[@]}"; do
+    read -r benchmark variant numbers <<<"$line"
+    printf '%-12s %-10s' "$benchmark" "$variant"
+    for number in $numbers; do printf ' %16s' "$number"; done
+    echo
+done
+for line in "${ratios[@]}"; do
+    read -r name value target verdict <<<"$line"
+    echo "ratio $name $value target $target $verdict"
+done
+exit "$short"
