@@ -234,7 +234,7 @@ impl Talk {
             log.sent_at.push(UNIX_EPOCH.elapsed().unwrap());
         }
         self.publish(&topic, pkid, n.to_string().into_bytes()).await?;
-        if n % PATCH_EACH == 0 {
+        if n.is_multiple_of(PATCH_EACH) {
             let patch = n / PATCH_EACH;
             self.log.lock().unwrap().patches += 1;
             let topic = format!("$iothub/twin/PATCH/properties/reported/?$rid={patch}");
