@@ -38,13 +38,19 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// An image without a registry: one static program. Made once for each name.
+/// An image without a registry: one static program. Made once for each name and program.
 pub(crate) fn make_image(name: &str) {
+    let label = format!("io.edge-runtime.content={:x}", crc32c::crc32c(PROGRAM.as_bytes()));
+    if run("docker", &["images", "-q", "--filter", &format!("label={label}"), name]) != "" {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
     std::fs::write(at("p.c"), PROGRAM).unwrap();
     run("cc", &["-static", "-O1", "-o", &at("p"), &at("p.c")]);
     let tar = at("image.tar");
     run("tar", &["-cf", &tar, "-C", folder.path().to_str().unwrap(), "p"]);
-    run("docker", &["import", "-c", r#"ENTRYPOINT ["/p"]"#, "-c", r#"CMD ["run"]"#, &tar, name]);
+    let label = format!("LABEL {label}");
+    let changes = ["-c", r#"ENTRYPOINT ["/p"]"#, "-c", r#"CMD ["run"]"#, "-c", &label];
+    run("docker", &[["import"].as_slice(), &changes, &[&tar, name]].concat());
 }
