@@ -1,7 +1,7 @@
 //! A child of a supervisor: how it is reached while it runs, and its record of restarts.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -26,7 +26,15 @@ pub struct Running {
     pub panic_at: Option<Recipient<PanicAt>>,
 }
 
+/// A child that is told to stop has this long; then it is left behind.
+const DEADLINE: Duration = Duration::from_secs(5);
+
 impl Running {
+    /// How long it may take to stop: with children it needs the time of all of them.
+    pub(super) fn deadline(&self) -> Duration {
+        if self.snapshot.is_some() { DEADLINE * 4 } else { DEADLINE }
+    }
+
     /// An actor without children.
     pub fn worker<A>(addr: &Addr<A>) -> Self
     where

@@ -4,6 +4,7 @@
 
 mod brood;
 mod child;
+mod estate;
 mod obituary;
 mod snapshot;
 mod supervisor;

@@ -81,14 +81,20 @@ pub(super) fn below(above: &str, child: &str) -> String {
     if above.is_empty() { child.to_owned() } else { format!("{above}/{child}") }
 }
 
+impl Obituary {
+    /// Keeps a panic that is under way: the notice may be sent later.
+    pub(super) fn note_panic(&mut self) {
+        if std::thread::panicking() {
+            (self.exit, self.why) = (Exit::Panicked, LAST_PANIC.with(RefCell::take));
+        }
+    }
+}
+
 impl Drop for Obituary {
     fn drop(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
-        let (exit, why) = if std::thread::panicking() {
-            (Exit::Panicked, LAST_PANIC.with(RefCell::take))
-        } else {
-            (self.exit, std::mem::take(&mut self.why))
-        };
+        self.note_panic();
+        let (exit, why) = (self.exit, std::mem::take(&mut self.why));
         let child = std::mem::take(&mut self.child);
         supervisor.do_send(ChildExited { child, birth: self.birth, exit, why }); // once per life
     }

@@ -12,16 +12,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::oneshot;
 
 use super::child::{Child, Factory, Running};
+use super::estate::{Estate, executor};
 use super::{Obituary, Supervised, report_end};
 use crate::actors::clock;
 use crate::domain::restart::{Exit, RestartLog, Verdict};
 use crate::domain::tree::{Node, Strategy, restarted_with};
 use crate::messages::supervision::{ChildExited, Health, PanicAt};
-
-/// A child that is told to stop has this long; then it is left behind.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// See the module documentation.
 pub struct Supervisor {
@@ -29,6 +28,8 @@ pub struct Supervisor {
     pub(super) children: Vec<Child>,
     /// All are to stop, bottom to top, and then this supervisor.
     is_stopping: bool,
+    /// Who takes care of the children if it panics.
+    executor: Option<oneshot::Sender<Estate>>,
     obituary: Obituary,
 }
 
@@ -43,7 +44,8 @@ impl Supervisor {
             unreachable!("the root of a tree is a supervisor");
         };
         let children = nodes.iter().map(|node| child_of(node, factory)).collect();
-        let supervisor = Supervisor { strategy: *strategy, children, is_stopping: false, obituary };
+        let (strategy, is_stopping, executor) = (*strategy, false, Some(executor()));
+        let supervisor = Supervisor { strategy, children, is_stopping, executor, obituary };
         Running::owner(&supervisor.start())
     }
 
@@ -125,12 +127,9 @@ impl Supervisor {
     }
 
     fn leave_behind_later(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let birth = self.children[index].birth;
-        // A supervisor below needs the time of all its own children.
-        let deadline = match self.children[index].running {
-            Some(Running { snapshot: Some(_), .. }) => DEADLINE * 4,
-            _ => DEADLINE,
-        };
+        let child = &self.children[index];
+        let Some(deadline) = child.running.as_ref().map(Running::deadline) else { return };
+        let birth = child.birth;
         ctx.run_later(deadline, move |this, ctx| {
             let child = &mut this.children[index];
             if child.birth == birth && child.is_leaving {
@@ -187,8 +186,12 @@ crate::supervised!(Supervisor);
 /// Even a supervisor that panics leaves nobody running without supervision.
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            child.tell_to_stop();
+        let children = self.children.iter_mut().rev().filter_map(|child| child.running.take());
+        let children: Vec<_> = children.collect();
+        if let Some(executor) = self.executor.take().filter(|_| !children.is_empty()) {
+            let mut obituary = std::mem::replace(&mut self.obituary, Obituary::unsupervised());
+            obituary.note_panic();
+            let _ = executor.send(Estate { children, obituary }); // gone only with everything
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Supervision in virtual time: workers that panic, fail and stop, below a tree of two levels.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const TREE: Node =
 struct Worker {
     name: &'static str,
     log: Log,
+    /// How long it takes to stop.
+    linger: Rc<Cell<Duration>>,
     obituary: Obituary,
 }
 
@@ -48,6 +50,13 @@ impl Supervised for Worker {
     fn health(&self) -> Health {
         Health { state: self.name.to_owned() }
     }
+
+    fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        match self.linger.get() {
+            Duration::ZERO => ctx.stop(),
+            linger => drop(ctx.run_later(linger, |_, ctx| ctx.stop())),
+        }
+    }
 }
 crate::supervised!(Worker);
 
@@ -57,11 +66,13 @@ impl Drop for Worker {
     }
 }
 
-struct Workers(Log);
+struct Workers(Log, Rc<Cell<Duration>>);
 
 impl Factory for Workers {
     fn start(&self, name: &'static str, obituary: Obituary) -> Running {
-        Running::worker(&Worker { name, log: Rc::clone(&self.0), obituary }.start())
+        Running::worker(
+            &Worker { name, log: Rc::clone(&self.0), linger: Rc::clone(&self.1), obituary }.start(),
+        )
     }
 }
 
@@ -83,6 +94,7 @@ impl Handler<ChildExited> for Top {
 struct World {
     log: Log,
     ends: Log,
+    linger: Rc<Cell<Duration>>,
     root: Running,
 }
 
@@ -93,10 +105,11 @@ impl World {
         tokio::time::pause();
         let (log, ends): (Log, Log) = Default::default();
         let top = Top(Rc::clone(&ends)).start();
-        let factory: Rc<dyn Factory> = Rc::new(Workers(Rc::clone(&log)));
+        let linger = Rc::new(Cell::new(Duration::ZERO));
+        let factory: Rc<dyn Factory> = Rc::new(Workers(Rc::clone(&log), Rc::clone(&linger)));
         let obituary = Obituary::new("", "root", 1, top.recipient());
         let root = Supervisor::start_tree(&TREE, &factory, obituary);
-        let world = World { log, ends, root };
+        let world = World { log, ends, linger, root };
         world.pass(Duration::ZERO).await;
         world
     }
@@ -191,6 +204,21 @@ async fn two_that_fail_at_once_start_in_their_order_each_after_its_own_delay() {
     world.panic(&["inner", "two"]).await; // for the second time: due in 200 ms, too
     world.pass(Duration::from_millis(190)).await;
     assert_eq!(world.news(), "-two +two +three");
+}
+
+#[actix::test]
+async fn a_supervisor_that_panics_starts_anew_when_its_children_are_gone_and_not_before() {
+    let world = World::new().await;
+    world.news();
+    world.linger.set(Duration::from_millis(100));
+    world.panic(&["inner"]).await;
+    world.pass(Duration::from_millis(350)).await;
+    assert_eq!(world.news(), "-three -two -one");
+    world.pass(Duration::from_millis(150)).await;
+    assert_eq!(world.news(), "+one +two +three");
+    let all = world.snapshot().await;
+    let why = all[1].last_error.as_deref().unwrap();
+    assert!(why.contains("asked to panic") && all[1].restarts == 1, "{:?}", all[1]);
 }
 
 #[actix::test]
