@@ -1,5 +1,7 @@
 //! The scope cache between a parent and a state in memory, and clients that log in.
 
+mod table;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -119,6 +121,11 @@ fn start(
 /// A parent with five identities, which is up or not.
 async fn scene(is_up: bool) -> Scene {
     tokio::time::pause();
+    fresh(is_up).await
+}
+
+/// The same, in time that is paused already.
+async fn fresh(is_up: bool) -> Scene {
     let dir = tempfile::tempdir().unwrap();
     let vault = Rc::new(Vault::open(&dir.path().join("key")).unwrap());
     let parent: Rc<RefCell<Parent>> = Rc::default();
