@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real, unmodified Azure SDK clients against localhub (hub:) and through edge-runtime (gateway:).
-# SCENARIOS=file.py runs another file of the same interface; ONLY=a,b and SKIP=a,b choose scenarios.
+# SCENARIOS=file.py runs another file of the same interface in place of ours; ONLY=a,b and SKIP=a,b choose scenarios.
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
@@ -10,7 +10,8 @@ need_cc
 need openssl openssl
 need flock util-linux
 
-scenarios=${SCENARIOS:-integration/conformance/sdk_scenarios.py}
+ours=(integration/conformance/sdk_scenarios.py integration/conformance/sdk_scenarios_2.py)
+[ -z "${SCENARIOS:-}" ] || ours=("$SCENARIOS")
 gateway_only=output_to_input,output_order,output_without_route,input_,module_to_module,edge_environment
 hub=127.0.0.12 edge=127.0.0.11 work=$root/target/conformance
 packages=(azure-iot-device==2.14.0 azure-iot-hub==2.7.0 six paho-mqtt==1.6.1)
@@ -95,9 +96,9 @@ restarter() {
     echo "bash $file"
 }
 
-# run NAME GATEWAY RESTART SKIP
+# run NAME GATEWAY RESTART SKIP SCENARIOS
 run() {
-    local skip=$4
+    local skip=$4 scenarios=$5
     [ -z "${SKIP:-}" ] || skip=${skip:+$skip,}$SKIP
     step "$1: the scenarios of ${scenarios#"$root"/}"
     "$root/target/venv/bin/python" "$scenarios" --gateway "$2" --ca "$work/edge/certs/trust-bundle.pem" \
@@ -114,6 +115,8 @@ run() {
 }
 
 failed=0
-run hub "$hub" "$(restarter localhub)" "$gateway_only" || failed=1
-run gateway "$edge" "$(restarter edge-runtime)" '' || failed=1
+for file in "${ours[@]}"; do
+    run hub "$hub" "$(restarter localhub)" "$gateway_only" "$file" || failed=1
+    run gateway "$edge" "$(restarter edge-runtime)" '' "$file" || failed=1
+done
 exit $failed

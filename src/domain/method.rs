@@ -28,6 +28,9 @@ impl std::fmt::Debug for Call {
     }
 }
 
+/// Most bytes of a payload, as JSON.
+const MOST: usize = 128 * 1024;
+
 /// How a call ended. Each call ends once, and runs at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,10 +49,14 @@ impl Call {
         if name.is_empty() || name.chars().count() > 100 {
             return Err(ServiceError::bad("methodName has 1 to 100 characters"));
         }
-        let payload = json.get("payload").unwrap_or(&Value::Null);
+        let payload = Bytes::from(json.get("payload").unwrap_or(&Value::Null).to_string());
+        if payload.len() > MOST {
+            let why = format!("the payload of a method has {MOST} bytes at most");
+            return Err(ServiceError::new(413, "MessageTooLarge", why));
+        }
         Ok(Call {
             name: name.to_owned(),
-            payload: Bytes::from(payload.to_string()),
+            payload,
             response_timeout: seconds(json, "responseTimeoutInSeconds", 30, 5)?,
             connect_timeout: seconds(json, "connectTimeoutInSeconds", 0, 0)?,
         })
@@ -77,6 +84,9 @@ fn seconds(json: &Value, name: &str, default: u64, least: u64) -> Result<Duratio
 /// The body of the answer to a request: `{"status", "payload"}`. `None`: whoever was asked is gone.
 pub fn answer(target: &Identity, outcome: Option<Outcome>) -> Result<Value, ServiceError> {
     match outcome {
+        Some(Outcome::Answered(status, payload)) if payload.is_empty() => {
+            Ok(json!({ "status": status, "payload": null }))
+        }
         Some(Outcome::Answered(status, payload)) => {
             let payload: Value = serde_json::from_slice(&payload)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&payload).into_owned()));
@@ -112,6 +122,9 @@ mod tests {
         let call = Call::from_json(&json!({ "methodName": "reboot" })).unwrap();
         assert_eq!((call.name.as_str(), &call.payload[..]), ("reboot", &b"null"[..]));
         assert_eq!((call.response_timeout.as_secs(), call.connect_timeout.as_secs()), (30, 0));
+        let large = |size: usize| json!({ "methodName": "m", "payload": "x".repeat(size) });
+        assert!(Call::from_json(&large(128 * 1024 - 2)).is_ok());
+        assert_eq!(Call::from_json(&large(128 * 1024 - 1)).unwrap_err().status, 413);
         let call = json!({ "methodName": "m", "payload": 1, "responseTimeoutInSeconds": "7",
                            "connectTimeoutInSeconds": 300 });
         let call = Call::from_json(&call).unwrap();
@@ -131,6 +144,8 @@ mod tests {
     fn each_end_of_a_call_has_its_status() {
         let target = Identity::parse("leaf").unwrap();
         let status = |outcome| answer(&target, outcome).map_err(|error| error.status);
+        let nothing = answer(&target, Some(Outcome::Answered(200, Bytes::new()))).unwrap();
+        assert_eq!(nothing, json!({ "status": 200, "payload": null }));
         let answered = Outcome::Answered(201, Bytes::from_static(b"{\"a\":1}"));
         assert_eq!(status(Some(answered)), Ok(json!({ "status": 201, "payload": { "a": 1 } })));
         assert_eq!(status(Some(Outcome::NotConnected)), Err(404));

@@ -25,6 +25,7 @@ pub mod row;
 pub mod sas;
 pub mod service_error;
 pub mod store_time;
+pub mod takeover;
 pub mod topic;
 pub mod tree;
 pub mod twin;

@@ -96,9 +96,10 @@ fn parse_telemetry(rest: &str, who: &Identity) -> Result<ClientTopic, BadTopic> 
     Ok(ClientTopic::Telemetry(bag))
 }
 
-/// `$rid` of `?$rid=…&…`, as it was written.
+/// `$rid` of `?$rid=…&…`, as it was written; one `/` at the end does not belong to it (trap 13).
 fn parameters(query: &str) -> Option<String> {
     let query = query.strip_prefix('?')?;
+    let query = query.strip_suffix('/').unwrap_or(query);
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let rid = pairs.find(|(name, _)| matches!(*name, "$rid" | "%24rid"));
     rid.map(|(_, rid)| rid.to_owned()).filter(|rid| !rid.is_empty())

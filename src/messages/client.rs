@@ -58,4 +58,7 @@ pub enum Down {
     Rewind(Offset),
     /// End the connection; the reason is logged.
     Close(String),
+    /// The identity is no more: its connection ends and its session is forgotten. Sessions make
+    /// it a `Close` for the connection.
+    Gone(String),
 }

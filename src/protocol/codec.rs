@@ -78,6 +78,12 @@ pub fn check_first(bytes: &[u8]) -> Result<(), BadPacket> {
     }
 }
 
+/// Bit 0 of the flags of a CONNECT of MQTT 3.1.1, which rumqttc does not look at (MQTT-3.1.2-3).
+fn has_reserved_flag(packet: &[u8]) -> bool {
+    let lengths = packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count() + 1;
+    packet.get(1 + lengths + 7).is_some_and(|flags| flags & 1 == 1)
+}
+
 /// Level of a whole CONNECT that is not of MQTT 3.1.1: MQTT 3.1 (`MQIsdp`) or 5, say. rumqttc
 /// takes 5 for 4, and would misread what follows.
 fn other_version(packet: &[u8]) -> Option<u8> {
@@ -98,6 +104,7 @@ pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
     {
         return Err(BadPacket::OtherVersion(level));
     }
+    let has_reserved_flag = has_reserved_flag(bytes);
     let packet = match v4::Packet::read(bytes, MAX_PACKET) {
         Ok(packet) => packet,
         Err(Error::InsufficientBytes(_)) => return Ok(None),
@@ -105,6 +112,13 @@ pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
         Err(error) => return Err(BadPacket::Malformed(error.to_string())),
     };
     Ok(Some(match packet {
+        v4::Packet::Connect(_) if has_reserved_flag => {
+            return Err(BadPacket::Malformed("CONNECT with the reserved flag set".into()));
+        }
+        v4::Packet::Subscribe(v4::Subscribe { pkid: 0, .. })
+        | v4::Packet::Unsubscribe(v4::Unsubscribe { pkid: 0, .. }) => {
+            return Err(BadPacket::Malformed("packet id 0".into()));
+        }
         v4::Packet::Connect(connect) => ClientPacket::Connect(Box::new(connect_of(connect))),
         v4::Packet::Publish(publish) => {
             if publish.payload.len() > MAX_PAYLOAD {
@@ -273,6 +287,17 @@ mod tests {
         for bad in [&b"GET /"[..], b"AMQP", &[0x30, 2], &[0x11, 2], &[0x10, 0x80, 0x80, 7]] {
             assert!(check_first(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_mqtt_forbids_is_malformed_although_it_could_be_read() {
+        let is_malformed =
+            |bytes: &[u8]| matches!(decode(&mut bytes.into()), Err(BadPacket::Malformed(_)));
+        assert!(!is_malformed(b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0"));
+        assert!(is_malformed(b"\x10\x0c\0\x04MQTT\x04\x03\0\x3c\0\0"), "reserved flag");
+        assert!(!is_malformed(b"\x82\x06\0\x01\0\x01a\x01"));
+        assert!(is_malformed(b"\x82\x06\0\0\0\x01a\x01"), "SUBSCRIBE with packet id 0");
+        assert!(is_malformed(b"\xa2\x05\0\0\0\x01a"), "UNSUBSCRIBE with packet id 0");
     }
 
     proptest! {

@@ -35,6 +35,7 @@ fn topics_of_clients_are_parsed_and_bound_to_who_publishes() {
     publishes("$iothub/twin/DELETE/?$rid=7", "d", &Err(BadTopic::Unknown));
     let answer = Ok(ClientTopic::MethodAnswer { status: -1, rid: "9".into() });
     publishes("$iothub/methods/res/-1/?$rid=9", "d", &answer);
+    publishes("$iothub/methods/res/-1/?$rid=9/", "d", &answer);
     publishes("$iothub/methods/res/ok/?$rid=9", "d", &Err(BadTopic::Unknown));
 }
 

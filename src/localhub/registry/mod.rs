@@ -81,9 +81,13 @@ impl Registry {
     fn announce(&self, changes: Changes) {
         for identity in changes.ended {
             let is_gone = changes.deleted.contains(&identity);
-            let why = if is_gone { "deleted" } else { "disabled, or its credentials have changed" };
-            tracing::info!(%identity, why, "connection is to end");
-            self.ports.send.tell(Send { to: identity, what: Down::Close(why.to_owned()) });
+            let what = if is_gone {
+                Down::Gone("deleted".to_owned())
+            } else {
+                Down::Close("disabled, or its credentials have changed".to_owned())
+            };
+            tracing::info!(%identity, is_gone, "connection is to end");
+            self.ports.send.tell(Send { to: identity, what });
         }
         for (edge, version) in changes.scopes {
             if let Ok(to) = Identity::module(&edge, "$edgeHub") {

@@ -105,12 +105,19 @@ async fn read(
     ask(log, ReadTelemetry { since, max: left.min(PAGE) }).await
 }
 
+/// System properties of the wire (spec edgehub.md 1.7), without `$.`; any other name that begins
+/// so is the application's.
+const SYSTEM: [&str; 14] = [
+    "mid", "cid", "ct", "ce", "uid", "exp", "to", "on", "schema", "ctime", "sub", "ifid", "cdid",
+    "cmid",
+];
+
 /// System properties by their wire name without `$.`; one without a value is null.
 fn show(item: &Item) -> Value {
     let (mut system, mut application) = (Map::new(), Map::new());
     for (name, value) in item.bag.pairs() {
         let value = Value::from(value.map(|value| value.into_owned()));
-        match name.strip_prefix("$.") {
+        match name.strip_prefix("$.").filter(|name| SYSTEM.contains(name)) {
             Some(name) => system.insert(name.to_owned(), value),
             None => application.insert(name.into_owned(), value),
         };

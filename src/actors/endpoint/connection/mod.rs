@@ -227,7 +227,7 @@ impl Handler<Downlink> for Connection {
             }
             Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
             Down::ScopeChanged { .. } => {}
-            Down::Close(why) => self.close(&why, ctx),
+            Down::Close(why) | Down::Gone(why) => self.close(&why, ctx),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is owed to a client: rows of its endpoint, in order, a window at a time, redelivered to a
 //! resumed session with the same packet ids; and messages that the parent holds a lock on.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -34,13 +35,23 @@ pub(super) struct Outbox {
     doubtful: usize,
     window: usize,
     is_released: bool,
+    /// Came before the release; the parent has few of a device under way (link.md).
+    held: VecDeque<Locked>,
+}
+
+/// A message that the parent holds a lock on.
+struct Locked {
+    lock: String,
+    topic: String,
+    body: Bytes,
 }
 
 impl Outbox {
     pub(super) fn new(endpoint: Endpoint, window: usize) -> Self {
         let config = Config { window, ..Config::CLIENT };
         let (delivery, ids) = (Delivery::new(config), PacketIds::default());
-        Outbox { endpoint, delivery, ids, doubtful: 0, window, is_released: false }
+        let (doubtful, is_released, held) = (0, false, VecDeque::new());
+        Outbox { endpoint, delivery, ids, doubtful, window, is_released, held }
     }
 
     /// Takes up what an earlier connection of the session left behind.
@@ -69,6 +80,9 @@ impl Connection {
             return;
         }
         self.outbox.is_released = true;
+        for locked in std::mem::take(&mut self.outbox.held) {
+            self.send_now(locked);
+        }
         let effects = self.outbox.delivery.on_connected(clock::now());
         self.carry_out(effects, ctx);
     }
@@ -185,7 +199,15 @@ impl Connection {
         body: Bytes,
         _: &mut Context<Self>,
     ) {
-        let topic = topic::devicebound(&self.identity, bag);
+        let locked = Locked { lock, topic: topic::devicebound(&self.identity, bag), body };
+        if self.outbox.is_released {
+            self.send_now(locked);
+        } else if self.outbox.held.iter().all(|other| other.lock != locked.lock) {
+            self.outbox.held.push_back(locked);
+        }
+    }
+
+    fn send_now(&mut self, Locked { lock, topic, body }: Locked) {
         if !self.is_at_least_once(&topic) {
             self.publish(topic, body);
             let identity = self.identity.clone();

@@ -223,9 +223,9 @@ impl Handler<Downlink> for LinkServer {
                 self.in_scope.clear(); // asked again when something comes
                 self.publish(&LinkDown::ScopePatch(to, version), QoS::AtLeastOnce, Bytes::new());
             }
-            Down::Close(why) if to == self.edge => self.close(&why, ctx),
+            Down::Close(why) | Down::Gone(why) if to == self.edge => self.close(&why, ctx),
             // The edge ends the connection: the change of its scope tells it.
-            Down::Close(_) => drop(self.in_scope.remove(&to)),
+            Down::Close(_) | Down::Gone(_) => drop(self.in_scope.remove(&to)),
             Down::CloudToDevice { .. } => {} // a hub's own come from its queue
         }
     }

@@ -7,6 +7,8 @@ mod methods;
 mod owner;
 mod presence;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 pub use self::owner::Accept;
 
@@ -24,6 +26,7 @@ use crate::domain::calls::Calls;
 use crate::domain::directory::Directory;
 use crate::domain::identity::Identity;
 use crate::domain::method::Outcome;
+use crate::domain::takeover::Takeovers;
 use crate::messages::client::{Down, Downlink};
 use crate::messages::queue::Stored;
 use crate::messages::sessions::{Closed, Open, Opened, Subscribe};
@@ -63,6 +66,9 @@ pub struct Sessions {
     epochs: u64,
     /// Openings that wait for the connection before them to leave: by its epoch.
     waiting: HashMap<u64, tokio::sync::oneshot::Sender<()>>,
+    takeovers: Takeovers,
+    /// Clients that wait because their id is fought for, by their number.
+    held: HashMap<u64, (Identity, Recipient<Downlink>)>,
     calls: Calls,
     callers: HashMap<u64, tokio::sync::oneshot::Sender<Outcome>>,
     connections: HashMap<u64, (Identity, Running)>,
@@ -89,6 +95,8 @@ impl Sessions {
             // Epochs go on after a restart of this actor, so that late notices stay late.
             epochs: clock::unix_time().as_millis() as u64 * 1000,
             waiting: HashMap::new(),
+            takeovers: Takeovers::default(),
+            held: HashMap::new(),
             calls: Calls::default(),
             callers: HashMap::new(),
             connections: HashMap::new(),
@@ -154,6 +162,31 @@ impl Handler<Open> for Sessions {
         if !self.is_restored {
             return Box::pin(async { Err(StoreError::Unavailable) }.into_actor(self));
         }
+        let is_taken = self.directory.seat(&open.identity).is_some_and(|it| !it.is_behind_edge);
+        let delay = match is_taken {
+            true => self.takeovers.delay(&open.identity, clock::now()),
+            false => Duration::ZERO,
+        };
+        if delay.is_zero() {
+            return self.open(open);
+        }
+        tracing::warn!(identity = %open.identity, ?delay, "clients fight for one id: held back");
+        let number = self.next_epoch();
+        self.held.insert(number, (open.identity.clone(), open.downlink.clone()));
+        let held = tokio::time::sleep(delay).into_actor(self);
+        Box::pin(held.then(move |(), this, _| {
+            this.held.remove(&number);
+            match open.downlink.connected() {
+                true => this.open(open),
+                false => Box::pin(async { Err(StoreError::Unavailable) }.into_actor(this)),
+            }
+        }))
+    }
+}
+
+impl Sessions {
+    /// Seats the client; whoever sits there leaves first.
+    fn open(&mut self, open: Open) -> ResponseActFuture<Self, Result<Opened, StoreError>> {
         let Open { identity, is_clean, downlink } = open;
         let forgotten = is_clean && self.directory.forget(&identity);
         let epoch = self.next_epoch();

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::Sessions;
+use super::{Sessions, TABLE};
+use crate::actors::supervision::Supervised;
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::messages::client::{Down, Downlink};
 use crate::messages::sessions::{
     Attach, Detach, ListOnline, Online, PresenceChanged, Send as SendDown,
 };
+use crate::messages::state::Change;
 use crate::messages::twins::WatchDesired;
 use crate::messages::upstream::LinkChanged;
 
@@ -56,6 +58,19 @@ impl Sessions {
         self.backend.presence.tell(PresenceChanged { identity: identity.clone(), features }); // idempotent
     }
 
+    /// Whoever bears this id from now on is somebody else: no subscription of the old one holds.
+    fn forget(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        if self.directory.forget(identity) {
+            let saved = self.save(vec![Change::delete(TABLE, identity.as_str())]).into_actor(self);
+            let done = saved.map(|saved, this, ctx| {
+                if let Err(error) = saved {
+                    this.fail(&error, ctx);
+                }
+            });
+            done.spawn(ctx);
+        }
+    }
+
     /// Tells the backend that somebody left.
     pub(super) fn farewell(&self, identity: Identity) {
         self.backend.presence.tell(PresenceChanged { identity, features: None }); // idempotent
@@ -86,14 +101,26 @@ impl Handler<Detach> for Sessions {
 impl Handler<SendDown> for Sessions {
     type Result = bool;
 
-    fn handle(&mut self, SendDown { to, what }: SendDown, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, SendDown { to, what }: SendDown, ctx: &mut Self::Context) -> bool {
+        let what = match what {
+            Down::Gone(why) => {
+                self.forget(&to, ctx);
+                Down::Close(why)
+            }
+            other => other,
+        };
+        if let Down::Close(why) = &what {
+            for (_, held) in self.held.values().filter(|(identity, _)| *identity == to) {
+                held.do_send(Downlink { to: to.clone(), what: Down::Close(why.clone()) }); // idempotent
+            }
+        }
         let Some(seat) = self.directory.seat(&to) else { return false };
         let is_wanted = match &what {
             Down::Owed => seat.features.c2d || seat.features.inputs,
             Down::CloudToDevice { .. } => seat.features.c2d,
             Down::Desired { .. } => seat.features.desired,
             Down::Method { .. } => seat.features.methods,
-            Down::ScopeChanged { .. } | Down::Rewind(_) | Down::Close(_) => true,
+            Down::ScopeChanged { .. } | Down::Rewind(_) | Down::Close(_) | Down::Gone(_) => true,
         };
         if is_wanted {
             seat.handle.do_send(Downlink { to, what }); // bounded by its sender

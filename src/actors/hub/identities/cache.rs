@@ -43,6 +43,8 @@ pub(super) struct Update {
     pub(super) touched: BTreeSet<Identity>,
     /// Connections that are to end, and why.
     pub(super) ended: Vec<(Identity, &'static str)>,
+    /// Those of them that are no more, or another generation now: their sessions are void.
+    pub(super) gone: BTreeSet<Identity>,
 }
 
 impl Cache {
@@ -120,6 +122,9 @@ impl Cache {
         update.touched.insert(id.clone());
         let has_new_keys = (&old.keys, &old.thumbprints, old.ca, &old.generation)
             != (&new.keys, &new.thumbprints, new.ca, &new.generation);
+        if old.generation != new.generation {
+            update.gone.insert(id.clone());
+        }
         if new.status == IdentityStatus::Disabled {
             update.ended.push((id, "it was disabled"));
         } else if has_new_keys {
@@ -130,6 +135,7 @@ impl Cache {
     fn remove(&mut self, id: &Identity, update: &mut Update) {
         if self.records.remove(id).is_some() {
             update.touched.insert(id.clone());
+            update.gone.insert(id.clone());
             update.ended.push((id.clone(), "it was removed from the scope of this edge"));
         }
     }
@@ -184,8 +190,20 @@ mod tests {
             .push(IdentityRecord { status: IdentityStatus::Disabled, ..record("c", "k") });
         let update = cache.take(&mut refresh, page);
         assert_eq!(ended(&update), ["b", "c"]);
+        assert!(update.gone.is_empty(), "their sessions stay");
         let touched: Vec<_> = update.touched.iter().map(Identity::as_str).collect();
         assert_eq!(touched, ["b", "c", "d"], "what is as it was is not written again");
+    }
+
+    #[test]
+    fn the_session_of_another_generation_and_of_one_that_is_no_more_is_void() {
+        let mut cache = Cache::new(7, [record("a", "k"), record("b", "k")]);
+        let mut refresh = cache.refresh();
+        let mut page = page(9, &[], &["b"], false);
+        page.identities.push(IdentityRecord { generation: "2".into(), ..record("a", "k") });
+        let update = cache.take(&mut refresh, page);
+        assert_eq!(ended(&update), ["a", "b"]);
+        assert_eq!(update.gone.iter().map(Identity::as_str).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -103,7 +103,9 @@ impl Identities {
     fn carry_out(&mut self, update: Update, ctx: &mut Context<Self>) {
         for (to, why) in update.ended {
             info!(identity = %to, why, "connection is ended");
-            self.ports.send.tell(sessions::Send { to, what: Down::Close(why.into()) });
+            let is_gone = update.gone.contains(&to);
+            let what = if is_gone { Down::Gone(why.into()) } else { Down::Close(why.into()) };
+            self.ports.send.tell(sessions::Send { to, what });
         }
         self.save(update.touched, ctx);
     }

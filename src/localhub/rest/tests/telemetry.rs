@@ -8,7 +8,7 @@ use crate::localhub::testing::id;
 use crate::messages::queue::Telemetry as Sent;
 
 async fn send(hub: &Hub, sender: &str, bodies: std::ops::Range<u32>) {
-    let bag = Bag::parse("%24.ct=application%2Fjson&%24.mid=1&level=info&flag").unwrap();
+    let bag = Bag::parse("%24.ct=application%2Fjson&%24.mid=1&level=info&flag&%24.mine=1").unwrap();
     let sent = bodies.map(|n| Sent {
         sender: id(sender),
         bag: bag.clone(),
@@ -34,7 +34,10 @@ async fn the_tap_gives_items_from_an_offset_on_and_where_to_go_on() {
     assert_eq!((offsets(&all), &all.json["next"]), (vec![1, 2, 3], &json!(4)));
     let first = &all.json["items"][0];
     assert_eq!(first["systemProperties"], json!({"ct": "application/json", "mid": "1"}));
-    assert_eq!(first["applicationProperties"], json!({"level": "info", "flag": null}));
+    assert_eq!(
+        first["applicationProperties"],
+        json!({"level": "info", "flag": null, "$.mine": "1"})
+    );
     assert_eq!((&first["body"], &first["moduleId"]), (&json!("MA=="), &json!(null)));
     assert_eq!(all.json["items"][2]["moduleId"], json!("m"));
     let part = hub.get("/telemetry?since=2&max=1").await;

@@ -1,0 +1,114 @@
+//! Sessions with probes for connections: fights for an id, identities that are no more.
+
+use super::*;
+use crate::actors::stand_in::{Log, Shelf, settle};
+
+/// Stands in for a connection; notes what it is told.
+struct Probe(Log<String>);
+
+impl Actor for Probe {
+    type Context = Context<Self>;
+}
+
+impl Handler<Downlink> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, Downlink { what, .. }: Downlink, ctx: &mut Self::Context) {
+        self.0.borrow_mut().push(format!("{what:?}"));
+        if matches!(what, Down::Close(_)) {
+            ctx.stop();
+        }
+    }
+}
+
+struct House {
+    sessions: Addr<Sessions>,
+    shelf: Shelf,
+}
+
+impl House {
+    async fn new() -> Self {
+        tokio::time::pause();
+        let shelf = Shelf::default();
+        let settings = ConnectionSettings {
+            limits: Limits { packets: 1, bytes: 1 },
+            parking: Shared::new(1),
+            window: 1,
+            edge_device: None,
+        };
+        let (save, scan) = (shelf.save(), shelf.scan());
+        let backend = Backend::default();
+        let sessions = Sessions::new(backend, save, scan, settings, Obituary::unsupervised());
+        let sessions = sessions.start();
+        settle().await;
+        House { sessions, shelf }
+    }
+
+    /// Opens a session on a connection of its own; what that is told, and what is answered.
+    fn open(&self) -> (Log<String>, tokio::task::JoinHandle<Result<Opened, StoreError>>) {
+        let told = Log::default();
+        let downlink = Probe(told.clone()).start().recipient();
+        let open = self.sessions.send(Open { identity: who(), is_clean: false, downlink });
+        (told, actix::spawn(async move { open.await.unwrap() }))
+    }
+
+    async fn send(&self, what: Down) {
+        self.sessions.send(crate::messages::sessions::Send { to: who(), what }).await.unwrap();
+        settle().await;
+    }
+}
+
+fn who() -> Identity {
+    Identity::parse("d").unwrap()
+}
+
+#[actix::test]
+async fn clients_that_fight_for_one_id_take_it_from_each_other_ever_more_slowly() {
+    let house = House::new().await;
+    let begin = tokio::time::Instant::now();
+    let mut last = house.open();
+    last.1.await.unwrap().unwrap();
+    let mut spaces = Vec::new();
+    for _ in 0..8 {
+        let before = tokio::time::Instant::now();
+        let next = house.open();
+        next.1.await.unwrap().unwrap();
+        assert_eq!(last.0.borrow().len(), 1, "the earlier one was told to close");
+        spaces.push(before.elapsed().as_secs());
+        last.0 = next.0;
+    }
+    // Nobody says that the probes' connections have closed: two seconds are waited for each.
+    assert_eq!(spaces, [2, 2, 2, 2, 2, 3, 4, 6]);
+    assert!(begin.elapsed() > Duration::from_secs(20));
+}
+
+#[actix::test]
+async fn who_is_held_back_is_closed_with_the_others_and_takes_nothing_over() {
+    let house = House::new().await;
+    for _ in 0..7 {
+        house.open().1.await.unwrap().unwrap();
+    }
+    let (held, opened) = house.open();
+    settle().await;
+    house.send(Down::Close("disabled".into())).await;
+    assert_eq!(*held.borrow(), [r#"Close("disabled")"#]);
+    assert!(opened.await.unwrap().is_err());
+}
+
+#[actix::test]
+async fn who_bears_a_deleted_id_anew_has_none_of_its_subscriptions() {
+    let house = House::new().await;
+    let (told, opened) = house.open();
+    let epoch = opened.await.unwrap().unwrap().epoch;
+    let add = vec![("$iothub/methods/POST/#".to_owned(), true)];
+    let subscribe = Subscribe { identity: who(), epoch, add, remove: vec![] };
+    house.sessions.send(subscribe).await.unwrap().unwrap();
+    assert_eq!(house.shelf.len(TABLE), 1);
+    house.send(Down::Close("its key was changed".into())).await;
+    assert_eq!(house.shelf.len(TABLE), 1, "the same device comes again");
+    house.send(Down::Gone("deleted".into())).await;
+    assert_eq!(house.shelf.len(TABLE), 0);
+    house.sessions.do_send(Closed { identity: who(), epoch, unacked: vec![] });
+    assert_eq!(told.borrow()[0], r#"Close("its key was changed")"#);
+    assert!(!house.open().1.await.unwrap().unwrap().is_present);
+}
