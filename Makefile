@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is; scripts/ holds how.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test conformance cases crash link bench break images lint fmt docs clean clean-local
+.PHONY: help run-local test conformance node-suite cases crash link bench break images lint fmt docs clean clean-local
 
 FOR ?=
 WHAT ?=
@@ -18,6 +18,9 @@ test: ## all tests: unit, actor, integration, real Docker, real SDK clients
 
 conformance: ## the real SDK clients' scenarios against hub and gateway [SCENARIOS=file.py]
 	@scripts/conformance.sh
+
+node-suite: ## the Node SDKs' scenarios against hub and gateway [ONLY=name,name]
+	@scripts/node-suite.sh
 
 cases: ## the tables of cases [EDGE_CASES_DIR=folder]
 	@scripts/cases.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What must be on the machine besides the container engine; installs what is missing where it can.
-#   source scripts/prereqs.sh; need_rust; need_cc; need_python VENV PACKAGE...
+#   source scripts/prereqs.sh; need_rust; need_cc; need_python VENV PACKAGE...; need_node FOLDER FROM
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -43,6 +43,25 @@ need_python() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
         die "pip could not install $*" "see that the Python package index can be reached, then run this again"
     echo "$stamp" >"$venv/.packages"
+}
+
+# need_node FOLDER FROM: FOLDER/node_modules as FROM/package-lock.json says; again only when that changed.
+need_node() {
+    local folder=$1 from=$2 major
+    need node nodejs
+    need npm npm
+    major=$(node -p 'process.versions.node.split(".")[0]')
+    [ "$major" -ge 18 ] || die "node $(node --version) is too old for the SDKs" "install Node 18 or newer (https://nodejs.org)"
+    if cmp -s "$from/package-lock.json" "$folder/.installed"; then return 0; fi
+    step "installing what ${from#"$root"/}/package-lock.json names into ${folder#"$root"/}"
+    mkdir -p "$folder"
+    rm -f "$folder/.installed"
+    cp "$from/package.json" "$from/package-lock.json" "$folder/"
+    if ! (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts) >"$root/target/npm.log" 2>&1 </dev/null; then
+        tail -n 15 "$root/target/npm.log" >&2
+        die "npm could not install the packages" "see that the registry of npm can be reached (npm ping), then run this again"
+    fi
+    cp "$from/package-lock.json" "$folder/.installed"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -25,7 +25,7 @@ docker_ready
 kind "images of the modules that the tests deploy" make_images
 kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
-for script in conformance cases crash faults mutants; do
+for script in conformance node-suite cases crash faults mutants; do
     if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi
 done
 if [ ${#failed[@]} -gt 0 ]; then die "these failed: $(printf '%s; ' "${failed[@]}")"; fi

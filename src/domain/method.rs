@@ -94,23 +94,17 @@ pub fn answer(target: &Identity, outcome: Option<Outcome>) -> Result<Value, Serv
         }
         Some(Outcome::NotConnected) => {
             let why = format!("{target} is not connected, or takes no methods");
-            Err(failed(404, "DeviceNotOnline", 404_103, &why))
+            Err(ServiceError::of_method(404, "DeviceNotOnline", 404_103, &why))
         }
         Some(Outcome::TimedOut) => {
             let why = format!("{target} did not answer in time");
-            Err(failed(504, "GatewayTimeout", 504_101, &why))
+            Err(ServiceError::of_method(504, "GatewayTimeout", 504_101, &why))
         }
         None => {
             let why = "the call was lost; whether it ran is not known";
-            Err(failed(504, "GatewayTimeout", 504_101, why))
+            Err(ServiceError::of_method(504, "GatewayTimeout", 504_101, why))
         }
     }
-}
-
-/// The hub nests JSON in the message of a failed method.
-fn failed(status: u16, code: &'static str, number: u32, why: &str) -> ServiceError {
-    let nested = json!({ "errorCode": number, "message": why });
-    ServiceError::new(status, code, nested.to_string())
 }
 
 #[cfg(test)]
@@ -151,5 +145,9 @@ mod tests {
         assert_eq!(status(Some(Outcome::NotConnected)), Err(404));
         assert_eq!(status(Some(Outcome::TimedOut)), Err(504));
         assert_eq!(status(None), Err(504));
+        let body = answer(&target, Some(Outcome::TimedOut)).unwrap_err().body();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let nested = r#"{"errorCode":504101,"message":"leaf did not answer in time"}"#;
+        assert_eq!(body, json!({ "Message": nested, "ExceptionMessage": "" }));
     }
 }

@@ -12,12 +12,19 @@ pub struct ServiceError {
     pub code: &'static str,
     /// For people.
     pub message: String,
+    /// Of a failed method: the hub gives it as JSON in the JSON.
+    pub number: Option<u32>,
 }
 
 impl ServiceError {
     /// Any error.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        ServiceError { status, code, message: message.into() }
+        ServiceError { status, code, message: message.into(), number: None }
+    }
+
+    /// Why a direct method was not answered.
+    pub fn of_method(status: u16, code: &'static str, number: u32, why: &str) -> Self {
+        ServiceError { number: Some(number), ..Self::new(status, code, why) }
     }
 
     /// 400: what was sent cannot be understood.
@@ -37,7 +44,10 @@ impl ServiceError {
 
     /// The JSON that both service SDKs parse (spec sdk.md 2).
     pub fn body(&self) -> String {
-        let message = format!("ErrorCode:{};{}", self.code, self.message);
+        let message = match self.number {
+            None => format!("ErrorCode:{};{}", self.code, self.message),
+            Some(number) => json!({ "errorCode": number, "message": self.message }).to_string(),
+        };
         json!({ "Message": message, "ExceptionMessage": "" }).to_string()
     }
 }
