@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use self::command::{Command, Edgectl};
+use self::command::{Command, Edgectl, LocalModule};
 use self::device::Runtime;
 use self::error::CtlError;
 use self::rest::Hub;
@@ -54,6 +54,9 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
             modules::logs(&runtime, &module, follow, tail).await?;
         }
         Command::Restart { module } => modules::restart(&runtime, &module).await?,
+        Command::Module(LocalModule::Env { module }) => {
+            modules::env(&runtime, output, &module).await?;
+        }
         Command::Why { module } => modules::why(&runtime, output, &module).await?,
         Command::Deploy(deploy) => deploy::deploy(&hub()?, &runtime, output, &deploy).await?,
         Command::Telemetry(args) => telemetry::telemetry(&hub()?, output, &args).await?,

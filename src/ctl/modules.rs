@@ -1,4 +1,4 @@
-//! `list`, `logs`, `restart`, `why`: modules of this device.
+//! `list`, `logs`, `restart`, `why`, `module env`: modules of this device.
 
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
@@ -112,6 +112,29 @@ fn explain(why: &Value) -> String {
     text
 }
 
+/// `module env MODULE`. What may go wrong next is said beside it.
+pub(super) async fn env(runtime: &Runtime, output: Output, module: &str) -> Result<(), CtlError> {
+    let answer = runtime.get(&format!("/modules/{}/environment", segment(module))).await?;
+    show(output, &answer["environment"], variables)?;
+    if text_of(&answer, "status") == "running" {
+        say(&format!(
+            "{module} runs in its container, too, and the two would take each other's connection: \
+             deploy it with \"status\": \"stopped\" first"
+        ));
+    }
+    let gateway = text_of(&answer["environment"], "IOTEDGE_GATEWAYHOSTNAME").to_owned();
+    if tokio::net::lookup_host((gateway.as_str(), 0)).await.is_err() {
+        say(&format!("{gateway} is not found from here: add it to /etc/hosts"));
+    }
+    Ok(())
+}
+
+/// As `env` and the files of debuggers take it.
+fn variables(environment: &Value) -> String {
+    let all = environment.as_object().into_iter().flatten();
+    all.map(|(name, value)| format!("{name}={}\n", value.as_str().unwrap_or_default())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +153,12 @@ mod tests {
         let sensor = "sensor   backoff  -      3         exited with 137; next attempt ";
         assert!(lines[2].starts_with(sensor) && lines[2].ends_with("sensor:1"), "{text}");
         assert_eq!(lines[3], "containers: cannot be reached");
+    }
+
+    #[test]
+    fn variables_are_printed_as_env_takes_them() {
+        let environment = json!({ "IOTEDGE_MODULEID": "m", "IOTEDGE_DEVICEID": "gw" });
+        assert_eq!(variables(&environment), "IOTEDGE_MODULEID=m\nIOTEDGE_DEVICEID=gw\n");
     }
 
     #[test]

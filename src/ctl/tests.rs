@@ -214,7 +214,8 @@ async fn the_service_is_asked_over_its_own_socket() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mgmt.sock");
     let device = Identity::device("gw").unwrap();
-    let about = About { device, gateway_hostname: "gw".into(), warnings: Vec::new() };
+    let (hub, gateway_hostname, state) = ("hub".into(), "gw".into(), dir.path().to_owned());
+    let about = About { device, hub, gateway_hostname, state, warnings: Vec::new() };
     let (ports, log) = (ApiPorts::default(), LogRing::default());
     let service = Management::new(path.clone(), about, ports, log, Obituary::unsupervised());
     let service = service.start();

@@ -2,6 +2,7 @@
 //!
 //! An actor that does not answer is a finding, not an error: it is named, and the rest is shown.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use crate::actors::port::{NoAnswer, Port};
 use crate::domain::identity::Identity;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, RestartModule, StopModules};
+use crate::messages::identities::Lookup;
 use crate::messages::queue::{GetQueueStatus, QueueStatus};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
@@ -42,6 +44,8 @@ pub struct ApiPorts {
     pub desired: Port<GetDesired>,
     /// Routes.
     pub routes: Port<ListRoutes>,
+    /// Identities.
+    pub lookup: Port<Lookup>,
     /// The root supervisor.
     pub tree: Port<TakeSnapshot>,
     /// The root supervisor; test builds only.
@@ -54,8 +58,12 @@ pub struct ApiPorts {
 pub struct About {
     /// This device.
     pub device: Identity,
+    /// The IoT hub's name.
+    pub hub: String,
     /// Its name for clients.
     pub gateway_hostname: String,
+    /// State directory, absolute.
+    pub state: PathBuf,
     /// Settings that an operator should know of.
     pub warnings: Vec<String>,
 }

@@ -10,6 +10,7 @@ use super::overview::{About, ApiPorts};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::messages::agent::*;
+use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup};
 use crate::messages::queue::{EndpointStatus, GetQueueStatus, QueueStatus, RouteCounts};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
@@ -62,6 +63,7 @@ impl Probe {
         ports.twins.plug(&addr);
         ports.desired.plug(&addr);
         ports.routes.plug(&addr);
+        ports.lookup.plug(&addr);
         ports.tree.plug(&addr);
         (addr, ports)
     }
@@ -69,7 +71,13 @@ impl Probe {
 
 pub(super) fn about() -> About {
     let device = Identity::device("gw").unwrap();
-    About { device, gateway_hostname: "gw.local".into(), warnings: vec!["mind the step".into()] }
+    About {
+        device,
+        hub: "hub.local".into(),
+        gateway_hostname: "gw.local".into(),
+        state: "/state".into(),
+        warnings: vec!["mind the step".into()],
+    }
 }
 
 impl Actor for Probe {
@@ -110,6 +118,14 @@ answers!(GetLogs, |self, m| {
     let lines = [format!("{} tail {:?}\n", m.module, m.tail), "second\n".into()];
     Ok(iter(lines.map(|line| Ok(Bytes::from(line)))).boxed())
 });
+answers!(Lookup, |self, m| Ok(Some(IdentityRecord {
+    id: m.identity.clone(),
+    keys: Vec::new(),
+    thumbprints: Vec::new(),
+    ca: false,
+    status: IdentityStatus::Enabled,
+    generation: "7".into(),
+})));
 answers!(ListRoutes, |self, _m| vec![RouteStatus { name: "r".into(), ..Default::default() }]);
 answers!(ListOnline, |self, _m| {
     let online = |name, is_behind_edge| Online {

@@ -142,7 +142,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             gateway_hostname: gateway_hostname.clone(),
         },
         upstream: UpstreamConfig {
-            hub_host: hub,
+            hub_host: hub.clone(),
             device: device.clone(),
             address,
             device_key: Some(key.reveal().to_owned()),
@@ -155,7 +155,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             trust_bundle: certificates.trust_bundle,
             development_socket: settings.agent.workload_development_socket.clone(),
         },
-        about: About { device, gateway_hostname, warnings },
+        about: About { device, hub, gateway_hostname, state: path, warnings },
         log,
         settings,
         ports,

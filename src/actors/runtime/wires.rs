@@ -291,6 +291,7 @@ impl Wires {
             logs: all.agent.logs,
             stop: all.agent.stop,
             desired: all.get_desired,
+            lookup: all.lookup,
             ..all.apis
         }
     }

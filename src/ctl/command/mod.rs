@@ -108,6 +108,9 @@ pub enum Command {
         /// Module
         module: String,
     },
+    /// One module, outside of its container
+    #[command(subcommand)]
+    Module(LocalModule),
     /// Deploy a manifest, as `az iot edge set-modules` takes it
     Deploy(Deploy),
     /// Telemetry that reached the hub
@@ -125,6 +128,17 @@ pub enum Command {
     Completions {
         /// Which
         shell: Shell,
+    },
+}
+
+/// See [`Command`].
+#[derive(Clone, Debug, Subcommand)]
+pub enum LocalModule {
+    /// The variables that make a program on this machine that module, as NAME=VALUE
+    #[command(after_help = "Example: env $(edgectl module env filter) python main.py")]
+    Env {
+        /// A module of the deployment; best with `"status": "stopped"` there
+        module: String,
     },
 }
 

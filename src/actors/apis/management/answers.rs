@@ -5,6 +5,7 @@
 //! | `GET /status` | [`Overview`](super::super::overview::Overview) |
 //! | `GET /modules` | `AgentStatus` |
 //! | `GET /modules/{m}/logs?tail=N&follow=true` | text, as written |
+//! | `GET /modules/{m}/environment` | what it logs in with, outside of its container too |
 //! | `POST /modules/{m}/restart` | 204 once its container was restarted |
 //! | `POST /modules/stop` | 204 once every container has stopped |
 //! | `GET /why/{m}` | the module, and its last lines |
@@ -23,18 +24,18 @@ use crate::messages::queue::GetQueueStatus;
 use crate::protocol::http::{HttpRequest, HttpResponse};
 use crate::protocol::logging::LogRing;
 
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
 const LONG: Duration = Duration::from_secs(120);
 
 pub(super) struct Answers {
-    about: About,
-    ports: ApiPorts,
+    pub(super) about: About,
+    pub(super) ports: ApiPorts,
     log: LogRing,
 }
 
 /// These are this process.
-fn is_ours(module: &str) -> bool {
+pub(super) fn is_ours(module: &str) -> bool {
     ["edgeAgent", "edgeHub", "$edgeAgent", "$edgeHub"].contains(&module)
 }
 
@@ -55,6 +56,7 @@ impl Answers {
                 Err(e) => Err(away("the agent", e)),
             },
             ("GET", ["modules", module, "logs"]) => self.logs(module, request).await,
+            ("GET", ["modules", module, "environment"]) => self.environment(module).await,
             ("POST", ["modules", "stop"]) => match self.ports.stop.ask(StopModules, LONG).await {
                 Ok(()) => Ok(HttpResponse::empty(204)),
                 Err(e) => Err(away("the agent", e)),
@@ -77,7 +79,7 @@ impl Answers {
     }
 
     /// The module; if there is none of that name, which there are.
-    async fn module(&self, name: &str) -> Result<ModuleStatusLine, HttpResponse> {
+    pub(super) async fn module(&self, name: &str) -> Result<ModuleStatusLine, HttpResponse> {
         let status = self.ports.agent_status().await.map_err(|e| away("the agent", e))?;
         let names: Vec<_> = status.modules.iter().map(|module| module.name.clone()).collect();
         let bare = name.strip_prefix('$').unwrap_or(name);
@@ -170,7 +172,7 @@ impl Answers {
     }
 }
 
-fn away(who: &str, _: NoAnswer) -> HttpResponse {
+pub(super) fn away(who: &str, _: NoAnswer) -> HttpResponse {
     HttpResponse::error(
         503,
         format!("{who} does not answer now: try again, or see `edgectl status`"),

@@ -142,3 +142,22 @@ async fn routes_and_the_tree_are_shown_and_all_else_is_not_found() {
     bench.ports.tree.unplug();
     assert_eq!(bench.ask("GET", "/tree").await.0, 503);
 }
+
+#[actix::test]
+async fn a_program_outside_of_the_container_is_told_how_to_be_the_module() {
+    let bench = Bench::new(Probe::default());
+    let answer = bench.json("/modules/sensor/environment").await;
+    let expected = serde_json::json!({
+        "IOTEDGE_WORKLOADURI": "unix:///state/workload/sensor/s.sock",
+        "IOTEDGE_AUTHSCHEME": "sasToken",
+        "IOTEDGE_APIVERSION": "2021-12-07",
+        "IOTEDGE_IOTHUBHOSTNAME": "hub.local",
+        "IOTEDGE_DEVICEID": "gw",
+        "IOTEDGE_MODULEID": "sensor",
+        "IOTEDGE_MODULEGENERATIONID": "7",
+        "IOTEDGE_GATEWAYHOSTNAME": "gw.local",
+    });
+    assert_eq!(answer["environment"], expected);
+    assert_eq!(bench.ask("GET", "/modules/edgeHub/environment").await.0, 409);
+    assert_eq!(bench.ask("GET", "/modules/senser/environment").await.0, 404);
+}
