@@ -41,7 +41,8 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
 /// An image without a registry: one static program. Made once for each name and program.
 pub(crate) fn make_image(name: &str) {
     let label = format!("io.edge-runtime.content={:x}", crc32c::crc32c(PROGRAM.as_bytes()));
-    if run("docker", &["images", "-q", "--filter", &format!("label={label}"), name]) != "" {
+    let made = run("docker", &["images", "-q", "--filter", &format!("label={label}"), name]);
+    if !made.is_empty() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

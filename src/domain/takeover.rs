@@ -36,6 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
     fn a_fight_for_an_id_slows_down_and_is_forgotten_when_it_is_over() {
         let (one, other) = (Identity::parse("one").unwrap(), Identity::parse("other").unwrap());
         let (mut takeovers, mut now) = (Takeovers::default(), Instant::now());
