@@ -134,7 +134,8 @@ impl Loop {
         if with_in_flight * 100 < cycles * IN_FLIGHT_PERCENT {
             wrong.push(format!("only {with_in_flight} of {cycles} kills hit messages in flight"));
         }
-        let Count { acked, lost, duplicated, reordered, resent, .. } = count;
+        let Count { acked, lost, duplicated, reordered, .. } = count;
+        let resent = account["resent"].as_u64().unwrap_or_default();
         println!(
             "{} cycles={cycles} seed={seed} acked={acked} lost={lost} duplicated={duplicated} \
              reordered={reordered} worst_recovery_ms={} kills_with_unacked_in_flight={}% \

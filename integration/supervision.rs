@@ -66,6 +66,6 @@ fn a_stop_under_traffic_acknowledges_all_that_it_has_stored() {
         count.add(sender.id(), &sender.sent(), &arrived);
     }
     assert!(count.is_clean(), "{count:#?}");
-    assert_eq!(count.resent, 0, "stored, and sent again as it was not acknowledged: {count:#?}");
+    assert_eq!(queue["resent"], 0, "stored, and sent again as it was not acknowledged: {queue}");
     assert_eq!(broken_account(&queue), Vec::<String>::new());
 }

@@ -12,8 +12,6 @@ use super::sender::Sent;
 pub struct Arrival {
     /// Message.
     pub n: u64,
-    /// Transmission of it.
-    pub t: u64,
     /// It says itself that it may be a second copy.
     pub dup: bool,
 }
@@ -21,8 +19,7 @@ pub struct Arrival {
 impl Arrival {
     pub fn of(body: &[u8], dup: bool) -> Self {
         let text = std::str::from_utf8(body).unwrap();
-        let (n, t) = text.split_once(' ').unwrap_or_else(|| panic!("not ours: {text}"));
-        Arrival { n: n.parse().unwrap(), t: t.parse().unwrap(), dup }
+        Arrival { n: text.parse().unwrap_or_else(|_| panic!("not ours: {text}")), dup }
     }
 }
 
@@ -32,13 +29,10 @@ pub struct Count {
     pub acked: usize,
     /// Acknowledged, and never arrived.
     pub lost: usize,
-    /// One transmission that arrived twice, without a word that it may.
+    /// Arrived twice, without a word that it may.
     pub duplicated: usize,
     /// Arrived after a later one of its sender.
     pub reordered: usize,
-    /// Stored before its sender's connection was lost with the acknowledgement, and sent again by
-    /// it: what QoS 1 cannot know.
-    pub resent: usize,
     /// Acknowledgements out of order.
     pub wrong_acks: usize,
     /// Arrived, but was never sent.
@@ -55,31 +49,28 @@ impl Count {
 
     /// Adds what came of one sender.
     pub fn add(&mut self, id: &str, sent: &Sent, arrived: &[Arrival]) {
-        let (mut seen, mut numbers, mut latest) = (HashSet::new(), HashSet::new(), None);
-        for Arrival { n, t, dup } in arrived.iter().copied() {
-            if sent.transmissions.get(usize::try_from(t).unwrap()) != Some(&n) {
+        let (mut seen, mut latest) = (HashSet::new(), None);
+        for Arrival { n, dup } in arrived.iter().copied() {
+            if usize::try_from(n).unwrap() >= sent.acked.len() {
                 self.invented += 1;
-                self.example(format!("{id}: message {n} in transmission {t} was never sent"));
+                self.example(format!("{id}: message {n} was never sent"));
             }
-            if !seen.insert(t) {
+            if !seen.insert(n) {
                 if !dup {
                     self.duplicated += 1;
-                    self.example(format!("{id}: transmission {t} of message {n} came twice"));
+                    self.example(format!("{id}: message {n} came twice"));
                 }
                 continue;
             }
-            if !numbers.insert(n) {
-                self.resent += 1;
-            }
-            if latest.is_some_and(|latest| t < latest) {
+            if latest.is_some_and(|latest| n < latest) {
                 self.reordered += 1;
-                self.example(format!("{id}: transmission {t} came after {latest:?}"));
+                self.example(format!("{id}: message {n} came after {latest:?}"));
             }
-            latest = latest.max(Some(t));
+            latest = latest.max(Some(n));
         }
         for (n, _) in sent.acked.iter().enumerate().filter(|(_, is_acked)| **is_acked) {
             self.acked += 1;
-            if !numbers.contains(&(n as u64)) {
+            if !seen.contains(&(n as u64)) {
                 self.lost += 1;
                 self.example(format!("{id}: message {n} was acknowledged and never came"));
             }

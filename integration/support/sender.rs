@@ -1,9 +1,7 @@
 //! A client that sends numbered messages for as long as it is told to, over every interruption.
 //!
 //! It does as the SDKs do: what was not acknowledged goes again on the next connection, in the
-//! same order, with DUP and the same packet id. Each transmission has a number of its own (`t`)
-//! beside that of the message (`n`), so that what arrives tells a client's own second try from a
-//! copy that was made on the way.
+//! same order, with DUP, the same packet id and the same bytes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a sender knows of its messages.
 #[derive(Default)]
 pub struct Sent {
-    /// By `t`, which `n`.
-    pub transmissions: Vec<u64>,
-    /// By `n`, whether it was acknowledged.
+    /// By number, whether it was acknowledged.
     pub acked: Vec<bool>,
-    /// `n`, oldest first.
+    /// Numbers, oldest first.
     unacked: VecDeque<u64>,
     /// When the last acknowledgement came.
     pub last_ack: Option<Instant>,
@@ -188,12 +184,7 @@ impl Shared {
     }
 
     fn transmit(&self, mqtt: &mut Mqtt, n: u64, dup: bool) -> Result<(), String> {
-        let t = {
-            let mut sent = self.sent.lock().unwrap();
-            sent.transmissions.push(n);
-            sent.transmissions.len() - 1
-        };
-        mqtt.publish(&self.topic, packet_id(n), dup, format!("{n} {t}").as_bytes())
+        mqtt.publish(&self.topic, packet_id(n), dup, n.to_string().as_bytes())
     }
 
     fn on_ack(&self, id: u16) {

@@ -124,8 +124,9 @@ fn conservation(queue: &Value) -> String {
     let shown: Vec<_> = parts.iter().map(|(n, c)| format!("{c} {}", n.replace('_', "-"))).collect();
     let verdict = if total == received { "holds" } else { "BROKEN" };
     let (taken, unrouted) = (number(queue, "messages_in"), number(queue, "unrouted"));
+    let resent = number(queue, "resent");
     format!(
-        "{received} routed = {}: {verdict} ({taken} messages in, {unrouted} unrouted)",
+        "{received} routed = {}: {verdict} ({taken} messages in, {unrouted} unrouted, {resent} second copies)",
         shown.join(" + ")
     )
 }
@@ -143,7 +144,7 @@ mod tests {
             "parts": [{ "name": "link", "is_ready": false, "why": "refused" }],
             "link": { "state": "waiting", "parent": "hub:8883", "why": "connection refused",
                       "attempts": 3, "next_attempt_seconds": 9, "since_seconds": 300 },
-            "queue": { "used_bytes": 4096, "messages_in": 12, "unrouted": 2,
+            "queue": { "used_bytes": 4096, "messages_in": 12, "unrouted": 2, "resent": 1,
                 "endpoints": [{ "endpoint": "$upstream", "messages": 3, "bytes": 2048, "oldest_seconds": 60 }],
                 "routes": [{ "received": 10, "stored": 3, "delivered": 6, "dead_lettered": 1 }] },
             "clients": [{ "identity": "gw/sensor" }, { "identity": "far", "is_behind_edge": true }],
@@ -159,7 +160,7 @@ link          waiting to hub:8883 for 5 min, 3 attempts, the next in 9 s
 queue         4.0 KiB on disk
               ENDPOINT   MESSAGES  BYTES    OLDEST
               $upstream  3         2.0 KiB  60 s
-conservation: 10 routed = 3 stored + 6 delivered + 1 dead-lettered: holds (12 messages in, 2 unrouted)
+conservation: 10 routed = 3 stored + 6 delivered + 1 dead-lettered: holds (12 messages in, 2 unrouted, 1 second copies)
 clients       2 online (1 behind edges): gw/sensor, far
 twins         4; reported patches not sent yet: 1, refused: 0
 deployment    NOT IN SYNC with version 7

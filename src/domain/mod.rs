@@ -19,6 +19,7 @@ pub mod packet_ids;
 pub mod query;
 pub mod refusals;
 pub mod registry;
+pub mod resent;
 pub mod restart;
 pub mod route;
 pub mod row;

@@ -8,6 +8,7 @@ use super::state::StoreError;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
+use crate::domain::resent::Transmission;
 use crate::domain::row::{End, Endpoint, Key, Row, Stamp};
 
 /// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
@@ -27,6 +28,8 @@ pub struct Telemetry {
     pub body: Bytes,
     /// What an edge added on its link.
     pub link: Option<LinkStamp>,
+    /// How a client of our own sent it, with QoS 1.
+    pub transmission: Option<Transmission>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -106,6 +109,8 @@ pub struct QueueStatus {
     pub routes: Vec<RouteCounts>,
     /// Messages that no route took, by source.
     pub unrouted: u64,
+    /// Second copies that clients sent, as their connection ended before the PUBACK; not stored.
+    pub resent: u64,
     /// Messages taken in (each counted once, however many routes).
     pub messages_in: u64,
     /// Bytes of used pages.

@@ -152,6 +152,7 @@ answers!(GetQueueStatus, |self, _m| Ok::<_, StoreError>(QueueStatus {
     }],
     messages_in: 30,
     unrouted: 5,
+    resent: 2,
     state: "ready".into(),
     ..Default::default()
 }));

@@ -95,7 +95,13 @@ impl Backend {
             let answer = answer.await.ok()?;
             let is_done = (200..300).contains(&answer.status);
             if let Some(sender) = backend.twin_changes.filter(|_| is_done) {
-                let change = Telemetry { sender, bag: twin_change(&identity), body, link: None };
+                let change = Telemetry {
+                    sender,
+                    bag: twin_change(&identity),
+                    body,
+                    link: None,
+                    transmission: None,
+                };
                 let stored = backend.ingest.ask(Ingest(vec![change]), deadline).await;
                 if !matches!(stored, Ok(Ok(_))) {
                     tracing::warn!(%identity, "change of reported properties cannot be routed now");

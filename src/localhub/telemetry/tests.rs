@@ -52,13 +52,13 @@ impl House {
 
 fn plain(body: &str) -> Sent {
     let bag = Bag::parse("%24.ct=text&a=1").unwrap();
-    Sent { sender: id("d/m"), bag, body: body.to_owned().into(), link: None }
+    Sent { sender: id("d/m"), bag, body: body.to_owned().into(), link: None, transmission: None }
 }
 
 fn linked(sender: &str, run: u64, seq: u64, low: u64, attempt: u64) -> Sent {
     let link = LinkStamp { edge: "gw".to_owned(), stamp: Stamp { run, seq }, low, attempt };
     let body = format!("{run}.{seq}").into();
-    Sent { sender: id(sender), bag: Bag::default(), body, link: Some(link) }
+    Sent { sender: id(sender), bag: Bag::default(), body, link: Some(link), transmission: None }
 }
 
 #[actix::test]

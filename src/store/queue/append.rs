@@ -11,6 +11,7 @@ use super::matcher::{Message, Win};
 use super::records::{RowKey, RowRecord, kind, message_head};
 use super::{Inner, Ledger};
 use crate::domain::link::intervals::{Arrival, Seen};
+use crate::domain::resent::{Resent, Transmission, digest};
 use crate::domain::row::{Endpoint, Key, Offset};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
@@ -22,7 +23,7 @@ pub enum Taken {
     Stored,
     /// It belongs to none, and is counted.
     Unrouted,
-    /// It came over a link before. Nothing is stored or counted; it is to be acknowledged.
+    /// It came before, over a link or from a client. It is not stored again, and acknowledged.
     Duplicate,
 }
 
@@ -61,6 +62,7 @@ impl Inner {
         let mut done = Appended::default();
         let time = self.saved_time();
         let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
+        let mut resent: BTreeMap<&str, Resent> = BTreeMap::new();
         for (message, wins) in batch {
             if let Some(link) = &message.link {
                 let seen = match seen.entry(link.edge.as_str()) {
@@ -68,6 +70,21 @@ impl Inner {
                     Entry::Vacant(entry) => entry.insert(self.seen(txn, &link.edge)?),
                 };
                 if seen.on_arrival(link.stamp, link.low, time.at.as_secs()) == Arrival::Duplicate {
+                    done.taken.push(Taken::Duplicate);
+                    continue;
+                }
+            }
+            if let Some(how) = message.transmission.filter(|_| !wins.is_empty()) {
+                let sender = message.sender.as_str();
+                let resent = match resent.entry(sender) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert(self.resent(txn, sender)?),
+                };
+                // Connections are counted anew in each run.
+                let connection = how.connection ^ self.run as u32;
+                let how = Transmission { connection, ..how };
+                if resent.on_arrival(how, digest(message.bag.as_str(), &message.body)) {
+                    ledger.head.resent += 1;
                     done.taken.push(Taken::Duplicate);
                     continue;
                 }
@@ -103,8 +120,19 @@ impl Inner {
             let seen = serde_json::to_vec(&seen).expect("intervals are plain numbers");
             self.tables.seen.put(txn, kind::SEEN, edge.as_bytes(), &[&seen])?;
         }
+        for (sender, resent) in resent {
+            let resent = resent.to_bytes();
+            self.tables.resent.put(txn, kind::RESENT, sender.as_bytes(), &[&resent])?;
+        }
         ledger.close(txn, time)?;
         Ok(done)
+    }
+
+    /// The last messages of a sender. A damaged memory may let a message in twice.
+    fn resent(&self, txn: &RoTxn<'_>, sender: &str) -> Result<Resent, Fault> {
+        let payload = self.tables.resent.get(txn, kind::RESENT, sender.as_bytes())?;
+        let resent = payload.and_then(Result::ok).and_then(Resent::from_bytes);
+        Ok(resent.unwrap_or_default())
     }
 
     /// What has come from an edge already. A damaged memory may let a message in twice.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::domain::bag::Bag;
 use crate::domain::identity::Identity;
+use crate::domain::resent::Transmission;
 use crate::domain::row::{Endpoint, Priority, Stamp};
 
 /// A message to be stored.
@@ -21,6 +22,8 @@ pub struct Message {
     pub body: Bytes,
     /// If it came over the link of an edge: it may come twice.
     pub link: Option<Link>,
+    /// If a client of our own sent it: it may come twice, too.
+    pub transmission: Option<Transmission>,
 }
 
 /// What an edge has stamped a message with (link.md, effectively once).

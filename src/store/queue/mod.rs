@@ -13,6 +13,7 @@
 //! | `quarantine` | table, key | a damaged value as it was found |
 //! | `unrouted` | sender | messages of it that no route took |
 //! | `seen` | edge | what came over its link: `domain/link/intervals.rs` |
+//! | `resent` | sender | its last messages: `domain/resent.rs` |
 //!
 //! Promises: a message is in all the queues it belongs to, or in none; a row and its end are
 //! counted in the transaction that makes them, so for every account `received` = `stored` + ends,
@@ -51,7 +52,7 @@ use crate::domain::row::{End, Endpoint, Key};
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "head",
     "endpoints",
     "accounts",
@@ -63,6 +64,7 @@ const TABLES: [&str; 11] = [
     "quarantine",
     "unrouted",
     "seen",
+    "resent",
 ];
 
 /// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
@@ -96,6 +98,7 @@ struct Tables {
     quarantine: Table<'static>,
     unrouted: Table<'static>,
     seen: Table<'static>,
+    resent: Table<'static>,
 }
 
 impl Tables {
@@ -113,6 +116,7 @@ impl Tables {
             quarantine: table("quarantine"),
             unrouted: table("unrouted"),
             seen: table("seen"),
+            resent: table("resent"),
         }
     }
 }

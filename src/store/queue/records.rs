@@ -18,6 +18,7 @@ pub(super) mod kind {
     pub(in crate::store::queue) const DEAD: u8 = 16;
     pub(in crate::store::queue) const RAW: u8 = 17;
     pub(in crate::store::queue) const SEEN: u8 = 18;
+    pub(in crate::store::queue) const RESENT: u8 = 19;
 }
 
 /// What there is one of.
@@ -28,6 +29,7 @@ pub(super) struct Head {
     pub(super) last_account: u32,
     pub(super) messages_in: u64,
     pub(super) unrouted: u64,
+    pub(super) resent: u64,
     pub(super) time: Option<Saved>,
 }
 
@@ -35,6 +37,7 @@ impl Head {
     pub(super) fn write(&self) -> Vec<u8> {
         let head = Writer::default().u64(self.last_message).u32(self.last_endpoint);
         let head = head.u32(self.last_account).u64(self.messages_in).u64(self.unrouted);
+        let head = head.u64(self.resent);
         let Some(Saved { at, reading }) = self.time else { return head.u8(0).0 };
         let head = head.u8(1).u64(micros(at)).u128(reading.boot_id);
         let head = head.u64(micros(reading.since_boot)).u64(micros(reading.wall));
@@ -49,6 +52,7 @@ impl Head {
             last_account: from.u32()?,
             messages_in: from.u64()?,
             unrouted: from.u64()?,
+            resent: from.u64()?,
             time: None,
         };
         if from.u8()? == 1 {

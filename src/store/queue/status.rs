@@ -27,6 +27,8 @@ pub struct Status {
     pub messages_in: u64,
     /// Of those, how many no route took.
     pub unrouted: u64,
+    /// Second copies that clients sent, as their connection ended before the PUBACK.
+    pub resent: u64,
     /// Bytes of used pages.
     pub used_bytes: u64,
 }
@@ -164,6 +166,7 @@ impl Inner {
             accounts: accounts.collect(),
             messages_in: head.messages_in,
             unrouted: head.unrouted,
+            resent: head.resent,
             used_bytes: used_pages(env, &txn, &self.environment.tables) * page_size,
         })
     }

@@ -56,6 +56,8 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     text.one("messages_received_total", "counter", help, &[], queue.messages_in);
     let help = "Messages that no route took";
     text.one("messages_unrouted_total", "counter", help, &[], queue.unrouted);
+    let help = "Second copies of stored messages that clients sent; acknowledged, not stored";
+    text.one("messages_resent_total", "counter", help, &[], queue.resent);
     let help = "Bytes of the queue's used pages on disk";
     text.one("queue_used_bytes", "gauge", help, &[], queue.used_bytes);
     let help = "Records whose checksum failed";

@@ -7,6 +7,7 @@ use super::uplink::Parked;
 use crate::actors::clock;
 use crate::actors::endpoint::reader::{ReadEnd, Sized};
 use crate::domain::packet::{ClientPacket, Publish, QoS, ServerPacket};
+use crate::domain::resent::Transmission;
 use crate::domain::topic::{self, ClientTopic, FilterClass};
 use crate::messages::queue::Telemetry;
 use crate::messages::sessions::Subscribe;
@@ -61,7 +62,7 @@ impl Connection {
         reserved: usize,
         ctx: &mut Context<Self>,
     ) -> Result<(), String> {
-        let Publish { qos, topic, id, payload, .. } = publish;
+        let Publish { qos, topic, id, payload, dup, .. } = publish;
         if qos == QoS::ExactlyOnce {
             return Err("QoS 2 is not served".into());
         }
@@ -71,7 +72,12 @@ impl Connection {
         match topic {
             ClientTopic::Telemetry(bag) => {
                 let sender = self.identity.clone();
-                let telemetry = Telemetry { sender, bag, body: payload, link: None };
+                let transmission = ack.map(|packet_id| Transmission {
+                    packet_id,
+                    is_again: dup,
+                    connection: self.epoch as u32,
+                });
+                let telemetry = Telemetry { sender, bag, body: payload, link: None, transmission };
                 self.parked.push_back(Parked { telemetry, ack, reserved });
             }
             ClientTopic::TwinGet { rid } => self.on_twin_get(rid, ack, reserved, ctx),

@@ -79,7 +79,7 @@ impl LinkServer {
                 low: stamps.low,
                 attempt: stamps.attempt,
             });
-            let telemetry = Telemetry { sender, bag, body: payload, link };
+            let telemetry = Telemetry { sender, bag, body: payload, link, transmission: None };
             self.parked.push_back(Parked { telemetry, ack, reserved });
             return Ok(());
         }

@@ -137,9 +137,9 @@ fn announce(done: Appended, ports: &QueuePorts) -> Vec<Verdict> {
 }
 
 fn incoming(telemetry: Telemetry) -> Incoming {
-    let Telemetry { sender, bag, body, link } = telemetry;
+    let Telemetry { sender, bag, body, link, transmission } = telemetry;
     let link = link.map(|link| Link { edge: link.edge, stamp: link.stamp, low: link.low });
-    Incoming { sender, bag, body, link }
+    Incoming { sender, bag, body, link, transmission }
 }
 
 fn ack_before_commit(

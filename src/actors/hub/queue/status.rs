@@ -23,6 +23,7 @@ pub(super) fn of(store: &QueueStore) -> Result<QueueStatus, StoreError> {
         endpoints: status.endpoints.into_iter().map(owed).collect(),
         routes: status.accounts.into_iter().map(counts).collect(),
         unrouted: status.unrouted,
+        resent: status.resent,
         messages_in: status.messages_in,
         used_bytes: status.used_bytes,
         quarantined,

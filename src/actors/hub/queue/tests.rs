@@ -85,7 +85,7 @@ fn table(generation: u64, routes: &serde_json::Value, ttl: Option<u64>) -> Arc<R
 fn telemetry(sender: &str, bag: &str, body: &str) -> Telemetry {
     let body = bytes::Bytes::copy_from_slice(body.as_bytes());
     let (sender, bag) = (Identity::parse(sender).unwrap(), Bag::parse(bag).unwrap());
-    Telemetry { sender, bag, body, link: None }
+    Telemetry { sender, bag, body, link: None, transmission: None }
 }
 
 impl World {

@@ -14,6 +14,7 @@ async fn send(hub: &Hub, sender: &str, bodies: std::ops::Range<u32>) {
         bag: bag.clone(),
         body: n.to_string().into(),
         link: None,
+        transmission: None,
     });
     hub.ingest.ask(Ingest(sent.collect()), DEADLINE).await.unwrap().unwrap();
 }

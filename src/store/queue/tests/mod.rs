@@ -12,6 +12,7 @@ use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
+use crate::domain::resent::Transmission;
 use crate::domain::row::{Offset, Priority, Row, Stamp};
 use crate::domain::store_time::Reading;
 use crate::store::writer::Planned;
@@ -45,7 +46,7 @@ fn client(id: &str) -> Endpoint {
 fn message(sender: &str, body: &str) -> Message {
     let sender = Identity::parse(sender).unwrap();
     let body = Bytes::copy_from_slice(body.as_bytes());
-    Message { sender, bag: Bag::from_stored("a=1"), body, link: None }
+    Message { sender, bag: Bag::from_stored("a=1"), body, link: None, transmission: None }
 }
 
 fn win(endpoint: &Endpoint, priority: u8) -> Win {
@@ -270,6 +271,34 @@ async fn appends_of_many_connections_join_one_commit() {
     let offsets: Vec<_> = rows.iter().map(|row| row.key.offset).collect();
     assert_eq!(offsets, (1..=100).map(Offset).collect::<Vec<_>>());
     assert!(rows.iter().enumerate().all(|(n, row)| *row.sender.as_str() == format!("d{n}")));
+}
+
+#[tokio::test]
+async fn what_a_client_sends_again_is_stored_once_also_after_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), TestClock::default());
+    let up = Endpoint::upstream();
+    let sent = |sender: &str, connection, packet_id, is_again| {
+        let transmission = Some(Transmission { packet_id, is_again, connection });
+        let text = packet_id.to_string();
+        (Message { transmission, ..message(sender, &text) }, vec![win(&up, 10)])
+    };
+    let store = open(directory.path(), &clock);
+    store.append(vec![sent("d", 1, 1, false), sent("d", 1, 2, false)]).await.unwrap();
+    drop(store); // before the PUBACK
+    let store = open(directory.path(), &clock);
+    let batch = vec![
+        sent("d", 1, 1, true),
+        sent("d", 1, 2, true),
+        sent("d", 1, 3, true), // its first copy was lost
+        sent("other", 2, 1, true),
+    ];
+    let again = store.append(batch).await.unwrap();
+    let (new, twice) = (Taken::Stored, Taken::Duplicate);
+    assert_eq!(again.taken, [twice, twice, new, new]);
+    assert_eq!(bodies(&pull(&store, &up, 9).rows), ["1", "2", "3", "1"]);
+    let status = store.status().unwrap();
+    assert_eq!((status.messages_in, status.resent), (4, 2));
+    adds_up(&store);
 }
 
 #[tokio::test]
