@@ -50,7 +50,10 @@ impl Connection {
                 self.change_filters(Vec::new(), filters, ServerPacket::UnsubAck(id), ctx);
             }
             ClientPacket::PingReq => self.writer.send(&ServerPacket::PingResp),
-            ClientPacket::Disconnect => return Err("the client disconnected".into()),
+            ClientPacket::Disconnect => {
+                self.will = None;
+                return Err("the client disconnected".into());
+            }
             ClientPacket::Connect(_) => return Err("a second CONNECT".into()),
         }
         Ok(())

@@ -8,6 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Connection;
+use crate::domain::topic::{self, ClientTopic};
+use crate::messages::queue::Telemetry;
 
 /// The store answers long before; a disk that is full does not.
 const ANSWERS: Duration = Duration::from_secs(2);
@@ -21,9 +23,36 @@ impl Connection {
         if self.reader.is_some() {
             return self.close(WHY, ctx); // CONNACK is not sent yet
         }
+        self.will = None; // the client is not gone: the hub is
         if !std::mem::replace(&mut self.is_leaving, true) {
             ctx.run_later(ANSWERS + FAREWELL, |this, ctx| this.close(WHY, ctx));
             self.hang_up_if_answered();
+        }
+    }
+
+    /// What nobody will send again: messages with `QoS` 0 that were read, and the will, an ordinary
+    /// message of the client (spec edgehub.md 1.2). Later calls find nothing.
+    pub(super) fn store_last_words(&mut self) {
+        let unacked = self.parked.drain(..).filter(|parked| parked.ack.is_none());
+        let mut batch: Vec<_> = unacked.map(|parked| parked.telemetry).collect();
+        if let Some((topic, body)) = self.will.take().filter(|_| self.epoch != 0) {
+            match topic::parse_publish(&topic, &self.identity) {
+                Ok(ClientTopic::Telemetry(bag)) => {
+                    let (sender, bag) =
+                        (self.identity.clone(), bag.with(&[("MessageType", "Will")]));
+                    batch.push(Telemetry { sender, bag, body, link: None, transmission: None });
+                }
+                _ => tracing::warn!(identity = %self.identity, "its will is no message: left out"),
+            }
+        }
+        if !batch.is_empty() {
+            let (stored, identity) =
+                (self.backend.store(&self.budget, batch), self.identity.clone());
+            actix::spawn(async move {
+                if let Err(error) = stored.await {
+                    tracing::warn!(%identity, %error, "its last words could not be stored");
+                }
+            });
         }
     }
 

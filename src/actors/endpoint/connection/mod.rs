@@ -9,6 +9,8 @@ mod inbound;
 mod leaving;
 mod outbox;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod uplink;
 
 use std::collections::VecDeque;
@@ -16,6 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use bytes::Bytes;
 
 use self::outbox::Outbox;
 use self::uplink::Parked;
@@ -50,6 +53,8 @@ pub struct Connection {
     /// Until CONNACK is sent.
     reader: Option<Reader>,
     is_clean: bool,
+    /// What is to be sent in its name, and where, should it go without DISCONNECT.
+    will: Option<(String, Bytes)>,
     keep_alive: Duration,
     until: Option<u64>,
     /// 0 until the session is open.
@@ -85,6 +90,7 @@ impl Connection {
             reader: Some(reader.with_budget(Rc::clone(&budget))),
             budget,
             is_clean: connect.is_clean,
+            will: connect.will,
             keep_alive: patience(connect.keep_alive),
             until: granted.until,
             epoch: 0,
@@ -130,11 +136,12 @@ impl Connection {
     /// Ends the connection; what is not acknowledged will come again.
     fn close(&mut self, why: &str, ctx: &mut Context<Self>) {
         tracing::info!(identity = %self.identity, peer = self.peer, why, "connection closed");
+        self.store_last_words();
         self.writer.close();
         ctx.stop();
     }
 
-    fn publish(&self, topic: String, payload: bytes::Bytes) {
+    fn publish(&self, topic: String, payload: Bytes) {
         let (qos, id) = (QoS::AtMostOnce, 0);
         let publish = Publish { dup: false, qos, retain: false, topic, id, payload };
         self.writer.send(&ServerPacket::Publish(publish));

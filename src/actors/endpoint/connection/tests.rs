@@ -1,0 +1,142 @@
+//! A connection with a client at the other end of a pipe, and stand-ins for the hub.
+
+use std::cell::RefCell;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::actors::endpoint::budget::{Limits, Shared};
+use crate::actors::endpoint::stream::ByteStream;
+use crate::actors::stand_in::{Log, noted, port, settle};
+use crate::domain::bag::Bag;
+use crate::domain::packet::Connect;
+use crate::messages::identities::Granted;
+use crate::messages::queue::{Ingest, Telemetry};
+use crate::messages::sessions::Settle;
+
+type Line = Rc<RefCell<Option<Recipient<Downlink>>>>;
+
+struct Scene {
+    client: DuplexStream,
+    stored: Log<String>,
+    settled: Log<String>,
+    line: Line,
+    _connection: Running,
+}
+
+impl Scene {
+    async fn new(filters: &[&str], will: Option<&str>) -> Self {
+        let (stored, line) = (Log::default(), Line::default());
+        let (seen, plugged) = (Log::clone(&stored), Rc::clone(&line));
+        let filters: Vec<_> = filters.iter().map(|filter| ((*filter).to_owned(), true)).collect();
+        let is_present = !filters.is_empty();
+        let (settle_port, settled) = noted(|settle: Settle| settle.lock);
+        let backend = Backend {
+            open: port(move |open: Open| {
+                *plugged.borrow_mut() = Some(open.downlink);
+                Ok(Opened { epoch: 1, is_present, filters: filters.clone(), unacked: vec![] })
+            }),
+            ingest: port(move |Ingest(batch)| {
+                let show =
+                    |message: &Telemetry| format!("{} {:?}", message.bag.as_str(), message.body);
+                seen.borrow_mut().extend(batch.iter().map(show));
+                Err(StoreError::Unavailable)
+            }),
+            settle: settle_port,
+            ..Backend::default()
+        };
+        let (client, ours) = tokio::io::duplex(1 << 16);
+        let (read, half) = tokio::io::split(Box::new(ours) as Box<dyn ByteStream>);
+        let connect = Connect {
+            client_id: "d".into(),
+            keep_alive: 0,
+            is_clean: false,
+            user_name: None,
+            password: None,
+            will: will.map(|topic| (topic.to_owned(), Bytes::from_static(b"gone"))),
+        };
+        let greeted = Greeted {
+            reader: Reader::new(read),
+            half,
+            connect,
+            identity: Identity::parse("d").unwrap(),
+            granted: Granted { until: None },
+            link: None,
+            peer: "test".into(),
+        };
+        let settings = ConnectionSettings {
+            limits: Limits { packets: 10, bytes: 1 << 16 },
+            parking: Shared::new(1 << 20),
+            window: 10,
+            edge_device: None,
+        };
+        let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
+        let mut scene = Scene { client, stored, settled, line, _connection: connection };
+        assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);
+        scene
+    }
+
+    async fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.client.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    async fn write(&mut self, bytes: &[u8]) {
+        self.client.write_all(bytes).await.unwrap();
+        settle().await;
+    }
+
+    fn send(&self, lock: &str) {
+        let what = Down::CloudToDevice { lock: lock.into(), bag: Bag::default(), body: "x".into() };
+        let to = Identity::parse("d").unwrap();
+        self.line.borrow().as_ref().unwrap().do_send(Downlink { to, what });
+    }
+}
+
+/// PUBLISH of `x` to the client's own topic, with `QoS` 0.
+fn publish() -> Vec<u8> {
+    let topic = b"devices/d/messages/events/";
+    [&[0x30, topic.len() as u8 + 3, 0, topic.len() as u8], &topic[..], b"x"].concat()
+}
+
+#[actix::test]
+async fn what_came_with_disconnect_is_stored_and_the_will_is_not() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&[], Some("devices/d/messages/events/")).await;
+    scene.write(&[publish(), vec![0xE0, 0]].concat()).await;
+    assert_eq!(*scene.stored.borrow(), [r#" b"x""#]);
+}
+
+#[actix::test]
+async fn the_will_of_a_client_that_goes_without_disconnect_is_a_message_of_it() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&[], Some("devices/d/messages/events/a=b")).await;
+    scene.client.shutdown().await.unwrap();
+    settle().await;
+    assert_eq!(*scene.stored.borrow(), [r#"a=b&MessageType=Will b"gone""#]);
+    let mut scene = Scene::new(&[], Some("devices/other/messages/events/")).await;
+    scene.client.shutdown().await.unwrap();
+    settle().await;
+    assert!(scene.stored.borrow().is_empty(), "of another identity");
+}
+
+#[actix::test]
+async fn a_locked_message_waits_for_the_first_subscribe_of_a_resumed_session() {
+    tokio::time::pause();
+    let filter = "devices/d/messages/devicebound/#";
+    let mut scene = Scene::new(&[filter], None).await;
+    scene.send("1");
+    scene.send("1"); // once more, after the link was lost
+    settle().await;
+    let mut byte = [0];
+    let silence = tokio::time::timeout(Duration::from_secs(1), scene.client.read(&mut byte));
+    assert!(silence.await.is_err(), "it is held");
+    tokio::time::sleep(Duration::from_secs(1)).await; // no SUBSCRIBE: long enough
+    let publish = scene.read(2 + 2 + "devices/d/messages/devicebound/".len() + 2 + 1).await;
+    assert_eq!(publish[0], 0x32);
+    scene.send("2");
+    scene.read(publish.len()).await;
+    scene.write(&[0x40, 2, 0, 1, 0x40, 2, 0, 2]).await;
+    assert_eq!(*scene.settled.borrow(), ["1", "2"]);
+}
