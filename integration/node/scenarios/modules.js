@@ -151,5 +151,5 @@ exports.from_environment_renews_its_token = onGateway(async () => {
   const first = w.wire(module);
   await w.eventually(() => w.wire(module) !== first && w.wire(module).connected, 'it connects with a new token');
   await w.sleep(6000); // past the first token's end
-  assert.strictEqual((await w.invoke(w.edge, 'ping', 1, { moduleId })).payload, 'pong');
+  assert.strictEqual((await w.invoke(w.edge, 'ping', 1, { moduleId, connect: 5 })).payload, 'pong');
 });
