@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What must be on the machine besides the container engine; installs what is missing where it can.
-#   source scripts/prereqs.sh; need_rust; need_cc; need_python VENV PACKAGE...; need_node FOLDER FROM
+#   source scripts/prereqs.sh; need_rust; need_cc; need_space GIB; need_python VENV PACKAGE...; need_node FOLDER FROM
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,6 +18,15 @@ need_cc() {
     if have cc || have gcc || have clang; then return 0; fi
     can_apt || die "no C compiler (cc) is installed" "install gcc and the C library's headers (Debian: build-essential; Fedora: gcc glibc-devel)"
     apt_install "a C compiler: LMDB is C" gcc libc6-dev
+}
+
+# need_space GIB: a build that fills the disk fails late and says little.
+need_space() {
+    local free
+    free=$(df --output=avail -BG "$root" | tail -n 1 | tr -dc 0-9)
+    note "free on the disk of $root: $free GiB"
+    [ "$free" -ge "$1" ] || die "only $free GiB are free on the disk of $root, and $1 are needed" \
+        "make room (make clean, docker system prune; du -xh --max-depth=2 / | sort -h | tail shows where it went), then run this again"
 }
 
 # A command and the Debian package that brings it.
@@ -65,6 +74,7 @@ need_node() {
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    need_space 10
     need_rust
     need_cc
     need curl curl
