@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Rest, ask, identity, json as body};
+use crate::domain::identity::Identity;
 use crate::domain::registry::{Draft, IfMatch};
 use crate::domain::service_error::ServiceError;
 use crate::messages::registry::{DeleteIdentity, PutIdentity};
+use crate::messages::service_twins::{ChangeTwin, TwinChange};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
 impl Rest {
@@ -36,22 +38,61 @@ impl Rest {
         let text = |name: &str| item.get(name).and_then(Value::as_str);
         let device = text("id").or(text("deviceId")).unwrap_or_default();
         let id = identity(device, text("moduleId").filter(|module| !module.is_empty()))?;
-        let etag = IfMatch::parse(text("eTag").or(text("etag")));
-        let mode = text("importMode").unwrap_or("createOrUpdate").to_ascii_lowercase();
-        let condition = match mode.as_str() {
-            "create" => IfMatch::None,
-            "createorupdate" => match self.find(&id).await {
-                Err(error) if error.status == 404 => IfMatch::None,
-                _ => IfMatch::Any,
-            },
-            "update" | "delete" => IfMatch::Any,
-            "updateifmatchetag" | "createorupdateifmatchetag" | "deleteifmatchetag" => etag,
-            _ => return Err(ServiceError::bad(format!("importMode {mode} is not known"))),
+        let mode = text("importMode").unwrap_or("createOrUpdate");
+        let lower = mode.to_ascii_lowercase();
+        let (action, has_etag) = match lower.strip_suffix("ifmatchetag") {
+            Some(action) => (action, true),
+            None => (&*lower, false),
         };
-        if mode.starts_with("delete") {
-            return ask(&self.ports.delete, DeleteIdentity { identity: id, condition }).await;
+        let names =
+            if action == "updatetwin" { ["twinETag", "twinEtag"] } else { ["eTag", "etag"] };
+        let condition = match IfMatch::parse(text(names[0]).or(text(names[1]))) {
+            IfMatch::None if has_etag => {
+                let why = format!("importMode {mode} needs {}", names[0]);
+                return Err(ServiceError::bad(why));
+            }
+            etag if has_etag => etag,
+            _ => IfMatch::Any,
+        };
+        match action {
+            "create" if !has_etag => self.bulk_put(id, item, IfMatch::None).await,
+            "update" => self.bulk_put(id, item, condition).await,
+            "createorupdate" => match self.find(&id).await {
+                Err(error) if error.status == 404 => self.bulk_put(id, item, IfMatch::None).await,
+                _ => self.bulk_put(id, item, condition).await,
+            },
+            "updatetwin" => {
+                self.find(&id).await?;
+                let change = TwinChange::Merge(item.clone());
+                self.bulk_twin(ChangeTwin { identity: id, condition, change }).await
+            }
+            "delete" => ask(&self.ports.delete, DeleteIdentity { identity: id, condition }).await,
+            _ => {
+                let known = "create, update, updateTwin, delete, createOrUpdate, and all but \
+                             create with IfMatchETag behind it";
+                Err(ServiceError::bad(format!("importMode is one of {known}, not {mode}")))
+            }
         }
-        let draft = Draft::parse(id, item)?;
-        ask(&self.ports.put, PutIdentity { draft, condition }).await.map(|_| ())
+    }
+
+    /// An identity, and its twin if the item has a part of one.
+    async fn bulk_put(
+        &self,
+        id: Identity,
+        item: &Value,
+        condition: IfMatch,
+    ) -> Result<(), ServiceError> {
+        let draft = Draft::parse(id.clone(), item)?;
+        ask(&self.ports.put, PutIdentity { draft, condition }).await?;
+        let parts = [item.get("tags"), item.pointer("/properties/desired")];
+        if parts.into_iter().flatten().all(Value::is_null) {
+            return Ok(());
+        }
+        let change = TwinChange::Merge(item.clone());
+        self.bulk_twin(ChangeTwin { identity: id, condition: IfMatch::Any, change }).await
+    }
+
+    async fn bulk_twin(&self, change: ChangeTwin) -> Result<(), ServiceError> {
+        ask(&self.ports.change_twin, change).await.map(|_| ())
     }
 }

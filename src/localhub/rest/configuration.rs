@@ -13,9 +13,15 @@ use crate::protocol::http::{HttpRequest, HttpResponse};
 impl Rest {
     pub(super) async fn apply_configuration(&self, request: &HttpRequest, device: &str) -> Answer {
         let device = identity(device, None)?;
-        self.find(&device).await?;
+        let is_edge = self.find(&device).await?.is_edge;
         let content = body(request)?;
         let mut steps = steps(&device, &content)?;
+        let system = |id: &Identity| id.module_id().is_some_and(|module| module.starts_with('$'));
+        if let Some((id, _)) = steps.iter().find(|(id, _)| system(id) && !is_edge) {
+            let why =
+                format!("{id} is for edge devices, and {device} is none (capabilities.iotEdge)");
+            return Err(ServiceError::bad(why));
+        }
         // The agent starts modules: what they are to find must be there by then.
         steps.sort_by_key(|(id, _)| match id.module_id() {
             Some("$edgeAgent") => 2,
@@ -53,6 +59,10 @@ fn steps(device: &Identity, content: &Value) -> Result<Steps, ServiceError> {
     let content = content.get("content").unwrap_or(content);
     let modules = object(content, "modulesContent")?;
     let own = object(content, "deviceContent")?;
+    if !object(content, "moduleContent")?.is_empty() {
+        let why = "moduleContent does not say which module it is for: name it in modulesContent";
+        return Err(ServiceError::bad(why));
+    }
     if modules.is_empty() && own.is_empty() {
         return Err(ServiceError::bad("there is neither modulesContent nor deviceContent"));
     }

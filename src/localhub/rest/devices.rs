@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::telemetry::number;
 use super::{Answer, Rest, ask, identity, if_match, json as body};
 use crate::domain::identity::Identity;
 use crate::domain::iso8601;
@@ -68,7 +69,7 @@ impl Rest {
         if entry.is_edge {
             json.insert("edgeStatus".into(), self.edge_status(&entry.id).await?);
         }
-        Ok(HttpResponse::json(200, &json).with_header("ETag", &quoted(&entry)))
+        Ok(HttpResponse::json(200, &json).with_header("ETag", &quoted(&entry.etag())))
     }
 
     /// What the edge's agent last reported; 406 once its link is gone for a minute.
@@ -99,7 +100,7 @@ impl Rest {
         let put = PutIdentity { draft, condition: if_match(request) };
         let entry = ask(&self.ports.put, put).await?;
         let json = self.show(&entry).await?;
-        Ok(HttpResponse::json(200, &json).with_header("ETag", &quoted(&entry)))
+        Ok(HttpResponse::json(200, &json).with_header("ETag", &quoted(&entry.etag())))
     }
 
     pub(super) async fn delete(&self, request: &HttpRequest, identity: Identity) -> Answer {
@@ -109,8 +110,8 @@ impl Rest {
     }
 
     pub(super) async fn list_devices(&self, request: &HttpRequest) -> Answer {
-        let top = request.number("top").or_else(|| request.number("maxCount"));
-        let top = usize::try_from(top.unwrap_or(1000)).unwrap_or(usize::MAX);
+        let top = number(request, "top")?.or(number(request, "maxCount")?).unwrap_or(1000);
+        let top = usize::try_from(top).unwrap_or(usize::MAX);
         let entries = ask(&self.ports.list, ListIdentities::Devices).await?;
         let about = self.about(ListPresence::All).await?;
         Ok(HttpResponse::json(200, &list(entries.iter().take(top), &about)))
@@ -147,6 +148,6 @@ pub(super) fn list<'a>(entries: impl Iterator<Item = &'a Entry>, about: &About) 
     entries.map(show).collect()
 }
 
-fn quoted(entry: &Entry) -> String {
-    format!("\"{}\"", entry.etag())
+pub(super) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
 }

@@ -177,12 +177,36 @@ impl Rest {
                 "NotImplemented",
                 format!("{} is not a part of this hub", path[0]),
             )),
-            _ => {
-                let what = format!("there is no {} {}", request.method, request.path);
-                Err(ServiceError::new(404, "ResourceNotFound", what))
+            ("POST", ["messages", "serviceBound" | "servicebound", "feedback", _, "abandon"]) => {
+                let why = "feedback is forgotten once it is given: it cannot be abandoned";
+                Err(ServiceError::new(501, "NotImplemented", why))
             }
+            _ => Err(not_there(request, path)),
         }
     }
+}
+
+/// 405 if something else can be done there, else 404.
+fn not_there(request: &HttpRequest, path: &[&str]) -> ServiceError {
+    let HttpRequest { method, path: written, .. } = request;
+    let methods = match path {
+        ["devices"] => "GET and POST",
+        ["devices", "query"] => "POST",
+        ["devices", _] | ["devices", _, "modules", _] => "GET, PUT and DELETE",
+        ["devices", _, "modules"] | ["statistics", _] => "GET",
+        ["devices", _, "commands"] => "DELETE",
+        ["devices", _, "applyConfigurationContent" | "files"]
+        | ["devices", _, "messages", "devicebound"]
+        | ["twins", _, "methods"]
+        | ["twins", _, "modules", _, "methods"] => "POST",
+        _ => {
+            let what =
+                format!("there is no {method} {written}; docs/localhub.md lists what there is");
+            return ServiceError::new(404, "ResourceNotFound", what);
+        }
+    };
+    let why = format!("{written} takes {methods}, not {method}");
+    ServiceError::new(405, "MethodNotAllowed", why)
 }
 
 /// Asks an actor; if nobody answers in time the call is to be tried again.

@@ -15,7 +15,8 @@ impl Rest {
 
     pub(super) async fn get_module(&self, device: &str, module: &str) -> Answer {
         let entry = self.find(&identity(device, Some(module))?).await?;
-        Ok(HttpResponse::json(200, &self.show(&entry).await?))
+        let answer = HttpResponse::json(200, &self.show(&entry).await?);
+        Ok(answer.with_header("ETag", &devices::quoted(&entry.etag())))
     }
 
     pub(super) async fn put_module(

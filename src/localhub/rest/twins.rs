@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::devices::About;
+use super::devices::{About, quoted};
 use super::{Answer, Rest, ask, if_match, json as body};
 use crate::domain::identity::Identity;
 use crate::domain::registry::Entry;
@@ -35,7 +35,8 @@ impl Rest {
             }
         };
         let about = self.about(ListPresence::Of(vec![id])).await?;
-        Ok(HttpResponse::json(200, &whole(&entry, twin, &about)))
+        let etag = quoted(twin["etag"].as_str().unwrap_or_default());
+        Ok(HttpResponse::json(200, &whole(&entry, twin, &about)).with_header("ETag", &etag))
     }
 
     /// The twins of these identities, whole.

@@ -118,7 +118,8 @@ fn parse_query(query: &str) -> BTreeMap<String, String> {
 
 impl From<ServiceError> for HttpResponse {
     fn from(error: ServiceError) -> Self {
-        HttpResponse::bytes(error.status, "application/json", error.body())
+        let answer = HttpResponse::bytes(error.status, "application/json", error.body());
+        answer.with_header("iothub-errorcode", error.code)
     }
 }
 

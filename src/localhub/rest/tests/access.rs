@@ -77,7 +77,16 @@ async fn an_edge_device_manages_its_own_modules_and_every_device_its_own_files()
 async fn what_is_not_there_and_what_is_not_a_part_of_this_hub_is_said() {
     let hub = Hub::new().await;
     assert_eq!(hub.get("/nowhere").await.error(), "404 ResourceNotFound");
-    assert_eq!(hub.get("/jobs/v2/x").await.error(), "501 NotImplemented");
+    let jobs = hub.get("/jobs/v2/x").await;
+    assert_eq!(jobs.error(), "501 NotImplemented");
+    assert_eq!(jobs.header("iothub-errorcode"), Some("NotImplemented"));
+    assert_eq!(hub.get("/configurations").await.json, json!([]), "az asks for them");
+    for (method, path) in
+        [("PATCH", "/devices/d"), ("GET", "/twins/d/methods"), ("POST", "/twins/d")]
+    {
+        let wrong = hub.call(method, path, json!({})).await;
+        assert_eq!(wrong.error(), "405 MethodNotAllowed", "{method} {path}");
+    }
     assert_eq!(hub.get("/devices/nobody").await.error(), "404 DeviceNotFound");
     assert_eq!(hub.get("/devices/no%20id").await.error(), "400 ArgumentInvalid");
     assert_eq!(hub.call("POST", "/faults/refuse?id=d", Value::Null).await.status, {

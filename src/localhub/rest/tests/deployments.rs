@@ -50,10 +50,23 @@ async fn a_deployment_that_cannot_be_understood_changes_nothing() {
         json!({"modulesContent": {"m": {"properties.desired": 1}}}),
         json!({"modulesContent": {"no id": {"properties.desired": {}}}}),
         json!({"modulesContent": []}),
+        json!({"modulesContent": {"m": {"properties.desired": {}}},
+               "moduleContent": {"properties.desired": {}}}),
     ] {
         assert_eq!(apply(&hub, bad.clone()).await.error(), "400 ArgumentInvalid", "{bad}");
     }
     assert_eq!(hub.get("/devices/gw/modules/m").await.status, 404);
     let nobody = hub.call("POST", "/devices/x/applyConfigurationContent", json!({})).await;
     assert_eq!(nobody.status, 404);
+    hub.make("/devices/plain", json!({})).await;
+    let plain = async |content: Value| {
+        hub.call("POST", "/devices/plain/applyConfigurationContent", content).await
+    };
+    let agent = json!({"modulesContent": {"$edgeAgent": {"properties.desired": {}}}});
+    assert_eq!(plain(agent).await.error(), "400 ArgumentInvalid", "it is no edge device");
+    let own = json!({"deviceContent": {"properties.desired": {"a": 1}, "properties.desired.b.c": 2},
+                     "moduleContent": {}});
+    assert_eq!(plain(own).await.status, 204);
+    let desired = hub.get("/twins/plain").await.json["properties"]["desired"].clone();
+    assert_eq!((&desired["a"], &desired["b"]), (&json!(1), &json!({"c": 2})));
 }

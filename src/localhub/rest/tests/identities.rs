@@ -107,3 +107,54 @@ async fn many_are_listed_with_who_is_here_and_changed_in_one_call() {
     assert_eq!(connected, json!({"connectedDeviceCount": 1}));
     assert_eq!(hub.get("/devices/d3/modules/m").await.json["moduleId"], json!("m"));
 }
+
+#[actix::test]
+async fn a_bulk_call_has_every_mode_and_changes_twins_too() {
+    let hub = Hub::new().await;
+    let one = async |item: Value| {
+        let answer = hub.call("POST", "/devices", json!([item])).await;
+        (answer.status, answer.json["errors"][0]["errorCode"].clone())
+    };
+    let twin = async || hub.get("/twins/d").await.json;
+    let (fine, missing) = ((200, Value::Null), (400, json!("DeviceNotFound")));
+    let stale = (400, json!("PreconditionFailed"));
+    let made = json!({"id": "d", "importMode": "create", "tags": {"a": 1},
+                      "properties": {"desired": {"x": 1}}});
+    assert_eq!(one(made).await, fine);
+    let first = twin().await;
+    assert_eq!((&first["tags"]["a"], &first["properties"]["desired"]["x"]), (&json!(1), &json!(1)));
+    let change = |mode: &str, etag: &Value| json!({"id": "d", "importMode": mode, "twinETag": etag, "eTag": etag, "tags": {"b": mode}});
+    let twin_etag = &first["etag"];
+    assert_eq!(one(change("updateTwinIfMatchETag", twin_etag)).await, fine);
+    assert_eq!(one(change("updateTwinIfMatchETag", twin_etag)).await, stale);
+    assert_eq!(one(change("updateTwin", &Value::Null)).await, fine);
+    assert_eq!(twin().await["tags"], json!({"a": 1, "b": "updateTwin"}));
+    let etag = hub.get("/devices/d").await.json["etag"].clone();
+    let wrong = json!("wrong");
+    for mode in ["updateIfMatchETag", "createOrUpdateIfMatchETag", "deleteIfMatchETag"] {
+        assert_eq!(one(change(mode, &wrong)).await, stale, "{mode}");
+        let no_etag = one(change(mode, &Value::Null)).await;
+        assert_eq!(no_etag, (400, json!("ArgumentInvalid")), "{mode}");
+    }
+    assert_eq!(one(change("updateIfMatchETag", &etag)).await, fine);
+    let etag = hub.get("/devices/d").await.json["etag"].clone();
+    assert_eq!(one(change("deleteIfMatchETag", &etag)).await, fine);
+    for mode in ["update", "updateTwin", "delete"] {
+        assert_eq!(one(change(mode, &Value::Null)).await, missing, "{mode}");
+    }
+    assert_eq!(one(change("createOrUpdateIfMatchETag", &wrong)).await, fine, "it is not there");
+    assert_eq!(one(change("magic", &Value::Null)).await, (400, json!("ArgumentInvalid")));
+}
+
+#[actix::test]
+async fn etags_stand_in_the_header_too() {
+    let hub = Hub::new().await;
+    hub.make("/devices/d", json!({})).await;
+    hub.make("/devices/d/modules/m", json!({})).await;
+    for path in ["/devices/d", "/devices/d/modules/m", "/twins/d", "/twins/d/modules/m"] {
+        let read = hub.get(path).await;
+        let etag = format!("\"{}\"", read.json["etag"].as_str().unwrap());
+        assert_eq!(read.header("ETag"), Some(etag.as_str()), "{path}");
+    }
+    assert_eq!(hub.get("/devices?top=many").await.error(), "400 ArgumentInvalid");
+}
