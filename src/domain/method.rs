@@ -97,7 +97,7 @@ pub fn answer(target: &Identity, outcome: Option<Outcome>) -> Result<Value, Serv
             Err(ServiceError::of_method(404, "DeviceNotOnline", 404_103, &why))
         }
         Some(Outcome::TimedOut) => {
-            let why = format!("{target} did not answer in time");
+            let why = format!("{target} did not answer in time, or left before it did");
             Err(ServiceError::of_method(504, "GatewayTimeout", 504_101, &why))
         }
         None => {
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(status(None), Err(504));
         let body = answer(&target, Some(Outcome::TimedOut)).unwrap_err().body();
         let body: Value = serde_json::from_str(&body).unwrap();
-        let nested = r#"{"errorCode":504101,"message":"leaf did not answer in time"}"#;
+        let nested = r#"{"errorCode":504101,"message":"leaf did not answer in time, or left before it did"}"#;
         assert_eq!(body, json!({ "Message": nested, "ExceptionMessage": "" }));
     }
 }

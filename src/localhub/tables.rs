@@ -19,14 +19,25 @@ pub const TWINS: &str = "twins";
 pub const TELEMETRY: &str = "telemetry";
 /// `log` → first and next offset, bytes; `run`, edge, run → intervals.
 pub const TELEMETRY_STATE: &str = "telemetry-state";
+/// Identity → its last messages: `domain/resent.rs`.
+pub const RESENT: &str = "resent";
 /// Device, `\n`, number → message.
 pub const DEVICEBOUND: &str = "devicebound";
 /// Number → feedback record, JSON.
 pub const FEEDBACK: &str = "feedback";
 
 /// All that the store is to be opened with, beside the tables of sessions.
-pub const TABLES: [&str; 8] =
-    [IDENTITIES, REMOVED, PRESENCE, TWINS, TELEMETRY, TELEMETRY_STATE, DEVICEBOUND, FEEDBACK];
+pub const TABLES: [&str; 9] = [
+    IDENTITIES,
+    REMOVED,
+    PRESENCE,
+    TWINS,
+    TELEMETRY,
+    TELEMETRY_STATE,
+    RESENT,
+    DEVICEBOUND,
+    FEEDBACK,
+];
 
 /// How long the store may take for anything; a full disk is waited for.
 const DEADLINE: Duration = Duration::from_secs(30);

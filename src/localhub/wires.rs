@@ -49,6 +49,7 @@ pub(super) struct Ports {
     active: Port<Active>,
     forget_twins: Port<Forget>,
     forget_presence: Port<Forget>,
+    forget_copies: Port<Forget>,
     forget_devicebound: Port<Forget>,
     pub(super) rest: RestPorts,
 }
@@ -100,6 +101,7 @@ impl Wires {
             send: all.send,
             forget_twins: all.forget_twins,
             forget_presence: all.forget_presence,
+            forget_copies: all.forget_copies,
             forget_devicebound: all.forget_devicebound,
         };
         let registry = Registry::new(ports, self.hostname.clone(), obituary).start();
@@ -140,6 +142,7 @@ impl Wires {
             TelemetryPorts { save: all.save, fetch: all.fetch, scan: all.scan, active: all.active };
         let telemetry = Telemetry::new(ports, self.retention, obituary).start();
         all.backend.ingest.plug(&telemetry);
+        all.forget_copies.plug(&telemetry);
         all.rest.read_telemetry.plug(&telemetry);
         all.rest.await_telemetry.plug(&telemetry);
         all.rest.refuse_telemetry.plug(&telemetry);

@@ -39,6 +39,8 @@ pub struct RegistryPorts {
     pub forget_twins: Port<Forget>,
     /// Presence: the same.
     pub forget_presence: Port<Forget>,
+    /// Telemetry: what they sent last.
+    pub forget_copies: Port<Forget>,
     /// Cloud-to-device messages: the same.
     pub forget_devicebound: Port<Forget>,
 }
@@ -96,7 +98,12 @@ impl Registry {
         }
         if !changes.deleted.is_empty() {
             let ports = &self.ports;
-            for port in [&ports.forget_twins, &ports.forget_presence, &ports.forget_devicebound] {
+            for port in [
+                &ports.forget_twins,
+                &ports.forget_presence,
+                &ports.forget_copies,
+                &ports.forget_devicebound,
+            ] {
                 port.tell(Forget(changes.deleted.clone()));
             }
         }
@@ -151,7 +158,7 @@ async fn load(scan: Port<Scan>) -> Result<Index, StoreError> {
     Ok(Index::load(entries, removed.await?))
 }
 
-/// All in one transaction; twins and presence of those that are gone go with them.
+/// All in one transaction; twins, presence and memory of those that are gone go with them.
 fn to_store(changes: &Changes) -> Vec<Change> {
     let mut all = Vec::new();
     for entry in &changes.entries {
@@ -159,7 +166,7 @@ fn to_store(changes: &Changes) -> Vec<Change> {
         all.push(Change::put(IDENTITIES, entry.id.as_str(), json));
     }
     for id in &changes.deleted {
-        for table in [IDENTITIES, tables::TWINS, tables::PRESENCE] {
+        for table in [IDENTITIES, tables::TWINS, tables::PRESENCE, tables::RESENT] {
             all.push(Change::delete(table, id.as_str()));
         }
     }

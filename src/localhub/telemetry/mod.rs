@@ -1,11 +1,13 @@
 //! The telemetry log: everything that devices sent, in order of arrival.
 //!
 //! A message is on disk before it is acknowledged, and with it, in the same transaction, the
-//! note by which an edge's second copy of it is known (link.md, effectively once). Places in the
+//! note by which a second copy of it is known: of an edge (link.md, effectively once) or of a
+//! client of our own (`copies.rs`). Places in the
 //! log are given when a batch comes, and batches are committed in that order: there are no holes.
 //!
 //! next: `rest/telemetry.rs`, which reads it
 
+mod copies;
 mod item;
 mod read;
 mod retention;
@@ -20,6 +22,7 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use self::copies::Copies;
 pub use self::retention::Retention;
 use self::runs::Runs;
 use super::tables::{self, TELEMETRY, TELEMETRY_STATE};
@@ -59,6 +62,7 @@ pub struct Telemetry {
     /// The end of what is on disk.
     end: watch::Sender<u64>,
     runs: Runs,
+    copies: Copies,
     /// On request, in test builds: whose messages are refused.
     faults: HashMap<Identity, u16>,
     refusals: Refusals,
@@ -93,6 +97,7 @@ impl Telemetry {
             log: None,
             end: watch::Sender::new(0),
             runs: Runs::default(),
+            copies: Copies::default(),
             faults: HashMap::new(),
             refusals: Refusals::default(),
             told: HashMap::new(),
@@ -107,7 +112,7 @@ impl Telemetry {
         let (mut verdicts, mut changes) = (Vec::with_capacity(sent.len()), Vec::new());
         for message in sent {
             let link = message.link.as_ref();
-            if link.is_some_and(|link| self.runs.has(link)) {
+            if link.is_some_and(|link| self.runs.has(link)) || self.copies.has(&message) {
                 verdicts.push(Verdict::Stored);
                 continue;
             }
@@ -127,6 +132,7 @@ impl Telemetry {
             verdicts.push(Verdict::Stored);
         }
         changes.extend(self.runs.take_changes());
+        changes.extend(self.copies.take_changes());
         if !changes.is_empty() {
             changes.push(log.to_change());
         }
@@ -161,9 +167,9 @@ impl Actor for Telemetry {
     fn started(&mut self, ctx: &mut Self::Context) {
         let loaded = read::load(&self.ports).into_actor(self);
         ctx.spawn(loaded.map(|loaded, actor, ctx| match loaded {
-            Ok((log, runs)) => {
+            Ok((log, runs, copies)) => {
                 actor.log = Some(log);
-                actor.runs = runs;
+                (actor.runs, actor.copies) = (runs, copies);
                 actor.end.send_replace(log.next);
                 actor.trim(ctx);
             }

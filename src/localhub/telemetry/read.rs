@@ -2,6 +2,7 @@
 
 use actix::prelude::*;
 
+use super::copies::Copies;
 use super::runs::Runs;
 use super::{Log, Telemetry, TelemetryPorts, item};
 use crate::actors::hub::state::settled;
@@ -17,13 +18,13 @@ const PAGE: u64 = 1000;
 /// How long the store may take to say where the log ends.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Where the log begins and ends, and what edges have sent.
+/// Where the log begins and ends, and what edges and clients have sent.
 pub(super) fn load(
     ports: &TelemetryPorts,
-) -> impl Future<Output = Result<(Log, Runs), StoreError>> + use<> {
+) -> impl Future<Output = Result<(Log, Runs, Copies), StoreError>> + use<> {
     let (settled, fetch, scan) = (settled(&ports.save), ports.fetch.clone(), ports.scan.clone());
     async move {
-        settled.await?; // the end of the log and what edges have sent are of one time
+        settled.await?; // the end of the log and what was sent are of one time
         let log = fetch.ask(Fetch(TELEMETRY_STATE, b"log".to_vec()), DEADLINE);
         let log = log.await.unwrap_or(Err(StoreError::Unavailable))?;
         let log = match log.map(|json| serde_json::from_slice(&json)) {
@@ -33,7 +34,7 @@ pub(super) fn load(
                 return Err(StoreError::Broken(format!("the log's own record: {why}")));
             }
         };
-        Ok((log, Runs::load(scan).await?))
+        Ok((log, Runs::load(scan.clone()).await?, Copies::load(scan).await?))
     }
 }
 

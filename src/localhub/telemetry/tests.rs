@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::domain::bag::Bag;
+use crate::domain::resent::Transmission;
 use crate::domain::row::{Offset, Stamp};
 use crate::localhub::testing::{Disk, id, ready};
 use crate::messages::queue::LinkStamp;
+use crate::messages::registry::Forget;
 use crate::messages::telemetry::{AwaitTelemetry, Items, ReadTelemetry};
 
 struct House {
@@ -92,6 +94,24 @@ async fn a_second_copy_from_an_edge_is_acknowledged_and_dropped_also_after_a_res
     assert_eq!(house.bodies().await, ["7.1", "7.2", "8.2", "7.5"]);
     house.send(vec![linked("d", 7, 4, 1, 0)]).await;
     assert_eq!(house.bodies().await.len(), 4, "below `low` of its own run");
+}
+
+#[actix::test]
+async fn a_second_copy_of_a_client_is_known_by_dup_id_and_bytes_also_after_a_restart() {
+    let sent = |connection, packet_id, is_again| {
+        let transmission = Some(Transmission { packet_id, is_again, connection });
+        Sent { transmission, ..plain(&packet_id.to_string()) }
+    };
+    let mut house = House::new(Retention::default()).await;
+    house.send(vec![sent(1, 1, false), sent(1, 2, false)]).await;
+    assert_eq!(house.send(vec![sent(2, 2, true)]).await, [Verdict::Stored]);
+    house.again().await;
+    let again = vec![sent(3, 1, true), sent(3, 2, true), sent(3, 3, true)];
+    assert_eq!(house.send(again).await, vec![Verdict::Stored; 3]);
+    assert_eq!(house.bodies().await, ["1", "2", "3"]);
+    house.log.send(Forget(vec![id("d/m")])).await.unwrap();
+    house.send(vec![sent(4, 1, true)]).await;
+    assert_eq!(house.bodies().await, ["1", "2", "3", "1"], "another of that id has its own");
 }
 
 #[actix::test]

@@ -26,6 +26,10 @@ impl Sessions {
                 }
             }
         }
+        self.wake_in_time(ctx);
+    }
+
+    fn wake_in_time(&mut self, ctx: &mut Context<Self>) {
         if let Some(at) = self.calls.next_deadline() {
             ctx.run_later(at.saturating_duration_since(clock::now()), |this, ctx| {
                 let effects = this.calls.on_time(clock::now());
@@ -36,8 +40,21 @@ impl Sessions {
         }
     }
 
+    /// A client of our own has left.
+    pub(super) fn left(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        self.calls.on_left(identity, clock::now());
+        self.wake_in_time(ctx);
+    }
+
+    /// The link that an identity was reached by is gone.
+    pub(super) fn unlinked(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        let effects = self.calls.on_link_lost(identity, clock::now());
+        self.carry_out(effects, ctx);
+    }
+
     /// An identity came, or changed its subscriptions: calls may have waited for that.
     pub(super) fn reached(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        self.calls.on_back(identity);
         if self.is_callable(identity) {
             let effects = self.calls.on_reachable(identity, clock::now());
             if !effects.is_empty() {

@@ -85,6 +85,8 @@ impl Sessions {
         settings: ConnectionSettings,
         obituary: Obituary,
     ) -> Self {
+        // Numbers go on after a restart of this actor, so that late notices and answers stay late.
+        let first = clock::unix_time().as_millis() as u64 * 1000;
         Sessions {
             backend,
             save,
@@ -92,12 +94,11 @@ impl Sessions {
             settings,
             directory: Directory::default(),
             is_restored: false,
-            // Epochs go on after a restart of this actor, so that late notices stay late.
-            epochs: clock::unix_time().as_millis() as u64 * 1000,
+            epochs: first,
             waiting: HashMap::new(),
             takeovers: Takeovers::default(),
             held: HashMap::new(),
-            calls: Calls::default(),
+            calls: Calls::after(first),
             callers: HashMap::new(),
             connections: HashMap::new(),
             is_leaving: false,
@@ -230,7 +231,7 @@ impl Sessions {
 impl Handler<Closed> for Sessions {
     type Result = ();
 
-    fn handle(&mut self, closed: Closed, _: &mut Self::Context) {
+    fn handle(&mut self, closed: Closed, ctx: &mut Self::Context) {
         let Closed { identity, epoch, unacked } = closed;
         if let Some(waiting) = self.waiting.remove(&epoch).filter(|it| !it.is_closed()) {
             self.directory.hand_over(&identity, unacked);
@@ -238,6 +239,7 @@ impl Handler<Closed> for Sessions {
             return;
         }
         if self.directory.closed(&identity, epoch, unacked) {
+            self.left(&identity, ctx);
             self.farewell(identity);
         }
     }

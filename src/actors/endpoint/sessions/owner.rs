@@ -47,19 +47,23 @@ fn name_of(identity: &Identity) -> String {
 
 impl Sessions {
     /// A connection that panicked, or ended before its session was open, has not said so.
-    fn clear_up(&mut self, identity: &Identity, exit: Exit) {
+    fn clear_up(&mut self, identity: &Identity, exit: Exit, ctx: &mut Context<Self>) {
         let is_dead = |seat: &Seat<_>| !Recipient::connected(&seat.handle);
         if exit == Exit::Panicked {
             let links = self.directory.online().filter(|(_, seat)| seat.is_behind_edge);
             let dead: BTreeSet<_> =
                 links.filter(|(_, seat)| is_dead(seat)).map(|(_, seat)| seat.epoch).collect();
             let gone = dead.into_iter().flat_map(|epoch| self.directory.detach(None, epoch));
-            gone.collect::<Vec<_>>().into_iter().for_each(|gone| self.farewell(gone));
+            for gone in gone.collect::<Vec<_>>() {
+                self.unlinked(&gone, ctx);
+                self.farewell(gone);
+            }
         }
         let seat = self.directory.seat(identity).filter(|seat| is_dead(seat));
         if let Some(epoch) = seat.map(|seat| seat.epoch)
             && self.directory.closed(identity, epoch, Vec::new())
         {
+            self.left(identity, ctx);
             self.farewell(identity.clone());
         }
     }
@@ -83,7 +87,7 @@ impl Handler<ChildExited> for Sessions {
 
     fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
         if let Some((identity, _)) = self.connections.remove(&exited.birth) {
-            self.clear_up(&identity, exited.exit);
+            self.clear_up(&identity, exited.exit, ctx);
             report_end(self.obituary.path(), &exited, Verdict::Leave); // the client comes again
             if self.is_leaving && self.connections.is_empty() {
                 ctx.stop();

@@ -91,8 +91,11 @@ impl Handler<Attach> for Sessions {
 impl Handler<Detach> for Sessions {
     type Result = ();
 
-    fn handle(&mut self, Detach { identity, epoch }: Detach, _: &mut Self::Context) {
+    fn handle(&mut self, Detach { identity, epoch }: Detach, ctx: &mut Self::Context) {
         for gone in self.directory.detach(identity.as_ref(), epoch) {
+            if identity.is_none() {
+                self.unlinked(&gone, ctx); // else its edge says how calls to it end
+            }
             self.farewell(gone);
         }
     }

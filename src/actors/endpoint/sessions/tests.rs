@@ -1,10 +1,15 @@
 //! Sessions with probes for connections: fights for an id, identities that are no more.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::*;
 use crate::actors::stand_in::{Log, Shelf, settle};
+use crate::domain::method::Call;
+use crate::messages::sessions::{Invoke, MethodAnswered};
 
-/// Stands in for a connection; notes what it is told.
-struct Probe(Log<String>);
+/// Stands in for a connection; notes what it is told, and the number of the last call.
+struct Probe(Log<String>, Rc<Cell<Option<u64>>>);
 
 impl Actor for Probe {
     type Context = Context<Self>;
@@ -15,6 +20,9 @@ impl Handler<Downlink> for Probe {
 
     fn handle(&mut self, Downlink { what, .. }: Downlink, ctx: &mut Self::Context) {
         self.0.borrow_mut().push(format!("{what:?}"));
+        if let Down::Method { call, .. } = what {
+            self.1.set(Some(call));
+        }
         if matches!(what, Down::Close(_)) {
             ctx.stop();
         }
@@ -24,6 +32,7 @@ impl Handler<Downlink> for Probe {
 struct House {
     sessions: Addr<Sessions>,
     shelf: Shelf,
+    last_call: Rc<Cell<Option<u64>>>,
 }
 
 impl House {
@@ -41,13 +50,13 @@ impl House {
         let sessions = Sessions::new(backend, save, scan, settings, Obituary::unsupervised());
         let sessions = sessions.start();
         settle().await;
-        House { sessions, shelf }
+        House { sessions, shelf, last_call: Rc::default() }
     }
 
     /// Opens a session on a connection of its own; what that is told, and what is answered.
     fn open(&self) -> (Log<String>, tokio::task::JoinHandle<Result<Opened, StoreError>>) {
         let told = Log::default();
-        let downlink = Probe(told.clone()).start().recipient();
+        let downlink = Probe(told.clone(), Rc::clone(&self.last_call)).start().recipient();
         let open = self.sessions.send(Open { identity: who(), is_clean: false, downlink });
         (told, actix::spawn(async move { open.await.unwrap() }))
     }
@@ -111,4 +120,41 @@ async fn who_bears_a_deleted_id_anew_has_none_of_its_subscriptions() {
     house.sessions.do_send(Closed { identity: who(), epoch, unacked: vec![] });
     assert_eq!(told.borrow()[0], r#"Close("its key was changed")"#);
     assert!(!house.open().1.await.unwrap().unwrap().is_present);
+}
+
+#[actix::test]
+async fn a_call_to_a_client_that_leaves_ends_soon_unless_it_comes_back_and_answers() {
+    let house = House::new().await;
+    let call = Call {
+        name: "reset".into(),
+        payload: "null".into(),
+        response_timeout: Duration::from_secs(300),
+        connect_timeout: Duration::ZERO,
+    };
+    let (_, opened) = house.open();
+    let mut epoch = opened.await.unwrap().unwrap().epoch;
+    let add = vec![("$iothub/methods/POST/#".to_owned(), true)];
+    let subscribe = Subscribe { identity: who(), epoch, add, remove: vec![] };
+    house.sessions.send(subscribe).await.unwrap().unwrap();
+    for is_back in [true, false] {
+        let outcome =
+            actix::spawn(house.sessions.send(Invoke { target: who(), call: call.clone() }));
+        settle().await;
+        let begin = tokio::time::Instant::now();
+        house.sessions.do_send(Closed { identity: who(), epoch, unacked: vec![] });
+        settle().await;
+        if is_back {
+            let (told, opened) = house.open();
+            epoch = opened.await.unwrap().unwrap().epoch;
+            assert!(told.borrow().is_empty(), "it is not told again: {told:?}");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let (from, call) = (who(), house.last_call.take().unwrap());
+            let answered = Outcome::Answered(200, "1".into());
+            house.sessions.do_send(MethodAnswered { from, call, outcome: answered.clone() });
+            assert_eq!(outcome.await.unwrap().unwrap(), answered);
+        } else {
+            assert_eq!(outcome.await.unwrap().unwrap(), Outcome::TimedOut);
+            assert_eq!(begin.elapsed().as_secs(), 3);
+        }
+    }
 }
