@@ -14,7 +14,7 @@ use crate::actors::clock::unix_time;
 use crate::domain::sas::SasToken;
 use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::http::{HttpRequest, HttpResponse, Limits, handler, serve_connection};
-use crate::protocol::tls::TlsServer;
+use crate::protocol::tls::{ClientAuthorities, TlsServer};
 
 const KEY: &str = "c2VydmljZSBrZXk=";
 
@@ -33,7 +33,8 @@ impl StandIn {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_make(&dir.path().join("ca.pem"), "hub").unwrap();
         let names = names_of(&["127.0.0.1"], &[]);
-        let tls = TlsServer::new(&authority.certify(&names, Duration::ZERO).unwrap()).unwrap();
+        let certificate = authority.certify(&names, Duration::ZERO).unwrap();
+        let tls = TlsServer::new(&certificate, ClientAuthorities::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Asked::default();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::sas::plain;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A checked id: `device` or `device/module`. Cheap to clone, compares by bytes.
@@ -12,8 +13,8 @@ pub struct Identity(Arc<str>);
 /// Why a text is not an id (architecture 4.1).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an id: 1 to 128 characters of A-Z a-z 0-9 and -.%_*?!(),:=@$' are allowed for a \
-     device and for a module"
+    "`{}` is not an id: 1 to 128 characters of A-Z a-z 0-9 and -.%_*?!(),:=@$' are allowed for a \
+     device and for a module", plain(.0)
 )]
 pub struct BadIdentity(pub String);
 

@@ -40,8 +40,11 @@ pub enum SasError {
     #[error("token is signed with another key")]
     WrongKey,
     /// For something else.
-    #[error("token is for `{0}`")]
+    #[error("token is for `{}`", plain(.0))]
     OtherResource(String),
+    /// For another hub.
+    #[error("token is for the host `{}`", plain(.0))]
+    OtherHost(String),
     /// A key that is no key.
     #[error("key is not base64")]
     BadKey,
@@ -96,6 +99,17 @@ impl SasToken {
         decoded(&self.sr)
     }
 
+    /// Whether it is for one of these hosts; a port in it does not matter.
+    pub fn is_at(&self, hosts: &[&str]) -> Result<(), SasError> {
+        let resource = self.resource()?;
+        let host = resource.split('/').next().unwrap_or_default();
+        let is_same = |known: &&&str| without_port(known).eq_ignore_ascii_case(without_port(host));
+        match hosts.iter().find(is_same) {
+            Some(_) => Ok(()),
+            None => Err(SasError::OtherHost(host.to_owned())),
+        }
+    }
+
     /// Whether it is for this identity, on any host.
     pub fn is_for(&self, identity: &Identity) -> Result<(), SasError> {
         let resource = self.resource()?;
@@ -121,6 +135,18 @@ impl fmt::Debug for SasToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SasToken for {} until {}", self.sr, self.expiry)
     }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// What a client wrote, for a line of a log: short, and on one line.
+pub fn plain(text: &str) -> String {
+    text.chars().take(300).flat_map(char::escape_debug).collect()
 }
 
 fn decoded(text: &str) -> Result<String, SasError> {

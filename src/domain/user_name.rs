@@ -5,6 +5,7 @@
 
 use super::bag::Bag;
 use super::identity::Identity;
+use super::sas::plain;
 
 /// See the module documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum BadUserName {
     #[error(transparent)]
     Id(#[from] super::identity::BadIdentity),
     /// `link` is not a number.
-    #[error("user name asks for a link of version `{0}`, which is not a number")]
+    #[error("user name asks for a link of version `{}`, which is not a number", plain(.0))]
     Link(String),
 }
 

@@ -21,7 +21,7 @@ use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::files::make_dir;
 use crate::protocol::lock::StateLock;
 use crate::protocol::sockets::bind;
-use crate::protocol::tls::TlsServer;
+use crate::protocol::tls::{ClientAuthorities, TlsServer};
 use crate::settings::LocalhubSettings;
 use crate::store::{Kv, Options};
 
@@ -37,7 +37,9 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     let all: Vec<SocketAddr> =
         settings.listen.iter().chain(&settings.listen_https).copied().collect();
     let names = names_of(&[&settings.hostname], &all);
-    let tls = TlsServer::new(&authority.certify(&names, clock::unix_time())?)?;
+    let certificate = authority.certify(&names, clock::unix_time())?;
+    let clients = ClientAuthorities::read(settings.client_ca.as_deref())?;
+    let tls = TlsServer::new(&certificate, clients)?;
     let port = settings.listen_https.first().map_or(443, SocketAddr::port);
     let hostname = &settings.hostname;
     let service_name = if port == 443 { hostname.clone() } else { format!("{hostname}:{port}") };

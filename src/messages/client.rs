@@ -58,6 +58,8 @@ pub enum Down {
     Rewind(Offset),
     /// End the connection; the reason is logged.
     Close(String),
+    /// The keys of the module's device were changed: the connection ends if it came in by one.
+    DeviceKeysChanged,
     /// The identity is no more: its connection ends and its session is forgotten. Sessions make
     /// it a `Close` for the connection.
     Gone(String),

@@ -4,7 +4,9 @@ use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use super::state::StoreError;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::identity::Identity;
+use crate::domain::proof::Proven;
 
 /// A client asks to come in.
 #[derive(Clone, Message)]
@@ -14,18 +16,15 @@ pub struct LogIn {
     pub identity: Identity,
     /// SAS token, as sent. Never logged.
     pub token: Option<String>,
-    /// SHA-1 and SHA-256 of its TLS certificate, lower-case hex, if it showed one.
-    pub thumbprints: Vec<String>,
+    /// Its TLS certificate, if it showed one.
+    pub certificate: Option<ClientCertificate>,
     /// It wants to be a link (link.md), of this version.
     pub link: Option<u32>,
 }
 
-/// It may.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// When its token expires, in seconds of Unix time; the connection ends then.
-    pub until: Option<u64>,
-}
+/// It may, until then: its connection ends. A module that came in by its device also goes when
+/// the keys of that are changed.
+pub type Granted = Proven;
 
 /// It may not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +44,13 @@ pub enum IdentityStatus {
     /// Yes.
     #[default]
     Enabled,
-    /// Not now.
+    /// Not now; nor is a status that we do not know.
+    #[serde(other)]
     Disabled,
+}
+
+fn unsaid() -> IdentityStatus {
+    IdentityStatus::Disabled
 }
 
 /// One identity as a hub gives it to its edge (link.md, scope). `Debug` shows no key.
@@ -63,8 +67,8 @@ pub struct IdentityRecord {
     /// Signed by a certificate authority that the hub trusts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ca: bool,
-    /// Whether it may be used.
-    #[serde(default)]
+    /// Whether it may be used: not if the hub does not say so.
+    #[serde(default = "unsaid")]
     pub status: IdentityStatus,
     /// Changes when an identity is deleted and made again.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! Logs: one line each on standard error, for people or as JSON, and the last lines in memory,
 //! for `edgectl logs edgeHub`.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,14 +84,30 @@ struct Tee(LogRing);
 
 impl Write for Tee {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
-        io::stderr().write_all(line)?;
+        let plain = one_line(line);
+        self.0.push(&plain);
+        io::stderr().write_all(&plain)?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// What clients wrote stands in some lines: it is not to look like lines of ours.
+fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    if !text.iter().any(u8::is_ascii_control) {
+        return Cow::Borrowed(line);
+    }
+    let escape = |byte: &u8| match byte.is_ascii_control() {
+        true => byte.escape_ascii().collect(),
+        false => vec![*byte],
+    };
+    let mut plain: Vec<u8> = text.iter().flat_map(escape).collect();
+    plain.extend(&line[text.len()..]);
+    Cow::Owned(plain)
 }
 
 impl<'a> MakeWriter<'a> for Tee {
@@ -136,6 +153,14 @@ mod tests {
         assert!(all(&ring, None).await.starts_with("line 5\n"));
         ring.push(&[b'x'; BYTES - 5]);
         assert_eq!(ring.lock().lines.len(), 1);
+    }
+
+    #[test]
+    fn what_a_client_wrote_does_not_look_like_a_line_of_ours() {
+        assert_eq!(*one_line("refused: é\n".as_bytes()), *"refused: é\n".as_bytes());
+        let forged = b"refused: x\n2026 INFO all is well\x1b[0m\n";
+        let plain = String::from_utf8(one_line(forged).into_owned()).unwrap();
+        assert_eq!(plain, "refused: x\\n2026 INFO all is well\\x1b[0m\n");
     }
 
     #[tokio::test]

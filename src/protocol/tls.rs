@@ -1,8 +1,10 @@
 //! TLS 1.2 and 1.3 for both sides, by rustls and ring.
 //!
-//! As a server we ask for a client certificate and never insist: who a self-signed one belongs
-//! to is decided later, by its thumbprint. The peer has proven by then that it has the key.
+//! As a server we ask for a client certificate and never insist (`tls/proof.rs`): whose it is is
+//! decided at the log-in, by its thumbprint or by who signed it (`tls/authorities.rs`).
 
+mod authorities;
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -10,22 +12,21 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+pub use self::authorities::{AuthorityError, ClientAuthorities};
+use self::proof::AskAndAcceptAny;
 use super::certs::ServerCertificate;
+use crate::domain::certificate::ClientCertificate;
 
 /// A connection that was accepted.
 pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -48,7 +49,10 @@ pub enum TlsError {
 
 /// What we serve with. Cheap to clone.
 #[derive(Clone)]
-pub struct TlsServer(Arc<ServerConfig>);
+pub struct TlsServer {
+    config: Arc<ServerConfig>,
+    authorities: ClientAuthorities,
+}
 
 impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,31 +61,34 @@ impl fmt::Debug for TlsServer {
 }
 
 impl TlsServer {
-    /// Serves with this certificate.
-    pub fn new(certificate: &ServerCertificate) -> Result<Self, TlsError> {
+    /// Serves with this certificate; who comes with one of these authorities is known.
+    pub fn new(
+        certificate: &ServerCertificate,
+        authorities: ClientAuthorities,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(Arc::new(AskAndAcceptAny(provider)))
             .with_single_cert(certificate.chain(), certificate.key())?;
-        Ok(TlsServer(Arc::new(config)))
+        Ok(TlsServer { config: Arc::new(config), authorities })
     }
 
     /// Shakes hands. The caller sets the deadline.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<ServerStream> {
-        TlsAcceptor::from(Arc::clone(&self.0)).accept(stream).await
+        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
+    }
+
+    /// The certificate that the client showed, and what it is worth at `now` (Unix time).
+    pub fn peer(&self, stream: &ServerStream, now: Duration) -> Option<ClientCertificate> {
+        let sent = stream.get_ref().1.peer_certificates()?;
+        self.authorities.look_at(sent, now)
     }
 
     /// For crates that take the configuration itself.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
     }
-}
-
-/// SHA-1 and SHA-256 of the certificate that the client showed, lower-case hex; empty if none.
-pub fn peer_thumbprints(stream: &ServerStream) -> Vec<String> {
-    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    leaf.map(|leaf| thumbprints(leaf)).unwrap_or_default()
 }
 
 /// SHA-1 and SHA-256 of a certificate in DER, lower-case hex.
@@ -186,55 +193,5 @@ impl TlsClient {
     /// For crates that take the configuration itself.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
-    }
-}
-
-/// Accepts every certificate whose key the peer has.
-#[derive(Debug)]
-struct AskAndAcceptAny(Arc<CryptoProvider>);
-
-impl ClientCertVerifier for AskAndAcceptAny {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        if end_entity.is_empty() {
-            return Err(CertificateError::BadEncoding.into());
-        }
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -6,7 +6,7 @@ use super::error::SettingsError;
 use super::layers::Merged;
 use super::values::Size;
 use crate::protocol::files::FileError;
-use crate::protocol::tls::{TlsClient, Trust};
+use crate::protocol::tls::{ClientAuthorities, TlsClient, Trust};
 
 /// The largest packet must fit: a client that never gets room would be closed for ever.
 pub(super) fn at_least(
@@ -41,4 +41,14 @@ pub(super) fn check_trust(file: Option<&Path>, merged: &Merged) -> Result<(), Se
     let wrong = |why: String| merged.wrong("upstream.trusted_ca", format!("cannot be used: {why}"));
     let trust = Trust::from_file(Some(file)).map_err(|error| wrong(error.to_string()))?;
     TlsClient::new(&trust).map(drop).map_err(|error| wrong(error.to_string()))
+}
+
+/// Like the above, for those that sign certificates of clients.
+pub(super) fn check_client_ca(
+    key: &str,
+    path: Option<&Path>,
+    merged: &Merged,
+) -> Result<(), SettingsError> {
+    let read = ClientAuthorities::read(path).map(drop);
+    read.map_err(|error| merged.wrong(key, format!("cannot be used: {error}")))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::checks::{at_least, check_host_name, check_trust, unreadable};
+use super::checks::{at_least, check_client_ca, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
 use super::layers::{Layers, Loaded, Merged};
 use super::schema::EDGE;
@@ -62,6 +62,8 @@ pub struct Hub {
     pub listen_https: Vec<SocketAddr>,
     /// MQTT without TLS; loopback only.
     pub listen_plain: Vec<SocketAddr>,
+    /// Authorities of clients' certificates: a PEM file, or a directory of such.
+    pub client_ca: Option<PathBuf>,
     /// Messages of all clients that are read and not on disk yet.
     pub parking_bytes: Size,
     /// … and of one client.
@@ -211,6 +213,7 @@ impl EdgeSettings {
         let raw: Raw = merged.typed()?;
         check_host_name(&raw.device.gateway_hostname, &merged)?;
         check_trust(raw.upstream.trusted_ca.as_deref(), &merged)?;
+        check_client_ca("hub.client_ca", raw.hub.client_ca.as_deref(), &merged)?;
         let mut agent = agent(raw.agent, &merged)?;
         agent.workload_development_socket = agent.workload_development_socket.map(whole);
         at_least(&merged, "hub.parking_bytes", raw.hub.parking_bytes, 1 << 20)?;

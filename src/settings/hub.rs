@@ -1,9 +1,11 @@
 //! Settings of `localhub`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::checks::check_client_ca;
 use super::edge::State;
 use super::error::SettingsError;
 use super::layers::{Layers, Loaded, Merged};
@@ -23,6 +25,8 @@ pub struct LocalhubSettings {
     pub listen_https: Vec<SocketAddr>,
     /// MQTT without TLS; loopback only.
     pub listen_plain: Vec<SocketAddr>,
+    /// Authorities of devices' certificates: a PEM file, or a directory of such.
+    pub client_ca: Option<PathBuf>,
     /// How much telemetry is kept.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -50,6 +54,7 @@ impl LocalhubSettings {
         if settings.hostname.is_empty() || settings.hostname.contains(['/', ';', '=']) {
             return Err(merged.wrong("hostname", "expects a host name or an address"));
         }
+        check_client_ca("client_ca", settings.client_ca.as_deref(), &merged)?;
         Ok(Loaded { settings, effective: merged.effective() })
     }
 }

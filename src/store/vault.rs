@@ -41,7 +41,11 @@ impl Vault {
     pub fn open(path: &Path) -> Result<Self, VaultError> {
         let random = SystemRandom::new();
         let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => {
+                let private = fs::Permissions::from_mode(0o600); // a copy may have lost it
+                fs::set_permissions(path, private).map_err(|why| key_file(path, why))?;
+                bytes
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path, &random)?,
             Err(why) => return Err(key_file(path, why)),
         };
@@ -113,6 +117,9 @@ mod tests {
         *damaged.last_mut().unwrap() ^= 1;
         assert!(again.open_value(b"gw/m", &damaged).is_err());
 
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        Vault::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let other = Vault::open(&dir.path().join("other.key")).unwrap();
         assert!(other.open_value(b"gw/m", &sealed).is_err());
         fs::write(&path, b"short").unwrap();

@@ -111,8 +111,7 @@ impl ClientsApi {
         if request.header(CALLER).is_some_and(|named| named != identity.as_str()) {
             return Err(refused(format!("{CALLER} differs from the token's {identity}")));
         }
-        let (token, thumbprints) = (Some(token), Vec::new());
-        let log_in = LogIn { identity, token, thumbprints, link: None };
+        let log_in = LogIn { identity, token: Some(token), certificate: None, link: None };
         match self.log_in.ask(log_in, LOG_IN).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(refusal @ Refusal::Denied(_))) => Err(refused(refusal)),
@@ -141,6 +140,7 @@ mod tests {
     use crate::messages::identities::Granted;
     use crate::protocol::http::{Limits, Server};
 
+    const GRANTED: Granted = Granted { until: u64::MAX, by_device: false };
     const KEY: &str = "c2VjcmV0IGtleQ==";
     const BODY: &str = r#"{"methodName":"reboot","payload":{"a":1}}"#;
 
@@ -180,7 +180,7 @@ mod tests {
     #[actix::test]
     async fn a_module_calls_another_one_and_hears_how_it_ended() {
         let called = Rc::default();
-        let api = clients(Ok(Granted { until: None }), &called).handler();
+        let api = clients(Ok(GRANTED), &called).handler();
         let target = "/twins/gw/modules/b/methods"; // Node sends no api-version
         let (status, body) = call(&api, request(target, Some("gw/modules/a"), BODY)).await;
         assert_eq!((status, body.as_str()), (200, r#"{"status":201,"payload":{"a":1}}"#));
@@ -193,7 +193,7 @@ mod tests {
     #[actix::test]
     async fn who_is_not_a_module_of_this_device_calls_nothing() {
         let called = Rc::default();
-        let good = clients(Ok(Granted { until: None }), &called).handler();
+        let good = clients(Ok(GRANTED), &called).handler();
         let target = "/twins/gw/modules/b/methods";
         for caller in [None, Some("leaf"), Some("gw"), Some("other/modules/a")] {
             assert_eq!(call(&good, request(target, caller, BODY)).await.0, 401, "{caller:?}");
@@ -220,21 +220,21 @@ mod tests {
         });
         let _server = Server::unix(listener, parent, Limits::default());
         let called = Rc::default();
-        let mut api = clients(Ok(Granted { until: None }), &called);
+        let mut api = clients(Ok(GRANTED), &called);
         api.parent = Place::Unix(socket);
         let target = "/devices/leaf/files?api-version=2019-10-01";
         let upload = r#"{"blobName":"b"}"#;
         let answer = call(&api.handler(), request(target, Some("leaf"), upload)).await;
         let expected = r#"["/devices/leaf/files",{"api-version":"2019-10-01"},true]"#;
         assert_eq!(answer, (200, expected.to_owned()));
-        let away = clients(Ok(Granted { until: None }), &called).handler();
+        let away = clients(Ok(GRANTED), &called).handler();
         assert_eq!(call(&away, request(target, Some("leaf"), upload)).await.0, 503);
     }
 
     #[actix::test]
     async fn what_cannot_be_read_is_named() {
         let called = Rc::default();
-        let api = clients(Ok(Granted { until: None }), &called).handler();
+        let api = clients(Ok(GRANTED), &called).handler();
         for (target, body, status, named) in [
             ("/twins/gw/modules/b/methods", "{", 400, "body"),
             ("/twins/gw/modules/b/methods", "{}", 400, "methodName"),

@@ -18,6 +18,9 @@ use crate::messages::sessions::{
 use crate::messages::state::StoreError;
 use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer, WatchDesired};
 
+/// A log-in may need the parent.
+pub(super) const LOG_IN: Duration = Duration::from_secs(30);
+
 /// A disk that is full or stalls holds back PUBACKs; a client is not kept for ever.
 const STORE: Duration = Duration::from_secs(300);
 
@@ -67,6 +70,18 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Why a client that was let in moments ago is not let in now, if that is so.
+    pub(super) fn check_again(
+        &self,
+        log_in: LogIn,
+    ) -> impl Future<Output = Option<String>> + 'static + use<> {
+        let answer = self.log_in.ask(log_in, LOG_IN);
+        async move {
+            let refusal = answer.await.ok().and_then(Result::err);
+            refusal.map(|refusal| refusal.to_string())
+        }
+    }
+
     /// Hands messages to whoever stores them; their room stays taken until they are on disk. An
     /// error means that none of them may be acknowledged.
     pub(super) fn store(

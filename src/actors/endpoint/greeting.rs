@@ -12,10 +12,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::time::timeout;
 
-use super::backend::Backend;
+use super::backend::{Backend, LOG_IN};
 use super::reader::{ReadEnd, Reader};
 use super::stream::{Arrived, ByteStream};
-use crate::domain::identity::Identity;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::packet::{ClientPacket, Connect, ConnectCode, ServerPacket};
 use crate::domain::user_name::UserName;
 use crate::messages::identities::{Granted, LogIn, Refusal};
@@ -23,8 +23,6 @@ use crate::protocol::codec::{self, BadPacket};
 
 /// The first packet must be whole by then.
 const CONNECT: Duration = Duration::from_secs(60);
-/// A log-in may need the parent.
-const LOG_IN: Duration = Duration::from_secs(30);
 
 /// A client that may come in; CONNACK is not sent yet.
 pub struct Greeted {
@@ -34,12 +32,10 @@ pub struct Greeted {
     pub half: WriteHalf<Box<dyn ByteStream>>,
     /// Keep-alive, clean session.
     pub connect: Connect,
-    /// Who.
-    pub identity: Identity,
+    /// Who, and what it showed.
+    pub log_in: Box<LogIn>,
     /// For how long.
     pub granted: Granted,
-    /// It is a link of this version (link.md).
-    pub link: Option<u32>,
     /// Address, for logs.
     pub peer: String,
 }
@@ -53,7 +49,7 @@ impl Greeted {
 
 /// Reads CONNECT and checks who it is. Whoever may not come in is answered, logged and closed.
 pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
-    let Arrived { stream, peer, thumbprints } = arrived;
+    let Arrived { stream, peer, certificate } = arrived;
     let (read, mut half) = tokio::io::split(stream);
     let mut reader = Reader::new(read);
     let connect = match timeout(CONNECT, reader.first()).await {
@@ -85,10 +81,9 @@ pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
         refuse(&mut half, ConnectCode::BadClientId).await;
         return None;
     }
-    match admit(&connect, thumbprints, &backend).await {
-        Ok((user, granted)) => {
-            let UserName { identity, link, .. } = user;
-            Some(Greeted { reader, half, connect, identity, granted, link, peer })
+    match admit(&connect, certificate, &backend).await {
+        Ok((log_in, granted)) => {
+            Some(Greeted { reader, half, connect, log_in: Box::new(log_in), granted, peer })
         }
         Err(refusal) => {
             tracing::warn!(peer, client = connect.client_id, %refusal, "log-in refused");
@@ -113,9 +108,9 @@ pub async fn turn_away(arrived: Arrived) {
 
 async fn admit(
     connect: &Connect,
-    thumbprints: Vec<String>,
+    certificate: Option<ClientCertificate>,
     backend: &Backend,
-) -> Result<(UserName, Granted), Refusal> {
+) -> Result<(LogIn, Granted), Refusal> {
     let denied = |why: &dyn std::fmt::Display| Refusal::Denied(why.to_string());
     let user_name = connect.user_name.as_deref();
     let user_name = user_name.ok_or_else(|| denied(&"there is no user name"))?;
@@ -127,14 +122,14 @@ async fn admit(
         return Err(Refusal::NotReady(missing));
     }
     let log_in = LogIn {
-        identity: user.identity.clone(),
+        identity: user.identity,
         token: connect.password.clone(),
-        thumbprints,
+        certificate,
         link: user.link,
     };
-    let answer = backend.log_in.ask(log_in, LOG_IN).await;
+    let answer = backend.log_in.ask(log_in.clone(), LOG_IN).await;
     let granted = answer.unwrap_or_else(|error| Err(Refusal::NotReady(error.to_string())))?;
-    Ok((user, granted))
+    Ok((log_in, granted))
 }
 
 async fn refuse(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {

@@ -16,11 +16,12 @@ use tokio::time::timeout;
 use super::greeting::turn_away;
 use super::sessions::Accept;
 use super::stream::Arrived;
+use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::messages::supervision::Health;
 use crate::protocol::http::{Handler, Limits, Tunnel, serve_with_web_sockets};
-use crate::protocol::tls::{TlsServer, peer_thumbprints};
+use crate::protocol::tls::TlsServer;
 
 /// A handshake must be done by then.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -101,7 +102,7 @@ async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>
     let (tls, handler) = match door {
         Door::Plain => {
             let stream = Box::new(stream);
-            return hand_on(Arrived { stream, peer, thumbprints: Vec::new() }, port).await;
+            return hand_on(Arrived { stream, peer, certificate: None }, port).await;
         }
         Door::Tls(tls) => (tls, None),
         Door::Https(tls, handler) => (tls, Some(handler)),
@@ -111,14 +112,14 @@ async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>
         Ok(Err(error)) => return tracing::info!(peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::info!(peer, "no TLS handshake in time"),
     };
-    let thumbprints = peer_thumbprints(&stream);
+    let certificate = tls.peer(&stream, clock::unix_time());
     let Some(handler) = handler else {
-        return hand_on(Arrived { stream: Box::new(stream), peer, thumbprints }, port).await;
+        return hand_on(Arrived { stream: Box::new(stream), peer, certificate }, port).await;
     };
     let client = peer.clone();
     let tunnel: Tunnel = Rc::new(move |stream| {
-        let (peer, thumbprints) = (client.clone(), thumbprints.clone());
-        actix::spawn(hand_on(Arrived { stream, peer, thumbprints }, port.clone()));
+        let (peer, certificate) = (client.clone(), certificate.clone());
+        actix::spawn(hand_on(Arrived { stream, peer, certificate }, port.clone()));
     });
     if let Err(error) = serve_with_web_sockets(stream, handler, tunnel, Limits::default()).await {
         tracing::debug!(peer, %error, "HTTP connection ended");

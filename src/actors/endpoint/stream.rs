@@ -1,5 +1,6 @@
 //! A client's byte stream, whatever it goes through.
 
+use crate::domain::certificate::ClientCertificate;
 pub use crate::protocol::sockets::ByteStream;
 
 /// A client that is connected and has not said anything yet.
@@ -8,6 +9,6 @@ pub struct Arrived {
     pub stream: Box<dyn ByteStream>,
     /// Address, for logs.
     pub peer: String,
-    /// Of its TLS certificate, if it showed one.
-    pub thumbprints: Vec<String>,
+    /// Of its TLS, if it showed one.
+    pub certificate: Option<ClientCertificate>,
 }

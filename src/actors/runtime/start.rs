@@ -34,7 +34,7 @@ use crate::protocol::lock::StateLock;
 use crate::protocol::logging::LogRing;
 use crate::protocol::parent_rest::ParentRest;
 use crate::protocol::sockets::bind;
-use crate::protocol::tls::{TlsClient, TlsServer, Trust};
+use crate::protocol::tls::{ClientAuthorities, TlsClient, TlsServer, Trust};
 use crate::settings::EdgeSettings;
 use crate::store::vault::Vault;
 use crate::store::{Kv, Options};
@@ -63,7 +63,8 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         settings.upstream.trusted_ca.as_deref(),
         clock::unix_time(),
     )?;
-    let tls = TlsServer::new(&certificates.server)?;
+    let authorities = ClientAuthorities::read(settings.hub.client_ca.as_deref())?;
+    let tls = TlsServer::new(&certificates.server, authorities)?;
 
     let state =
         Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;

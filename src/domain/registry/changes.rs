@@ -19,6 +19,8 @@ pub struct Changes {
     pub scopes: BTreeMap<String, u64>,
     /// Their connections end: deleted, disabled, or with another credential.
     pub ended: BTreeSet<Identity>,
+    /// Modules whose device has another credential now: they may have come in by that.
+    pub by_device: BTreeSet<Identity>,
 }
 
 impl Registry {
@@ -106,6 +108,10 @@ impl Registry {
                 changes.entries.push(now.clone());
             }
             let has_new_proof = old.is_some_and(|old| old.authentication != now.authentication);
+            if has_new_proof && id.module_id().is_none() {
+                let modules = self.modules(id.device_id());
+                changes.by_device.extend(modules.map(|module| module.id.clone()));
+            }
             if has_new_proof || old.is_some() && !self.is_usable(now) {
                 changes.ended.insert(id);
             }

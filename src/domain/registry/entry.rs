@@ -82,9 +82,9 @@ impl Entry {
     }
 
     /// Symmetric keys.
-    pub fn keys(&self) -> Vec<&str> {
+    pub fn keys(&self) -> Vec<String> {
         match &self.authentication {
-            Authentication::Sas(primary, secondary) => vec![primary, secondary],
+            Authentication::Sas(primary, secondary) => vec![primary.clone(), secondary.clone()],
             _ => Vec::new(),
         }
     }

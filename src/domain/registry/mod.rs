@@ -14,7 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::admission::{Credentials, NotAdmitted, check_host};
+pub use self::admission::NotAdmitted;
 pub use self::changes::Changes;
 pub use self::draft::Draft;
 pub use self::entry::{Authentication, Entry};

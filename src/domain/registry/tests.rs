@@ -246,78 +246,122 @@ mod admission {
         id: &str,
         token: (&str, &str),
         link: Option<u32>,
-    ) -> Result<Option<u64>, NotAdmitted> {
+    ) -> Result<Proven, NotAdmitted> {
         let token = sas::make(token.0, token.1, 1000, None).unwrap();
-        let shown = Credentials { token: Some(&token), thumbprints: &[], link };
-        house.registry.admit(&Identity::parse(id).unwrap(), shown, "Hub.local", 900)
+        let shown = Shown { token: Some(&token), certificate: None };
+        house.registry.admit(&Identity::parse(id).unwrap(), shown, link, "Hub.local", 900)
+    }
+
+    fn by(by_device: bool) -> Result<Proven, NotAdmitted> {
+        Ok(Proven { until: 1000, by_device })
     }
 
     #[test]
-    fn a_client_comes_in_with_a_token_of_its_own_for_this_hub() {
+    fn a_client_comes_in_with_a_token_for_this_hub() {
         let house = house();
         let own = "hub.LOCAL/devices/gw/modules/m";
-        assert_eq!(admit(&house, "gw/m", (own, KEY), None), Ok(Some(1000)));
-        assert_eq!(admit(&house, "gw/m", (own, OTHER), None), Ok(Some(1000)));
-        assert_eq!(admit(&house, "gw", ("hub.local:8883/devices/gw", KEY), None), Ok(Some(1000)));
+        assert_eq!(admit(&house, "gw/m", (own, KEY), None), by(false));
+        assert_eq!(admit(&house, "gw/m", (own, OTHER), None), by(false));
+        assert_eq!(admit(&house, "gw", ("hub.local:8883/devices/gw", KEY), None), by(false));
+        let device = "hub.local/devices/gw";
+        assert_eq!(admit(&house, "gw/m", (device, KEY), None), by(true));
         let refused = |id: &str, resource: &str, key: &str| {
             admit(&house, id, (resource, key), None).unwrap_err()
         };
-        assert_eq!(refused("gw", "hub.local/devices/gw", OTHER), SasError::WrongKey.into());
-        assert!(matches!(refused("gw/m", "hub.local/devices/gw", KEY), NotAdmitted::Token(_)));
-        assert!(matches!(refused("gw", "other/devices/gw", KEY), NotAdmitted::OtherHub(_)));
+        assert_eq!(refused("gw", device, OTHER), not_proven(SasError::WrongKey));
+        assert_eq!(refused("gw/m", device, OTHER), not_proven(SasError::WrongKey));
+        let other = refused("gw", "other/devices/gw", KEY);
+        assert_eq!(other, not_proven(SasError::OtherHost("other".into())));
         assert_eq!(refused("nobody", "hub.local/devices/nobody", KEY), NotAdmitted::Unknown);
         let hub = Identity::parse("gw").unwrap();
-        let token = sas::make("hub.local/devices/gw", KEY, 899, None).unwrap();
-        let shown = Credentials { token: Some(&token), thumbprints: &[], link: None };
-        let expired = house.registry.admit(&hub, shown, "hub.local", 900);
-        assert_eq!(expired, Err(SasError::Expired(899).into()), "no grace");
-        let none = Credentials { token: None, thumbprints: &[], link: None };
-        assert_eq!(house.registry.admit(&hub, none, "hub.local", 1), Err(NotAdmitted::NoToken));
+        let token = sas::make(device, KEY, 899, None).unwrap();
+        let shown = Shown { token: Some(&token), certificate: None };
+        let expired = house.registry.admit(&hub, shown, None, "hub.local", 900);
+        assert_eq!(expired, Err(not_proven(SasError::Expired(899))), "no grace");
+        let none = house.registry.admit(&hub, Shown::default(), None, "hub.local", 1);
+        assert_eq!(none, Err(NotProven::Nothing.into()));
+    }
+
+    fn not_proven(why: SasError) -> NotAdmitted {
+        NotProven::from(why).into()
     }
 
     #[test]
     fn a_link_is_edge_hub_of_an_edge_device_with_its_own_token_or_its_devices() {
         let mut house = house();
         let device = ("hub.local/devices/gw", KEY);
-        assert_eq!(admit(&house, "gw/$edgeHub", device, Some(1)), Ok(Some(1000)));
-        assert!(admit(&house, "gw/$edgeHub", device, None).is_err(), "only as a link");
+        assert_eq!(admit(&house, "gw/$edgeHub", device, Some(1)), by(true));
         assert_eq!(admit(&house, "gw/m", device, Some(1)), Err(NotAdmitted::NoEdge));
         let version = admit(&house, "gw/$edgeHub", device, Some(2));
         assert_eq!(version, Err(NotAdmitted::LinkVersion(2)));
-        let own = house.get("gw/$edgeHub").keys()[0].to_owned();
         let resource = "hub.local/devices/gw/modules/$edgeHub";
-        let own = base64_of(&own);
-        let keys = keys(&own, &own);
+        let keys = keys(OTHER, OTHER);
         house.change("gw/$edgeHub", json!({ "authentication": keys }));
-        assert_eq!(admit(&house, "gw/$edgeHub", (resource, &own), Some(1)), Ok(Some(1000)));
+        assert_eq!(admit(&house, "gw/$edgeHub", (resource, OTHER), Some(1)), by(false));
         house.make("plain", json!({}));
         house.make("plain/$edgeHub", json!({}));
         assert_eq!(admit(&house, "plain/$edgeHub", device, Some(1)), Err(NotAdmitted::NoEdge));
     }
 
+    fn certificate(print: &str, chain: Result<Period, String>) -> ClientCertificate {
+        let valid = Period { from: 0, until: 1000 };
+        let thumbprints = vec!["00".repeat(32), print.to_owned()];
+        ClientCertificate { thumbprints, common_names: vec!["x".into()], valid, chain }
+    }
+
+    /// Comes in as `x` with a certificate.
+    fn admit_x(house: &House, shown: &ClientCertificate) -> Result<Proven, NotAdmitted> {
+        let shown = Shown { token: None, certificate: Some(shown) };
+        house.registry.admit(&Identity::parse("x").unwrap(), shown, None, "hub.local", 1)
+    }
+
     #[test]
     fn a_certificate_counts_by_either_thumbprint_and_a_disabled_device_not_at_all() {
         let mut house = house();
-        let prints = json!({"primaryThumbprint": "AB".repeat(20), "secondaryThumbprint": ""});
+        let prints =
+            json!({"primaryThumbprint": "AB".repeat(20), "secondaryThumbprint": "cd".repeat(32)});
         let x509 = json!({"type": "selfSigned", "x509Thumbprint": prints});
         house.make("x", json!({ "authentication": x509 }));
-        let x = Identity::parse("x").unwrap();
         let mut admit = |print: &str, status: &str| {
             house.change("x", json!({ "status": status }));
-            let prints = ["00".repeat(32), print.to_owned()];
-            let shown = Credentials { token: None, thumbprints: &prints, link: None };
-            house.registry.admit(&x, shown, "hub.local", 1)
+            admit_x(&house, &certificate(print, Err("nobody".into())))
         };
-        assert_eq!(admit(&"ab".repeat(20), "enabled"), Ok(None));
-        assert_eq!(admit("", "enabled"), Err(NotAdmitted::OtherCertificate));
+        assert_eq!(admit(&"ab".repeat(20), "enabled"), by(false));
+        assert_eq!(admit(&"cd".repeat(32), "enabled"), by(false));
+        let other = Err(NotProven::from(NotGood::Thumbprint).into());
+        assert_eq!(admit("", "enabled"), other);
         assert_eq!(admit(&"ab".repeat(20), "disabled"), Err(NotAdmitted::Disabled));
     }
 
-    /// Made keys are no base64 here.
-    fn base64_of(key: &str) -> String {
-        use base64::Engine;
-        base64::engine::general_purpose::STANDARD.encode(format!("{key:0>16}"))
+    #[test]
+    fn a_device_of_an_authority_comes_in_with_a_chain_to_it_and_one_of_none_not_at_all() {
+        let mut house = house();
+        house.make("x", json!({"authentication": {"type": "certificateAuthority"}}));
+        let signed = certificate("", Ok(Period { from: 0, until: 1000 }));
+        assert_eq!(admit_x(&house, &signed), by(false));
+        let other = admit_x(&house, &certificate("", Err("nobody".into())));
+        assert_eq!(other, Err(NotProven::from(NotGood::Chain("nobody".into())).into()));
+        let record = house.get("x").authentication_type();
+        assert_eq!(record, "certificateAuthority");
+        house.change("x", json!({"authentication": {"type": "none"}}));
+        assert_eq!(admit_x(&house, &signed), Err(NotProven::NoCertificate.into()));
+        let token = ("hub.local/devices/x", KEY);
+        assert_eq!(admit(&house, "x", token, None), Err(NotProven::NoKey.into()));
     }
 
+    #[test]
+    fn new_keys_of_a_device_end_its_connections_and_those_of_modules_that_came_in_by_them() {
+        let mut house = house();
+        let changes = house.change("gw", json!({"authentication": keys(OTHER, OTHER)}));
+        assert_eq!(changes.ended.iter().map(Identity::as_str).collect::<Vec<_>>(), ["gw"]);
+        let by_device: Vec<_> = changes.by_device.iter().map(Identity::as_str).collect();
+        assert_eq!(by_device, ["gw/$edgeAgent", "gw/$edgeHub", "gw/m"]);
+        assert!(
+            house.change("gw/m", json!({"authentication": keys(KEY, KEY)})).by_device.is_empty()
+        );
+    }
+
+    use crate::domain::certificate::{ClientCertificate, NotGood, Period};
+    use crate::domain::proof::{NotProven, Proven, Shown};
     use crate::domain::sas::SasError;
 }

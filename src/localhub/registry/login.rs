@@ -4,7 +4,7 @@ use actix::prelude::*;
 
 use super::Registry;
 use crate::actors::clock;
-use crate::domain::registry::Credentials;
+use crate::domain::proof::Shown;
 use crate::domain::sas;
 use crate::messages::identities::{Granted, LogIn, Refusal, Sign, SignError};
 
@@ -15,11 +15,11 @@ impl Handler<LogIn> for Registry {
         let Some(index) = &self.index else {
             return Err(Refusal::NotReady("the registry is still being read".to_owned()));
         };
-        let LogIn { identity, token, thumbprints, link } = log_in;
-        let shown = Credentials { token: token.as_deref(), thumbprints: &thumbprints, link };
+        let LogIn { identity, token, certificate, link } = log_in;
+        let shown = Shown { token: token.as_deref(), certificate: certificate.as_ref() };
         let now = clock::unix_time().as_secs();
-        let admitted = index.admit(&identity, shown, &self.hostname, now);
-        admitted.map(|until| Granted { until }).map_err(|why| {
+        let admitted = index.admit(&identity, shown, link, &self.hostname, now);
+        admitted.map_err(|why| {
             tracing::warn!(%identity, %why, "log-in refused");
             Refusal::Denied(format!("{identity}: {why}"))
         })
@@ -33,7 +33,7 @@ impl Handler<Sign> for Registry {
         let entry = self.index.as_ref().and_then(|index| index.get(&sign.identity));
         let entry = entry.ok_or_else(|| SignError::Unknown(sign.identity.clone()))?;
         let no_key = || SignError::NoKey(sign.identity.clone());
-        let key = entry.keys().first().copied().ok_or_else(no_key)?;
-        sas::sign(key, &sign.data).map_err(|_| no_key())
+        let key = entry.keys().into_iter().next().ok_or_else(no_key)?;
+        sas::sign(&key, &sign.data).map_err(|_| no_key())
     }
 }

@@ -91,6 +91,9 @@ impl Registry {
             tracing::info!(%identity, is_gone, "connection is to end");
             self.ports.send.tell(Send { to: identity, what });
         }
+        for to in changes.by_device {
+            self.ports.send.tell(Send { to, what: Down::DeviceKeysChanged });
+        }
         for (edge, version) in changes.scopes {
             if let Ok(to) = Identity::module(&edge, "$edgeHub") {
                 self.ports.send.tell(Send { to, what: Down::ScopeChanged { version } });

@@ -27,7 +27,7 @@ pub(super) fn record(index: &Index, entry: &Entry) -> IdentityRecord {
     let is_usable = index.is_usable(entry);
     IdentityRecord {
         id: entry.id.clone(),
-        keys: entry.keys().into_iter().map(str::to_owned).collect(),
+        keys: entry.keys(),
         thumbprints: entry.thumbprints(),
         ca: entry.authentication == Authentication::CertificateAuthority,
         status: if is_usable { IdentityStatus::Enabled } else { IdentityStatus::Disabled },

@@ -9,6 +9,10 @@ use crate::localhub::testing::{Disk, Sessions, id, ready};
 use crate::messages::identities::{LogIn, Lookup, Refusal, Sign};
 use crate::messages::registry::{AskScope, DeleteIdentity, ListIdentities, PutIdentity, ScopeAsk};
 
+fn showing_nothing(who: &str) -> LogIn {
+    LogIn { identity: id(who), token: None, certificate: None, link: None }
+}
+
 struct House {
     registry: Addr<Registry>,
     sessions: Sessions,
@@ -54,8 +58,7 @@ impl House {
     async fn log_in(&self, who: &str, key: &str) -> Result<(), Refusal> {
         let resource = format!("hub.local/{}", id(who).resource());
         let token = sas::make(&resource, key, u64::MAX, None).unwrap();
-        let thumbprints = Vec::new();
-        let log_in = LogIn { identity: id(who), token: Some(token), thumbprints, link: None };
+        let log_in = LogIn { token: Some(token), ..showing_nothing(who) };
         self.registry.send(log_in).await.unwrap().map(|_| ())
     }
 }
@@ -77,7 +80,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     assert_eq!(before.1["removed"], json!(["gone"]));
     let listed = house.registry.send(ListIdentities::One(id("leaf"))).await.unwrap().unwrap();
     assert_eq!(listed.first(), Some(&leaf));
-    assert_eq!(house.log_in("leaf", leaf.keys()[1]).await, Ok(()));
+    assert_eq!(house.log_in("leaf", &leaf.keys()[1]).await, Ok(()));
 }
 
 #[actix::test]
@@ -93,7 +96,7 @@ async fn a_change_ends_the_connection_and_tells_the_edge() {
     assert!(sent[0].0 == "leaf" && sent[0].1.starts_with("Close"), "{sent:?}");
     let told = format!("ScopeChanged {{ version: {} }}", disabled.version);
     assert_eq!(sent[1], ("gw/$edgeHub".to_owned(), told));
-    let refused = house.log_in("leaf", leaf.keys()[0]).await;
+    let refused = house.log_in("leaf", &leaf.keys()[0]).await;
     assert!(matches!(refused, Err(Refusal::Denied(why)) if why.contains("disabled")));
     let (status, page) = house.scope("gw", ScopeAsk::Since(leaf.version)).await;
     assert_eq!((status, &page["identities"][0]["status"]), (200, &json!("disabled")));
@@ -140,12 +143,11 @@ async fn it_signs_with_the_primary_key_and_is_not_ready_before_it_was_read() {
     let entry = house.put("d", json!({}), IfMatch::None).await.unwrap();
     let sign = |who| Sign { identity: id(who), data: b"text".to_vec() };
     let signed = house.registry.send(sign("d")).await.unwrap();
-    assert_eq!(signed, Ok(sas::sign(entry.keys()[0], b"text").unwrap()));
+    assert_eq!(signed, Ok(sas::sign(&entry.keys()[0], b"text").unwrap()));
     assert!(house.registry.send(sign("nobody")).await.unwrap().is_err());
     let lookup = Lookup { identity: id("d"), ask_parent: false };
     assert_eq!(house.registry.send(lookup).await.unwrap().unwrap().unwrap().id, id("d"));
     let (unread, _) = start(&house.disk);
-    let log_in = LogIn { identity: id("d"), token: None, thumbprints: Vec::new(), link: None };
-    let refused = unread.send(log_in).await.unwrap();
+    let refused = unread.send(showing_nothing("d")).await.unwrap();
     assert!(matches!(refused, Err(Refusal::NotReady(_))), "{refused:?}");
 }

@@ -6,7 +6,6 @@ use super::Rest;
 use super::owner::POLICY;
 use crate::actors::clock;
 use crate::domain::identity::Identity;
-use crate::domain::registry::check_host;
 use crate::domain::sas::SasToken;
 use crate::domain::service_error::ServiceError;
 use crate::messages::identities::LogIn;
@@ -31,9 +30,13 @@ impl Rest {
         if let Some(identity) = device {
             return self.device(identity, text).await;
         }
-        check_host(&token, &self.owner.hostname).map_err(|why| refused(&why))?;
+        token.is_at(&[&self.owner.hostname]).map_err(|why| refused(&why))?;
         if token.key_name.as_deref().is_some_and(|name| name != POLICY) {
             return Err(ServiceError::unauthorized(format!("{POLICY} is the only policy")));
+        }
+        if !is_within(&token, request) {
+            let why = "the token is for another path than this one";
+            return Err(ServiceError::unauthorized(why));
         }
         let now = clock::unix_time().as_secs();
         let keys = std::slice::from_ref(&self.owner.key);
@@ -47,12 +50,8 @@ impl Rest {
             let why = "a module's token is of no use here; use its device's";
             return Err(ServiceError::unauthorized(why));
         }
-        let log_in = LogIn {
-            identity: identity.clone(),
-            token: Some(token),
-            thumbprints: Vec::new(),
-            link: None,
-        };
+        let log_in =
+            LogIn { identity: identity.clone(), token: Some(token), certificate: None, link: None };
         match self.ports.log_in.ask(log_in, super::DEADLINE).await {
             Ok(Ok(_)) => Ok(Caller::Device(identity)),
             Ok(Err(refusal)) => Err(ServiceError::unauthorized(refusal.to_string())),
@@ -79,4 +78,14 @@ impl Rest {
             _ => false,
         })
     }
+}
+
+/// A token of the policy may be for a part of the hub only: a path, segment by segment.
+fn is_within(token: &SasToken, request: &HttpRequest) -> bool {
+    let Ok(resource) = token.resource() else { return false };
+    let (_, path) = resource.split_once('/').unwrap_or_default();
+    let mut asked = request.segments().into_iter();
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .all(|part| asked.next().as_deref() == Some(part))
 }

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::protocol::certs::Authority;
-use crate::protocol::tls::TlsServer;
+use crate::protocol::tls::{ClientAuthorities, TlsServer};
 
 const CONNACK: &[u8] = &[0x20, 2, 0, 0];
 
@@ -195,7 +195,7 @@ async fn the_certificate_is_checked_against_the_hubs_name_whatever_was_dialled()
     let authority = Authority::load_or_make(&dir.path().join("ca.pem"), "test CA").unwrap();
     let names = BTreeSet::from(["hub.local".to_owned()]);
     let certificate = authority.certify(&names, Duration::from_secs(1_790_000_000)).unwrap();
-    let server = TlsServer::new(&certificate).unwrap();
+    let server = TlsServer::new(&certificate, ClientAuthorities::default()).unwrap();
     let trust = Trust::Pem(authority.pem().as_bytes().to_vec(), "test CA".into());
     for (name, is_taken) in [("hub.local", true), ("other.local", false), ("127.0.0.1", false)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

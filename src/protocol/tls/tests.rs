@@ -9,17 +9,21 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::protocol::certs::{Authority, names_of};
 
+mod client_certificates;
+
+const NOW: Duration = Duration::from_secs(1_790_000_000);
+
 /// Connects to a server certified for `names`, as `host`; gives both sides' results.
 async fn shake(
     server: TlsServer,
     client: TlsClient,
     host: &str,
-) -> (io::Result<Vec<String>>, io::Result<()>) {
+) -> (io::Result<Option<ClientCertificate>>, io::Result<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = async {
         let stream = server.accept(listener.accept().await.unwrap().0).await?;
-        Ok(peer_thumbprints(&stream))
+        Ok(server.peer(&stream, NOW))
     };
     let asking = async {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -35,9 +39,9 @@ async fn shake(
 fn authority(dir: &tempfile::TempDir) -> (Authority, TlsServer, Trust) {
     let authority = Authority::load_or_make(&dir.path().join("ca.pem"), "test CA").unwrap();
     let names = names_of(&["Gateway.Local"], &["127.0.0.3:0".parse().unwrap()]);
-    let certificate = authority.certify(&names, Duration::from_secs(1_790_000_000)).unwrap();
+    let certificate = authority.certify(&names, NOW).unwrap();
     let trust = Trust::Pem(authority.pem().into(), "ca.pem".into());
-    (authority, TlsServer::new(&certificate).unwrap(), trust)
+    (authority, TlsServer::new(&certificate, ClientAuthorities::default()).unwrap(), trust)
 }
 
 #[tokio::test]
@@ -47,7 +51,7 @@ async fn clients_that_trust_the_authority_come_in_by_name_and_by_address() {
     let client = TlsClient::new(&trust).unwrap();
     for host in ["gateway.local", "127.0.0.3"] {
         let (served, asked) = shake(server.clone(), client.clone(), host).await;
-        assert_eq!(served.unwrap(), Vec::<String>::new(), "no client certificate is no trouble");
+        assert_eq!(served.unwrap(), None, "no client certificate is no trouble");
         asked.unwrap();
     }
     let (_, asked) = shake(server, client, "other.local").await;
@@ -63,9 +67,10 @@ async fn a_self_signed_client_certificate_is_known_by_its_thumbprints() {
     let client = TlsClient::with_identity(&trust, &own.pem(), &key.serialize_pem()).unwrap();
     let (served, asked) = shake(server, client, "gateway.local").await;
     asked.unwrap();
-    let served = served.unwrap();
-    assert_eq!(served, thumbprints(own.der()));
-    assert_eq!((served[0].len(), served[1].len()), (40, 64));
+    let served = served.unwrap().unwrap();
+    assert_eq!(served.thumbprints, thumbprints(own.der()));
+    assert_eq!((served.thumbprints[0].len(), served.thumbprints[1].len()), (40, 64));
+    assert!(served.chain.unwrap_err().contains("client_ca"));
 }
 
 #[tokio::test]

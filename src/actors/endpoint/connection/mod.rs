@@ -34,6 +34,7 @@ use crate::domain::identity::Identity;
 use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
 use crate::domain::row::Endpoint;
 use crate::messages::client::{Down, Downlink};
+use crate::messages::identities::{Granted, LogIn};
 use crate::messages::sessions::{Closed, Open, Opened};
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
@@ -56,7 +57,9 @@ pub struct Connection {
     /// What is to be sent in its name, and where, should it go without DISCONNECT.
     will: Option<(String, Bytes)>,
     keep_alive: Duration,
-    until: Option<u64>,
+    granted: Granted,
+    /// By what it came in; until its session is open.
+    log_in: Option<Box<LogIn>>,
     /// 0 until the session is open.
     epoch: u64,
     filters: Vec<(String, bool)>,
@@ -78,7 +81,8 @@ impl Connection {
         settings: ConnectionSettings,
         obituary: Obituary,
     ) -> Running {
-        let Greeted { reader, half, connect, identity, granted, peer, .. } = greeted;
+        let Greeted { reader, half, connect, log_in, granted, peer } = greeted;
+        let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
         let writer = Writer::default();
         let outbox = Outbox::new(Endpoint::client(&identity), settings.window);
@@ -92,7 +96,8 @@ impl Connection {
             is_clean: connect.is_clean,
             will: connect.will,
             keep_alive: patience(connect.keep_alive),
-            until: granted.until,
+            granted,
+            log_in: Some(log_in),
             epoch: 0,
             filters: Vec::new(),
             parked: VecDeque::new(),
@@ -124,6 +129,7 @@ impl Connection {
                     ctx.add_stream(reader.into_batches());
                 }
                 self.start_outbox(is_present, ctx);
+                self.check_again(ctx);
             }
             Err(error) => {
                 let code = ConnectCode::ServerUnavailable;
@@ -131,6 +137,18 @@ impl Connection {
                 self.close(&format!("session cannot be opened: {error}"), ctx);
             }
         }
+    }
+
+    /// Changes reach it from now on; those made since it was let in have not.
+    fn check_again(&mut self, ctx: &mut Context<Self>) {
+        let Some(log_in) = self.log_in.take() else { return };
+        let checked = self.backend.check_again(*log_in).into_actor(self);
+        let checked = checked.map(|refused, this, ctx| {
+            if let Some(why) = refused {
+                this.close(&why, ctx);
+            }
+        });
+        checked.spawn(ctx);
     }
 
     /// Ends the connection; what is not acknowledged will come again.
@@ -150,11 +168,11 @@ impl Connection {
     /// Keep-alive, token expiry, a client that does not read: looked at every so often.
     fn watch(&mut self, ctx: &mut Context<Self>) {
         let silent = clock::now().saturating_duration_since(self.heard);
-        let is_expired = self.until.is_some_and(|until| clock::unix_time().as_secs() > until);
+        let is_expired = clock::unix_time().as_secs() > self.granted.until;
         if silent > self.keep_alive {
             self.close("nothing heard within 1.5 times the keep-alive", ctx);
         } else if is_expired {
-            self.close("its token has expired", ctx);
+            self.close("its token, or certificate, has expired", ctx);
         } else if self.writer.backlog() > MAX_BACKLOG {
             self.close("the client does not read", ctx);
         } else {
@@ -234,6 +252,8 @@ impl Handler<Downlink> for Connection {
             }
             Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
             Down::ScopeChanged { .. } => {}
+            Down::DeviceKeysChanged if !self.granted.by_device => {}
+            Down::DeviceKeysChanged => self.close("the keys of its device were changed", ctx),
             Down::Close(why) | Down::Gone(why) => self.close(&why, ctx),
         }
     }

@@ -59,9 +59,13 @@ impl Scene {
             reader: Reader::new(read),
             half,
             connect,
-            identity: Identity::parse("d").unwrap(),
-            granted: Granted { until: None },
-            link: None,
+            log_in: Box::new(LogIn {
+                identity: Identity::parse("d").unwrap(),
+                token: None,
+                certificate: None,
+                link: None,
+            }),
+            granted: Granted { until: u64::MAX, by_device: false },
             peer: "test".into(),
         };
         let settings = ConnectionSettings {

@@ -102,12 +102,12 @@ impl LinkServer {
         }
         let token = String::from_utf8(payload.to_vec()).ok();
         let link = Some(link::VERSION);
-        let log_in = LogIn { identity: who.clone(), token, thumbprints: Vec::new(), link };
+        let log_in = LogIn { identity: who.clone(), token, certificate: None, link };
         let granted = self.backend.log_in.ask(log_in, ASK).into_actor(self);
         granted
             .map(move |granted, this, _| match granted {
                 Ok(Ok(granted)) => {
-                    this.until = granted.until;
+                    this.granted = granted;
                     this.answer(who, rid, 200, Bytes::new());
                 }
                 Ok(Err(refusal)) => {

@@ -32,6 +32,7 @@ use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::refusals::Refusals;
 use crate::messages::client::{Down, Downlink};
+use crate::messages::identities::{Granted, LogIn};
 use crate::messages::sessions::{Closed, Detach, Open, Opened};
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
@@ -52,7 +53,9 @@ pub struct LinkServer {
     writer: Writer,
     budget: Rc<Budget>,
     reader: Option<Reader>,
-    until: Option<u64>,
+    granted: Granted,
+    /// By what it came in; until it is open.
+    log_in: Option<Box<LogIn>>,
     epoch: u64,
     /// Identities known to be in the scope of this edge and enabled.
     in_scope: HashSet<Identity>,
@@ -75,17 +78,18 @@ impl LinkServer {
         settings: &ConnectionSettings,
         obituary: Obituary,
     ) -> Running {
-        let Greeted { reader, half, identity, granted, peer, .. } = greeted;
+        let Greeted { reader, half, log_in, granted, peer, .. } = greeted;
         let budget = Budget::new(Rc::clone(&settings.parking), LIMITS);
         let writer = Writer::default();
         let link = LinkServer {
-            edge: identity,
+            edge: log_in.identity.clone(),
+            log_in: Some(log_in),
             peer,
             backend,
             writer: writer.clone(),
             reader: Some(reader.with_budget(Rc::clone(&budget)).patient()),
             budget,
-            until: granted.until,
+            granted,
             epoch: 0,
             in_scope: HashSet::new(),
             parked: VecDeque::new(),
@@ -120,6 +124,7 @@ impl LinkServer {
                 if let Some(reader) = self.reader.take() {
                     ctx.add_stream(reader.into_batches());
                 }
+                self.check_again(ctx);
             }
             Err(error) => {
                 let code = ConnectCode::ServerUnavailable;
@@ -127,6 +132,18 @@ impl LinkServer {
                 self.close(&format!("link cannot be opened: {error}"), ctx);
             }
         }
+    }
+
+    /// Changes reach it from now on; those made since it was let in have not.
+    fn check_again(&mut self, ctx: &mut Context<Self>) {
+        let Some(log_in) = self.log_in.take() else { return };
+        let checked = self.backend.check_again(*log_in).into_actor(self);
+        let checked = checked.map(|refused, this, ctx| {
+            if let Some(why) = refused {
+                this.close(&why, ctx);
+            }
+        });
+        checked.spawn(ctx);
     }
 
     fn close(&mut self, why: &str, ctx: &mut Context<Self>) {
@@ -140,7 +157,7 @@ impl LinkServer {
         if silent > PATIENCE {
             return self.close("nothing heard from the edge", ctx);
         }
-        if self.until.is_some_and(|until| clock::unix_time().as_secs() > until) {
+        if clock::unix_time().as_secs() > self.granted.until {
             return self.close("its token has expired", ctx);
         }
         ctx.run_later(Duration::from_secs(1), Self::watch);
@@ -224,8 +241,12 @@ impl Handler<Downlink> for LinkServer {
                 self.publish(&LinkDown::ScopePatch(to, version), QoS::AtLeastOnce, Bytes::new());
             }
             Down::Close(why) | Down::Gone(why) if to == self.edge => self.close(&why, ctx),
+            Down::DeviceKeysChanged if to == self.edge && self.granted.by_device => {
+                self.close("the keys of its device were changed", ctx);
+            }
             // The edge ends the connection: the change of its scope tells it.
             Down::Close(_) | Down::Gone(_) => drop(self.in_scope.remove(&to)),
+            Down::DeviceKeysChanged => {} // the edge learns of it as of all changes of its scope
             Down::CloudToDevice { .. } => {} // a hub's own come from its queue
         }
     }

@@ -77,9 +77,13 @@ impl Scene {
             reader: Reader::new(read),
             half,
             connect,
-            identity: Identity::parse("gw/$edgeHub").unwrap(),
-            granted: Granted { until: None },
-            link: Some(1),
+            log_in: Box::new(LogIn {
+                identity: Identity::parse("gw/$edgeHub").unwrap(),
+                token: None,
+                certificate: None,
+                link: Some(1),
+            }),
+            granted: Granted { until: u64::MAX, by_device: false },
             peer: "test".into(),
         };
         let settings = ConnectionSettings {

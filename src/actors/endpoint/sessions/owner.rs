@@ -70,11 +70,11 @@ impl Sessions {
 
     fn start_connection(&mut self, greeted: Greeted, ctx: &mut Context<Self>) {
         let number = self.next_epoch();
-        let identity = greeted.identity.clone();
+        let identity = greeted.log_in.identity.clone();
         let owner = ctx.address().recipient();
         let obituary = Obituary::new(self.obituary.path(), &name_of(&identity), number, owner);
         let (backend, settings) = (self.backend.clone(), self.settings.clone());
-        let running = match greeted.link {
+        let running = match greeted.log_in.link {
             Some(_) => LinkServer::accept(greeted, backend, &settings, obituary),
             None => Connection::accept(greeted, backend, settings, obituary),
         };

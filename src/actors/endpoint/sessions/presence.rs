@@ -112,9 +112,9 @@ impl Handler<SendDown> for Sessions {
             }
             other => other,
         };
-        if let Down::Close(why) = &what {
+        if matches!(what, Down::Close(_) | Down::DeviceKeysChanged) {
             for (_, held) in self.held.values().filter(|(identity, _)| *identity == to) {
-                held.do_send(Downlink { to: to.clone(), what: Down::Close(why.clone()) }); // idempotent
+                held.do_send(Downlink { to: to.clone(), what: what.clone() }); // idempotent
             }
         }
         let Some(seat) = self.directory.seat(&to) else { return false };
@@ -123,7 +123,8 @@ impl Handler<SendDown> for Sessions {
             Down::CloudToDevice { .. } => seat.features.c2d,
             Down::Desired { .. } => seat.features.desired,
             Down::Method { .. } => seat.features.methods,
-            Down::ScopeChanged { .. } | Down::Rewind(_) | Down::Close(_) | Down::Gone(_) => true,
+            Down::ScopeChanged { .. } | Down::Rewind(_) | Down::DeviceKeysChanged => true,
+            Down::Close(_) | Down::Gone(_) => true,
         };
         if is_wanted {
             seat.handle.do_send(Downlink { to, what }); // bounded by its sender

@@ -43,6 +43,8 @@ pub(super) struct Update {
     pub(super) touched: BTreeSet<Identity>,
     /// Connections that are to end, and why.
     pub(super) ended: Vec<(Identity, &'static str)>,
+    /// Modules whose device has other keys now.
+    pub(super) by_device: BTreeSet<Identity>,
     /// Those of them that are no more, or another generation now: their sessions are void.
     pub(super) gone: BTreeSet<Identity>,
 }
@@ -124,6 +126,10 @@ impl Cache {
             != (&new.keys, &new.thumbprints, new.ca, &new.generation);
         if old.generation != new.generation {
             update.gone.insert(id.clone());
+        }
+        if has_new_keys && id.module_id().is_none() {
+            let modules = self.records.keys().filter(|other| other.of_device() == id);
+            update.by_device.extend(modules.filter(|other| **other != id).cloned());
         }
         if new.status == IdentityStatus::Disabled {
             update.ended.push((id, "it was disabled"));

@@ -6,6 +6,7 @@ use tracing::warn;
 use super::Identities;
 use super::lookups::Looked;
 use crate::actors::clock;
+use crate::domain::proof::{Door, Registered, Shown, is_of_device, prove};
 use crate::domain::sas::{self, SasToken};
 use crate::messages::identities::{
     Granted, IdentityRecord, IdentityStatus, LogIn, Lookup, Refusal, Sign, SignError,
@@ -19,37 +20,30 @@ impl Identities {
     /// By what is in the cache. `Err` says what is wrong; whether that is so for good only a
     /// fresh answer of the parent can tell.
     fn judge(&self, log_in: &LogIn) -> Result<Granted, String> {
-        let Some(record) = self.cache.get(&log_in.identity) else {
+        let id = &log_in.identity;
+        let Some(record) = self.cache.get(id) else {
             return Err("it is not in the scope of this edge".into());
         };
-        if record.status == IdentityStatus::Disabled {
-            return Err("it is disabled".into());
-        }
-        match &log_in.token {
-            Some(token) => self.check_token(record, token),
-            None if log_in.thumbprints.is_empty() => {
-                Err("it sent neither a token nor a certificate".into())
+        let device = id.module_id().and_then(|_| self.cache.get(&id.of_device()));
+        for (who, known) in [("it", Some(record)), ("its device", device)] {
+            if known.is_some_and(|known| known.status == IdentityStatus::Disabled) {
+                return Err(format!("{who} is disabled"));
             }
-            None => check_thumbprints(record, &log_in.thumbprints),
         }
-    }
-
-    fn check_token(&self, record: &IdentityRecord, token: &str) -> Result<Granted, String> {
-        if record.keys.is_empty() {
-            return Err("it sent a token, and has no symmetric key".into());
-        }
-        let token = SasToken::parse(token).map_err(|error| error.to_string())?;
-        token.is_for(&record.id).map_err(|error| error.to_string())?;
-        let resource = token.resource().map_err(|error| error.to_string())?;
-        let host = resource.split('/').next().unwrap_or_default();
-        let hosts = [&self.config.hub_host, &self.config.gateway_hostname];
-        if !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
-            return Err(format!(
-                "its token is for `{host}`, which is neither the hub nor this edge"
-            ));
-        }
-        let until = token.check(&record.keys, clock::unix_time().as_secs(), SKEW);
-        until.map(|until| Granted { until: Some(until + SKEW) }).map_err(|error| error.to_string())
+        let registered = Registered {
+            keys: &record.keys,
+            thumbprints: &record.thumbprints,
+            by_authority: record.ca,
+        };
+        let shown =
+            Shown { token: log_in.token.as_deref(), certificate: log_in.certificate.as_ref() };
+        let door = Door {
+            hosts: &[&self.config.hub_host, &self.config.gateway_hostname],
+            now: clock::unix_time().as_secs(),
+            skew: SKEW,
+        };
+        let device_keys = device.map_or(&[][..], |device| &device.keys);
+        prove(id, shown, registered, device_keys, door).map_err(|why| why.to_string())
     }
 
     /// With what the parent said just now, if it could be asked.
@@ -62,18 +56,6 @@ impl Identities {
         };
         warn!(%identity, %refusal, "client is not let in");
         Err(refusal)
-    }
-}
-
-fn check_thumbprints(record: &IdentityRecord, shown: &[String]) -> Result<Granted, String> {
-    if record.ca {
-        return Err("certificates signed by an authority are not checked here; use a token".into());
-    }
-    let is_known =
-        |shown: &String| record.thumbprints.iter().any(|known| known.eq_ignore_ascii_case(shown));
-    match shown.iter().any(is_known) {
-        true => Ok(Granted { until: None }),
-        false => Err("its certificate has none of the thumbprints that were registered".into()),
     }
 }
 
@@ -91,7 +73,18 @@ impl Handler<LogIn> for Identities {
         if let Ok(granted) = self.judge(&log_in) {
             return now(Ok(granted));
         }
-        let looked = self.look_up(&log_in.identity, ctx).into_actor(self);
+        let id = &log_in.identity;
+        let token = log_in.token.as_deref().and_then(|token| SasToken::parse(token).ok());
+        let by_device = token.is_some_and(|token| is_of_device(&token, id));
+        let device = by_device.then(|| self.look_up(&id.of_device(), ctx));
+        let own = self.look_up(id, ctx);
+        let looked = async move {
+            match device {
+                Some(device) => own.await.and(device.await),
+                None => own.await,
+            }
+        };
+        let looked = looked.into_actor(self);
         Box::pin(looked.map(move |looked, this, _| this.decide(&log_in, looked)))
     }
 }

@@ -107,6 +107,9 @@ impl Identities {
             let what = if is_gone { Down::Gone(why.into()) } else { Down::Close(why.into()) };
             self.ports.send.tell(sessions::Send { to, what });
         }
+        for to in update.by_device {
+            self.ports.send.tell(sessions::Send { to, what: Down::DeviceKeysChanged });
+        }
         self.save(update.touched, ctx);
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::actors::clock;
 use crate::actors::stand_in::{Log, Shelf, noted, port, settle};
+use crate::domain::certificate::{ClientCertificate, Period};
 use crate::domain::sas;
 use crate::messages::identities::{
     Granted, IdentityRecord, IdentityStatus, LogIn, Lookup, Refusal, Sign, SignError,
@@ -32,16 +33,24 @@ struct Parent {
 
 impl Parent {
     fn put(&mut self, id: &str, key: &str, status: IdentityStatus) {
+        self.put_with(id, |record| {
+            record.keys = vec![key.into()];
+            record.status = status;
+        });
+    }
+
+    fn put_with(&mut self, id: &str, change: impl FnOnce(&mut IdentityRecord)) {
         self.version += 1;
         let id = id_of(id);
-        let record = IdentityRecord {
+        let mut record = IdentityRecord {
             id: id.clone(),
-            keys: vec![key.into()],
-            thumbprints: vec!["AB12".into()],
+            keys: vec![KEY.into()],
+            thumbprints: Vec::new(),
             ca: false,
-            status,
+            status: IdentityStatus::Enabled,
             generation: "1".into(),
         };
+        change(&mut record);
         self.records.insert(id, (self.version, record));
     }
 
@@ -145,19 +154,30 @@ fn token(id: &str, host: &str, key: &str) -> String {
     sas::make(&resource, key, expiry, None).unwrap()
 }
 
+/// Good for a minute.
+fn certificate(name: &str, print: &str, chain: Result<(), String>) -> ClientCertificate {
+    let now = clock::unix_time().as_secs();
+    let valid = Period { from: now - 60, until: now + 60 };
+    ClientCertificate {
+        thumbprints: vec![print.into()],
+        common_names: vec![name.into()],
+        valid,
+        chain: chain.map(|()| valid),
+    }
+}
+
 impl Scene {
     async fn log_in(&self, id: &str, key: &str) -> Result<Granted, Refusal> {
-        self.log_in_with(id, Some(token(id, "hub.local", key)), &[]).await
+        self.log_in_with(id, Some(token(id, "hub.local", key)), None).await
     }
 
     async fn log_in_with(
         &self,
         id: &str,
         token: Option<String>,
-        thumbprints: &[&str],
+        certificate: Option<ClientCertificate>,
     ) -> Result<Granted, Refusal> {
-        let thumbprints = thumbprints.iter().map(|&text| text.to_owned()).collect();
-        let log_in = LogIn { identity: id_of(id), token, thumbprints, link: None };
+        let log_in = LogIn { identity: id_of(id), token, certificate, link: None };
         self.identities.send(log_in).await.unwrap()
     }
 
@@ -183,7 +203,7 @@ async fn a_known_client_comes_in_with_the_parent_away_and_after_a_restart() {
     scene.parent.borrow_mut().is_up = false;
     assert!(scene.log_in("leaf", KEY).await.is_ok());
     scene.restart().await;
-    assert!(scene.log_in("leaf", KEY).await.unwrap().until.is_some());
+    assert!(scene.log_in("leaf", KEY).await.is_ok());
     assert!(!scene.shelf.shows("leaf") && !scene.shelf.shows(KEY), "it lies open on the disk");
 }
 
@@ -202,7 +222,7 @@ async fn only_a_fresh_answer_refuses_for_good() {
     let scene = scene(true).await;
     assert!(is_denied(&scene.log_in("leaf", OTHER_KEY).await));
     assert!(is_denied(&scene.log_in("stranger", KEY).await));
-    assert!(is_denied(&scene.log_in_with("leaf", None, &[]).await));
+    assert!(is_denied(&scene.log_in_with("leaf", None, None).await));
 
     scene.parent.borrow_mut().is_up = false;
     tokio::time::sleep(Duration::from_secs(6)).await; // what was answered is old
@@ -245,7 +265,7 @@ async fn who_has_made_an_identity_at_the_parent_finds_it_at_once() {
 async fn a_token_is_good_for_its_identity_at_this_hub_or_this_edge_only() {
     let scene = scene(true).await;
     let check =
-        async |host, id| scene.log_in_with("leaf", Some(token(id, host, KEY)), &[]).await.is_ok();
+        async |host, id| scene.log_in_with("leaf", Some(token(id, host, KEY)), None).await.is_ok();
     assert!(check("HUB.local", "leaf").await);
     assert!(check("gw.local", "leaf").await);
     assert!(!check("elsewhere", "leaf").await);
@@ -255,8 +275,16 @@ async fn a_token_is_good_for_its_identity_at_this_hub_or_this_edge_only() {
 #[actix::test]
 async fn a_certificate_is_known_by_its_thumbprint() {
     let scene = scene(true).await;
-    assert!(scene.log_in_with("leaf", None, &["00", "ab12"]).await.unwrap().until.is_none());
-    assert!(is_denied(&scene.log_in_with("leaf", None, &["00"]).await));
+    scene.parent.borrow_mut().put_with("leaf", |record| {
+        record.keys.clear();
+        record.thumbprints = vec!["AB".repeat(20)];
+    });
+    let shown = |print: &str| Some(certificate("whatever", print, Err("nobody".into())));
+    let until = clock::unix_time().as_secs() + 60;
+    let granted = scene.log_in_with("leaf", None, shown(&"ab".repeat(20))).await.unwrap();
+    assert!(granted.until.abs_diff(until) < 5, "as long as the certificate is good");
+    assert!(is_denied(&scene.log_in_with("leaf", None, shown(&"00".repeat(20))).await));
+    assert!(is_denied(&scene.log_in("leaf", KEY).await), "it has no key any more");
 }
 
 #[actix::test]
