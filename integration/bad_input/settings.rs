@@ -139,6 +139,12 @@ fn a_file_that_cannot_be_read_is_named() {
     let text =
         format!("[device]\nconnection_string = '{GOOD}'\n[upstream]\ntrusted_ca = '/dev/null'");
     file(EDGE, &text, &["settings.toml:4: setting `upstream.trusted_ca`", "BEGIN CERTIFICATE"]);
+    for wrong in ["/nowhere/ca", "/dev/null"] {
+        let text = format!("[device]\nconnection_string = '{GOOD}'\n[hub]\nclient_ca = '{wrong}'");
+        file(EDGE, &text, &["settings.toml:4: setting `hub.client_ca`", wrong]);
+        let text = format!("client_ca = '{wrong}'");
+        file(HUB, &text, &["settings.toml:1: setting `client_ca`", wrong]);
+    }
     let text =
         "[[agent.registry_credentials]]\naddress='a'\nusername='u'\npassword_file='/nowhere/pw'";
     file(EDGE, text, &["settings.toml:1: setting `agent.registry_credentials`", "/nowhere/pw"]);

@@ -120,6 +120,47 @@ async fn an_edge_is_told_of_its_own_scope_only() {
 }
 
 #[actix::test]
+async fn an_edge_is_told_by_what_an_identity_proves_who_it_is() {
+    let house = House::new().await;
+    let edge = json!({"capabilities": {"iotEdge": true}});
+    let gw = house.put("gw", edge, IfMatch::None).await.unwrap();
+    let make = async |id, authentication| {
+        let body = json!({"deviceScope": gw.own_scope(), "authentication": authentication});
+        house.put(id, body, IfMatch::None).await.unwrap();
+        house.scope("gw", ScopeAsk::One(self::id(id))).await.1
+    };
+    let by_authority = make("a", json!({"type": "certificateAuthority"})).await;
+    assert_eq!(by_authority["ca"], json!(true));
+    let print = json!({"primaryThumbprint": "AB".repeat(20), "secondaryThumbprint": ""});
+    let by_print = make("b", json!({"type": "selfSigned", "x509Thumbprint": print})).await;
+    assert_eq!(by_print["thumbprints"], json!(["ab".repeat(20)]));
+    let by_nothing = make("c", json!({"type": "none"})).await;
+    for (record, absent) in [
+        (&by_authority, &["keys", "thumbprints"][..]),
+        (&by_print, &["keys", "ca"]),
+        (&by_nothing, &["keys", "thumbprints", "ca"]),
+    ] {
+        assert!(absent.iter().all(|name| record[name].is_null()), "{record}");
+    }
+    let (_, page) = house.scope("gw", ScopeAsk::Since(0)).await;
+    assert!(page["identities"].as_array().unwrap().contains(&by_authority), "{page}");
+}
+
+#[actix::test]
+async fn new_keys_of_a_device_are_told_to_its_modules() {
+    let house = House::new().await;
+    house.put("d", json!({}), IfMatch::None).await.unwrap();
+    house.put("d/m", json!({}), IfMatch::None).await.unwrap();
+    house.sessions.take();
+    let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    let keys = json!({"symmetricKey": {"primaryKey": key, "secondaryKey": key}});
+    house.put("d", json!({"authentication": keys}), IfMatch::Any).await.unwrap();
+    let sent = house.sessions.take();
+    assert!(sent[0].0 == "d" && sent[0].1.starts_with("Close"), "{sent:?}");
+    assert_eq!(sent[1], ("d/m".to_owned(), "DeviceKeysChanged".to_owned()));
+}
+
+#[actix::test]
 async fn pages_have_a_hundred_changes_and_lead_to_the_end() {
     let house = House::new().await;
     let edge = json!({"capabilities": {"iotEdge": true}});

@@ -10,7 +10,7 @@ use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::stand_in::{Log, noted, port, settle};
 use crate::domain::bag::Bag;
 use crate::domain::packet::Connect;
-use crate::messages::identities::Granted;
+use crate::messages::identities::Refusal;
 use crate::messages::queue::{Ingest, Telemetry};
 use crate::messages::sessions::Settle;
 
@@ -26,6 +26,17 @@ struct Scene {
 
 impl Scene {
     async fn new(filters: &[&str], will: Option<&str>) -> Self {
+        let granted = Granted { until: u64::MAX, by_device: false };
+        Self::granted(filters, will, granted, Ok(granted)).await
+    }
+
+    /// Let in so, and answered so when that is asked again.
+    async fn granted(
+        filters: &[&str],
+        will: Option<&str>,
+        granted: Granted,
+        again: Result<Granted, Refusal>,
+    ) -> Self {
         let (stored, line) = (Log::default(), Line::default());
         let (seen, plugged) = (Log::clone(&stored), Rc::clone(&line));
         let filters: Vec<_> = filters.iter().map(|filter| ((*filter).to_owned(), true)).collect();
@@ -43,6 +54,7 @@ impl Scene {
                 Err(StoreError::Unavailable)
             }),
             settle: settle_port,
+            log_in: port(move |_: LogIn| again.clone()),
             ..Backend::default()
         };
         let (client, ours) = tokio::io::duplex(1 << 16);
@@ -65,7 +77,7 @@ impl Scene {
                 certificate: None,
                 link: None,
             }),
-            granted: Granted { until: u64::MAX, by_device: false },
+            granted,
             peer: "test".into(),
         };
         let settings = ConnectionSettings {
@@ -92,7 +104,17 @@ impl Scene {
     }
 
     fn send(&self, lock: &str) {
-        let what = Down::CloudToDevice { lock: lock.into(), bag: Bag::default(), body: "x".into() };
+        self.tell(Down::CloudToDevice { lock: lock.into(), bag: Bag::default(), body: "x".into() });
+    }
+
+    async fn is_closed(&mut self) -> bool {
+        settle().await;
+        let mut byte = [0; 1];
+        let read = tokio::time::timeout(Duration::from_millis(1), self.client.read(&mut byte));
+        matches!(read.await, Ok(Ok(0)))
+    }
+
+    fn tell(&self, what: Down) {
         let to = Identity::parse("d").unwrap();
         self.line.borrow().as_ref().unwrap().do_send(Downlink { to, what });
     }
@@ -143,4 +165,39 @@ async fn a_locked_message_waits_for_the_first_subscribe_of_a_resumed_session() {
     scene.read(publish.len()).await;
     scene.write(&[0x40, 2, 0, 1, 0x40, 2, 0, 2]).await;
     assert_eq!(*scene.settled.borrow(), ["1", "2"]);
+}
+
+#[actix::test]
+async fn a_connection_ends_with_what_it_came_in_by() {
+    tokio::time::pause();
+    let until = clock::unix_time().as_secs() + 60;
+    let granted = Granted { until, by_device: false };
+    let mut scene = Scene::granted(&[], None, granted, Ok(granted)).await;
+    for (ahead, is_closed) in [(57, false), (64, true)] {
+        clock::put_forward(Duration::from_secs(ahead));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(scene.is_closed().await, is_closed, "after {ahead} s");
+    }
+}
+
+#[actix::test]
+async fn new_keys_of_a_device_end_the_modules_that_came_in_by_them_and_no_others() {
+    for by_device in [false, true] {
+        tokio::time::pause();
+        let granted = Granted { until: u64::MAX, by_device };
+        let mut scene = Scene::granted(&[], None, granted, Ok(granted)).await;
+        scene.tell(Down::DeviceKeysChanged);
+        assert_eq!(scene.is_closed().await, by_device);
+        tokio::time::resume();
+    }
+}
+
+/// The change of its keys was told before it had a seat to be told at.
+#[actix::test]
+async fn who_was_let_in_and_would_not_be_any_more_is_closed_once_its_session_is_open() {
+    tokio::time::pause();
+    let granted = Granted { until: u64::MAX, by_device: false };
+    let denied = Err(Refusal::Denied("another key".into()));
+    let mut scene = Scene::granted(&[], None, granted, denied).await;
+    assert!(scene.is_closed().await);
 }

@@ -42,6 +42,29 @@ async fn only_the_policys_key_opens_the_hub() {
 }
 
 #[actix::test]
+async fn a_token_for_a_part_of_the_hub_opens_that_part_only() {
+    let hub = Hub::new().await;
+    hub.make("/devices/d", json!({})).await;
+    hub.make("/devices/d2", json!({})).await;
+    for (resource, target, status) in [
+        ("hub.local", "/devices/d", 200),
+        ("hub.local/", "/devices/d", 200),
+        ("hub.local/devices", "/devices/d", 200),
+        ("hub.local/devices/d", "/devices/d", 200),
+        ("hub.local/devices/d", "/devices/d/modules", 200),
+        ("hub.local/devices/d", "/devices/d2", 401),
+        ("hub.local/devices/d", "/devices", 401),
+        ("hub.local/devices/d", "/twins/d", 401),
+        ("hub.local/devices/D", "/devices/d", 401),
+        ("hub.local/twins", "/devices/d", 401),
+    ] {
+        let token = sas::make(resource, KEY, u64::MAX, Some("iothubowner")).unwrap();
+        let got = hub.send(request("GET", target, Some(&token))).await.status;
+        assert_eq!(got, status, "{target} with a token for {resource}");
+    }
+}
+
+#[actix::test]
 async fn an_edge_device_manages_its_own_modules_and_every_device_its_own_files() {
     let hub = Hub::new().await;
     hub.make("/devices/gw", json!({"capabilities": {"iotEdge": true}})).await;

@@ -1,5 +1,6 @@
 //! The scope cache between a parent and a state in memory, and clients that log in.
 
+mod proofs;
 mod table;
 
 use std::cell::RefCell;
@@ -111,7 +112,14 @@ fn start(
     vault: &Rc<Vault>,
 ) -> (Addr<Identities>, Log<String>) {
     let asked = Rc::clone(parent);
-    let (send, closed) = noted(|send: sessions::Send| send.to.to_string());
+    let (send, closed) = noted(|send: sessions::Send| {
+        let what = match send.what {
+            Down::DeviceKeysChanged => "DeviceKeysChanged",
+            Down::Gone(_) => "Gone",
+            _ => "Close",
+        };
+        format!("{} {what}", send.to)
+    });
     let ports = IdentitiesPorts {
         save: shelf.save(),
         scan: shelf.scan(),
@@ -297,7 +305,7 @@ async fn connections_of_removed_disabled_and_changed_identities_end_at_once() {
     settle().await;
     let mut closed = scene.closed.borrow().clone();
     closed.sort();
-    assert_eq!(closed, ["gw/m", "leaf", "other"]);
+    assert_eq!(closed, ["gw/m Gone", "leaf Close", "other Close"]);
     assert!(is_denied(&scene.log_in("leaf", KEY).await));
 }
 
@@ -308,7 +316,7 @@ async fn after_a_restart_only_what_has_changed_is_read() {
     assert_eq!(scene.parent.borrow().asked.last(), Some(&Ask::Scope(5)));
     scene.parent.borrow_mut().remove("leaf");
     scene.restart().await;
-    assert_eq!(*scene.closed.borrow(), ["leaf"]);
+    assert_eq!(*scene.closed.borrow(), ["leaf Gone"]);
     scene.restart().await;
     assert!(is_denied(&scene.log_in("leaf", KEY).await));
     assert_eq!(scene.shelf.len("identities"), 5, "four, and whose they are");

@@ -1,5 +1,5 @@
-//! Every case of a log-in by key: whether the parent can be asked, what is cached, what the parent
-//! has by now. The client has `KEY`.
+//! Every case of a log-in: whether the parent can be asked, what is cached, what the parent has by
+//! now; by key and by certificate. The client has `KEY`, or a certificate.
 
 use super::*;
 
@@ -92,5 +92,97 @@ async fn what_the_parent_tells_of_decides_from_then_on() {
         tokio::time::sleep(Duration::from_secs(60)).await; // the answer is not fresh any more
         let away = if expected == 0 { 0 } else { 3 };
         assert_eq!(code(&scene.log_in("leaf", KEY).await), away, "{now:?}, away");
+    }
+}
+
+/// What the connection of before ends with when the link is back, and what the client is answered
+/// then with the old key and with the new one.
+#[actix::test]
+async fn a_rotation_while_the_link_is_down_counts_from_when_it_is_back() {
+    tokio::time::pause();
+    for (now, ends, old, new) in [
+        (SameKey, None, 0, 5),
+        (OtherKey, Some("leaf Close"), 5, 0),
+        (Disabled, Some("leaf Close"), 5, 5),
+        (Nobody, Some("leaf Gone"), 5, 5),
+    ] {
+        let scene = fresh(true).await;
+        let code = async |key| code(&scene.log_in("leaf", key).await);
+        assert_eq!(code(KEY).await, 0);
+        scene.parent.borrow_mut().is_up = false;
+        if now != SameKey {
+            now.put(&scene.parent);
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((code(KEY).await, code(OTHER_KEY).await), (0, 3), "{now:?}, away");
+        assert!(scene.closed.borrow().is_empty(), "{now:?}: nobody is disturbed");
+        scene.parent.borrow_mut().is_up = true;
+        scene.identities.send(LinkChanged { is_up: true }).await.unwrap();
+        settle().await;
+        assert_eq!(scene.closed.borrow().first().map(String::as_str), ends, "{now:?}");
+        assert_eq!((code(KEY).await, code(OTHER_KEY).await), (old, new), "{now:?}, back");
+    }
+}
+
+/// What is registered, and what is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    Print,
+    OtherPrint,
+    Authority,
+    Key,
+    Nothing,
+}
+
+impl Proof {
+    fn put(self, parent: &Rc<RefCell<Parent>>, status: IdentityStatus) {
+        parent.borrow_mut().put_with("leaf", |record| {
+            record.status = status;
+            if self != Proof::Key {
+                record.keys.clear();
+            }
+            match self {
+                Proof::Print => record.thumbprints = vec!["AB".into()],
+                Proof::OtherPrint => record.thumbprints = vec!["CD".into()],
+                Proof::Authority => record.ca = true,
+                Proof::Key | Proof::Nothing => {}
+            }
+        });
+    }
+}
+
+/// The client shows a certificate `ab`, which an authority has signed for it, and no token:
+/// what is cached, what the parent has, CONNACK with it away and with it there.
+#[actix::test]
+async fn each_case_of_a_certificate_has_its_answer() {
+    tokio::time::pause();
+    use IdentityStatus::{Disabled, Enabled};
+    use Proof::{Authority, Key, Nothing, OtherPrint, Print};
+    for (cached, at_parent, status, away, there) in [
+        (Print, Print, Enabled, 0, 0),
+        (Print, OtherPrint, Enabled, 0, 0),
+        (OtherPrint, Print, Enabled, 3, 0), // rolled while the link was away
+        (OtherPrint, OtherPrint, Enabled, 3, 5),
+        (OtherPrint, Authority, Enabled, 3, 0),
+        (Authority, Authority, Enabled, 0, 0),
+        (Authority, Key, Enabled, 0, 0),
+        (Key, Authority, Enabled, 3, 0),
+        (Key, Key, Enabled, 3, 5),
+        (Nothing, Nothing, Enabled, 3, 5),
+        (Nothing, Print, Enabled, 3, 0),
+        (Print, Print, Disabled, 3, 5),
+        (Authority, Authority, Disabled, 3, 5),
+    ] {
+        for (is_up, expected) in [(false, away), (true, there)] {
+            let mut scene = fresh(true).await;
+            cached.put(&scene.parent, status);
+            scene.restart().await; // reads the scope
+            at_parent.put(&scene.parent, status); // and is not told
+            scene.parent.borrow_mut().is_up = is_up;
+            let shown = Some(certificate("leaf", "ab", Ok(())));
+            let answer = code(&scene.log_in_with("leaf", None, shown).await);
+            let case = format!("{cached:?} is cached, the parent has {at_parent:?}, {status:?}");
+            assert_eq!(answer, expected, "{case}, is there: {is_up}");
+        }
     }
 }
