@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/sdk-world.sh"
 ours=(integration/conformance/sdk_scenarios.py integration/conformance/sdk_scenarios_2.py)
 [ -z "${SCENARIOS:-}" ] || ours=("$SCENARIOS")
 gateway_only=output_to_input,output_order,output_without_route,input_,module_to_module,edge_environment
-packages=(azure-iot-device==2.14.0 azure-iot-hub==2.7.0 six paho-mqtt==1.6.1)
+packages=(azure-iot-device==2.14.0 azure-iot-hub==2.7.0 six paho-mqtt==1.6.1 azure-storage-blob==12.31.1)
 need_python "$root/target/venv" "${packages[@]}"
 world conformance 127.0.0.12 127.0.0.11
 

@@ -10,6 +10,8 @@ import sdk_scenarios as base                                   # parses the comm
 import base64, hashlib, json, re, socket, ssl, struct, subprocess, tempfile, threading, time, urllib.parse, uuid
 from datetime import datetime, timedelta, timezone
 import requests
+from azure.core import exceptions as sex
+from azure.storage.blob import BlobClient
 from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse, X509, exceptions as dex
 from azure.iot.hub.models import (AuthenticationMechanism, ConfigurationContent, Device, ExportImportDevice, Module, QuerySpecification,
                                   SymmetricKey, Twin, TwinProperties)
@@ -1069,6 +1071,73 @@ def configuration_content_rules():
 @scenario()
 def file_upload_by_another():
     did, c = C.device("fup"); other = C.new_device("fupo"); r = must(lambda: c.get_storage_info_for_blob("x.bin")); check(r["blobName"].endswith("x.bin")); must(lambda: c.notify_blob_upload_status(r["correlationId"], False, 500, "no")); r = rest("POST", "/devices/%s/files" % did, {"blobName": "y"}, auth=C.sas(other)); check(r.status_code in (401, 403), r.status_code); is_error_body(r); r = rest("POST", "/devices/%s/files" % did, {}, auth=C.sas(did)); check(r.status_code == 400, r.status_code)
+
+def uploaded(did, name, auth=None):
+    """(status, body) as the owner reads it"""
+    r = rest("GET", "/uploads/%s/%s" % (did, q(name).replace("%2F", "/")), auth=auth); return r.status_code, r.content
+
+def begun(c, name):
+    """-> (correlation id, URL with its token)"""
+    i = must(lambda: c.get_storage_info_for_blob(name)); return i["correlationId"], "https://%s/%s/%s%s" % (i["hostName"], i["containerName"], i["blobName"], i["sasToken"])
+
+@scenario()
+def file_upload_with_azure_storage():
+    """whole, overwritten, in blocks; not without being told to overwrite; not after the notification"""
+    did, c = C.device("fst"); cid, url = begun(c, "logs/a b.txt"); once = dict(connection_verify=A.ca, retry_total=0)
+    with BlobClient.from_blob_url(url.replace(" ", "%20"), **once) as b:
+        b.upload_blob(b"first"); check(uploaded(did, "logs/a b.txt") == (200, b"first")); check(b.download_blob().readall() == b"first" and b.get_blob_properties().size == 5 and b.exists())
+        try:
+            b.upload_blob(b"second"); check(False, "overwritten without a word")
+        except sex.ResourceExistsError:
+            pass
+        b.upload_blob(b"second", overwrite=True, validate_content=True); check(uploaded(did, "logs/a b.txt")[1] == b"second"); b.upload_blob(b"", overwrite=True); check(uploaded(did, "logs/a b.txt") == (200, b""))
+    big = os.urandom(5 * 1024 * 1024 + 17)
+    with BlobClient.from_blob_url(url.replace(" ", "%20"), max_single_put_size=1 << 20, max_block_size=1 << 20, **once) as b:
+        b.upload_blob(big, overwrite=True, max_concurrency=4); check(uploaded(did, "logs/a b.txt")[1] == big, "blocks"); check(b.download_blob(offset=1000, length=50).readall() == big[1000:1050])
+        b.upload_blob((big[i:i + 300000] for i in range(0, len(big), 300000)), overwrite=True); check(uploaded(did, "logs/a b.txt")[1] == big, "a stream of unknown length")
+        must(lambda: c.notify_blob_upload_status(cid, True, 200, "ok"))
+        try:
+            b.upload_blob(b"late", overwrite=True); check(False, "written after the notification")
+        except sex.ClientAuthenticationError as e:
+            check(e.status_code == 403 and "ended" in str(e), e)
+    check(uploaded(did, "logs/a b.txt")[1] == big); r = rest("GET", "/devices/%s/files" % did); check([(f["blobName"], f["size"]) for f in r.json()] == [(did + "/logs/a b.txt", len(big))], r.text); check(rest("DELETE", "/uploads/%s/logs/a%%20b.txt" % did).status_code == 202); check(uploaded(did, "logs/a b.txt")[0] == 404); check(uploaded(did, "logs/a b.txt", C.sas(did))[0] == 401)
+
+@scenario()
+def file_upload_tokens():
+    """for its own blob only, by its own signature only, of a device that is still the same"""
+    did, c = C.device("ftk"); (_, one), (_, two) = begun(c, "one"), begun(c, "two"); put = lambda url, body=b"x": requests.put(url, data=body, headers={"x-ms-blob-type": "BlockBlob"}, verify=A.ca, timeout=15).status_code; check(put(one) == 201)
+    bare, token = two.split("?", 1); sig = token.rsplit("sig=", 1)[1]
+    for what, url in [("another's blob", one.split("?")[0] + "?" + token), ("no signature", bare), ("another signature", bare + "?" + token.replace(sig, sig[:-8] + "AAAAA%3D")), ("later", bare + "?" + re.sub("se=[^&]*", "se=2999-01-01T00%3A00%3A00Z", token).replace(sig, "AAAA")), ("outside", bare[:-3] + "%2e%2e/x?" + token)]:
+        check(put(url) in (401, 403), what, put(url))
+    check(put(two, b"y" * 3000000) == 201); C.rm.delete_device(did); C.rm.create_device_with_sas(did, KEY, KEY, "enabled", device_scope=C.scope); check(put(two) == 403, "a token of the deleted device")
+
+@scenario()
+def registry_lists_its_configurations_and_says_what_is_not_served():
+    from azure.iot.hub import IoTHubConfigurationManager, IoTHubJobManager, DigitalTwinClient
+    check(IoTHubConfigurationManager.from_connection_string(A.service_cs).get_configurations() == [])
+    for call in [lambda: IoTHubJobManager.from_connection_string(A.service_cs).get_import_export_jobs(), lambda: DigitalTwinClient.from_connection_string(A.service_cs).get_digital_twin("x"), lambda: IoTHubConfigurationManager.from_connection_string(A.service_cs).get_configuration("x")]:
+        status_of(call, 501)
+
+@scenario()
+def registry_x509_devices_and_modules():
+    did = "s-%s-rx" % RUN; C.made.append(did); d = C.rm.create_device_with_x509(did, "a" * 40, "B" * 40, "enabled"); check(d.authentication.type == "selfSigned" and d.authentication.x509_thumbprint.primary_thumbprint.lower() == "a" * 40); d = C.rm.update_device_with_x509(did, d.etag, "c" * 64, "d" * 64, "disabled"); check(d.status == "disabled"); m = C.rm.create_module_with_x509(did, "m", "me", "a" * 40, "b" * 40); check(m.authentication.type == "selfSigned"); d = C.rm.update_device_with_certificate_authority(did, "*", "enabled"); check(d.authentication.type == "certificateAuthority" and d.status == "enabled"); d = C.rm.update_device_with_sas(did, "*", KEY, KEY2, "enabled"); check(d.authentication.symmetric_key.secondary_key == KEY2); status_of(lambda: C.rm.update_device_with_sas(did, "d3Jvbmc=", KEY, KEY, "enabled"), 412); status_of(lambda: C.rm.delete_device(did, "d3Jvbmc="), 412); status_of(lambda: C.rm.delete_module(did, "m", "d3Jvbmc="), 412)
+    s = C.rm.get_device_registry_statistics(); check(s.total_device_count == s.enabled_device_count + s.disabled_device_count >= 1)
+
+@scenario()
+def registry_bulk_twins():
+    did = "s-%s-btw" % RUN; C.made.append(did); one = lambda item: rest("POST", "/devices", [{"id": did, **item}]).json(); check(one({"importMode": "create", "status": "enabled", "tags": {"a": 1}, "properties": {"desired": {"x": 1}}})["isSuccessful"]); t = C.twin(did); check(t.tags == {"a": 1} and t.properties.desired["x"] == 1); r = C.rm.bulk_create_or_update_devices([ExportImportDevice(id=did, import_mode="updateTwin", tags={"b": 2})]); check(r.is_successful, r); check(C.twin(did).tags == {"a": 1, "b": 2}); r = one({"importMode": "updateTwinIfMatchETag", "twinETag": t.etag, "tags": {"c": 3}}); check(not r["isSuccessful"] and r["errors"][0]["errorCode"] == "PreconditionFailed", r)
+
+@scenario()
+def query_counts_projects_and_says_where_it_fails():
+    me = "tags.p = '%s'" % RUN
+    for i in range(5):
+        did = C.new_device("qp%d" % i) if i < 1 else "s-%s-qp%d" % (RUN, i)
+        if i >= 1:
+            C.rm.create_device_with_sas(did, KEY, KEY, "enabled"); C.made.append(did)
+        C.rm.update_twin(did, Twin(tags={"p": RUN, "i": i}))
+    raw = lambda text, **h: rest("POST", "/devices/query", {"query": text}, h); r = raw("SELECT COUNT() AS total FROM devices WHERE " + me); check(r.json() == [{"total": 5}] and r.headers["x-ms-item-type"] == "raw", r.text); r = raw("SELECT deviceId, tags.i AS n FROM devices WHERE %s AND tags.i > 2" % me); check(r.json() == [{"deviceId": "s-%s-qp%d" % (RUN, i), "n": i} for i in (3, 4)], r.text); check(len(raw("SELECT TOP 2 * FROM devices WHERE " + me).json()) == 2)
+    r = raw("select * from devices.modules where devices.deviceId = '%s'" % C.edge); check({t["moduleId"] for t in r.json()} >= {"$edgeAgent", "$edgeHub"}, r.text); check(len(ask("SELECT * FROM devices WHERE %s AND STARTS_WITH(deviceId, 's-%s-qp')" % (me, RUN)).items) == 5)
+    one = raw("SELECT * FROM devices WHERE " + me, **{"x-ms-max-item-count": "2"}); seen = [t["deviceId"] for t in one.json()]; C.rm.delete_device(seen[0]); rest_of = raw("SELECT * FROM devices WHERE " + me, **{"x-ms-continuation": one.headers["x-ms-continuation"]}); check([t["tags"]["i"] for t in rest_of.json()] == [2, 3, 4] and "x-ms-continuation" not in rest_of.headers, rest_of.text); r = raw("SELECT * FROM devices WHERE tags.i LIKE 3"); check(r.status_code == 400 and "character 36" in r.json()["Message"], r.text); check(raw("SELECT * FROM devices", **{"x-ms-continuation": "bogus"}).status_code == 400)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ async function closeAll() {
 }
 
 // ------------------------------------------------------------------ the service
-function call(method, path, { headers = {}, body } = {}) {
+function call(method, path, { headers = {}, body, raw = false } = {}) {
   const token = SharedAccessSignature.create(owner.HostName, owner.SharedAccessKeyName, owner.SharedAccessKey,
     Math.floor(Date.now() / 1000) + 3600).toString();
   return new Promise((resolve, reject) => {
@@ -175,7 +175,7 @@ function call(method, path, { headers = {}, body } = {}) {
       const chunks = [];
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('end', () => resolve({
-        status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks).toString(),
+        status: response.statusCode, headers: response.headers, body: raw ? Buffer.concat(chunks) : Buffer.concat(chunks).toString(),
       }));
     });
     request.setTimeout(15000, () => request.destroy(new Error(`${method} ${path} took too long`)));

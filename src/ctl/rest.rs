@@ -145,6 +145,10 @@ fn checked(answer: &ClientAnswer) -> Result<&Bytes, CtlError> {
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = body["Message"].as_str().or(body["message"].as_str()).unwrap_or_default();
+    // Of a file: as Azure Storage says it.
+    let xml = String::from_utf8_lossy(&answer.body);
+    let xml = xml.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    let message = xml.map_or(message, |(message, _)| message);
     let inner = serde_json::from_str::<Value>(message).unwrap_or_default();
     let message = inner["message"].as_str().unwrap_or(message);
     let message = match message.strip_prefix("ErrorCode:").and_then(|m| m.split_once(';')) {
@@ -183,6 +187,8 @@ mod tests {
         );
         let nested = r#"{"Message":"{\"errorCode\":404103,\"message\":\"not connected\"}"}"#;
         assert_eq!(refusal(404, nested), "error: the hub does not have it (404): not connected");
+        let xml = "<Error><Code>BlobNotFound</Code><Message>there is no x</Message></Error>";
+        assert_eq!(refusal(404, xml), "error: the hub does not have it (404): there is no x");
         assert_eq!(refusal(500, "oops"), "error: the hub refuses (500)");
     }
 

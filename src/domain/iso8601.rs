@@ -18,6 +18,16 @@ pub fn text(unix: Duration) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| NEVER.to_owned())
 }
 
+/// Unix time as HTTP writes it: `Tue, 14 Nov 2023 22:13:20 GMT`.
+pub fn http_date(unix: Duration) -> String {
+    let seconds = i64::try_from(unix.as_secs()).unwrap_or_default();
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(format).ok()).unwrap_or_default()
+}
+
 /// Text as Unix time, UTC if it does not say; `None` if it is none, or before 1970.
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -40,5 +50,6 @@ mod tests {
         assert_eq!(parse("2023-11-14T22:13:20.123"), Some(time));
         assert_eq!(parse("2999-01-01T00:00:00Z").map(|time| time.as_secs()), Some(32_472_144_000));
         assert_eq!(parse("soon"), None);
+        assert_eq!(http_date(time), "Tue, 14 Nov 2023 22:13:20 GMT");
     }
 }

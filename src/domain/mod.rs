@@ -32,6 +32,7 @@ pub mod takeover;
 pub mod topic;
 pub mod tree;
 pub mod twin;
+pub mod upload;
 pub mod upstream;
 pub mod user_name;
 pub mod workload;

@@ -6,12 +6,13 @@
 //!     │─────Ingest──────────────► telemetry ─┼────────────────► state
 //!     │◄────Pull, Finish────────► devicebound┤
 //!     └─────PresenceChanged─────► presence ──┘
-//!                 rest ─► asks them all, and sessions for direct methods
+//!                 rest ─► asks them all, and sessions for direct methods; uploads go to files
 //! ```
 //!
 //! next: `registry/mod.rs`
 
 pub mod devicebound;
+pub mod files;
 mod in_order;
 pub mod presence;
 pub mod random;

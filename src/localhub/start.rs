@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::files::{self, Files};
 use super::rest::Owner;
 use super::tables::TABLES;
 use super::telemetry::Retention;
@@ -44,6 +45,9 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     let hostname = &settings.hostname;
     let service_name = if port == 443 { hostname.clone() } else { format!("{hostname}:{port}") };
     let owner = Owner::load_or_make(path, &service_name)?;
+    let (file, total) = (settings.files.max_file_bytes.0, settings.files.max_bytes.0);
+    let limits = files::Limits { file, total };
+    let files = Files::open(&path.join("files"), &owner.key, limits)?;
     let mut mqtt = Vec::new();
     for address in &settings.listen {
         mqtt.push(Bound { socket: bind("listen", *address)?, door: Door::Tls(tls.clone()) });
@@ -65,6 +69,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
         https: Rc::new(https),
         tls,
         owner,
+        files: Rc::new(files),
         retention: Retention {
             bytes: settings.telemetry.retention_bytes.map(|size| size.0),
             age: settings.telemetry.retention_age.map(|age| age.0),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::devicebound::{Devicebound, DeviceboundPorts};
+use super::files::Files;
 use super::presence::Presence;
 use super::registry::{Registry, RegistryPorts};
 use super::rest::{Owner, Rest, RestPorts};
@@ -21,6 +22,7 @@ use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::messages::registry::{Active, Forget};
 use crate::messages::sessions::Send;
 use crate::messages::state::{Fetch, Save, Scan};
+use crate::protocol::http::Limits;
 use crate::protocol::tls::TlsServer;
 use crate::store::Kv;
 
@@ -32,6 +34,7 @@ pub(super) struct Wires {
     pub(super) https: Rc<Vec<Arc<TcpListener>>>,
     pub(super) tls: TlsServer,
     pub(super) owner: Owner,
+    pub(super) files: Rc<Files>,
     pub(super) retention: Retention,
     pub(super) settings: ConnectionSettings,
     pub(super) ports: Ports,
@@ -70,10 +73,12 @@ impl Factory for Wires {
             "devicebound" => self.start_devicebound(obituary),
             "sessions" => self.start_sessions(obituary),
             "rest" => {
-                let handler = Rest::new(self.ports.rest.clone(), self.owner.clone()).handler();
+                let (ports, files) = (self.ports.rest.clone(), Rc::clone(&self.files));
+                let handler = Rest::new(ports, self.owner.clone(), files).handler();
+                let limits = Limits { late: Rest::is_late, ..Limits::default() };
                 let bound = self.https.iter().map(|socket| Bound {
                     socket: Arc::clone(socket),
-                    door: Door::Https(self.tls.clone(), Rc::clone(&handler)),
+                    door: Door::Https(self.tls.clone(), Rc::clone(&handler), limits),
                 });
                 let accept = self.ports.accept.clone();
                 let listener = Listener::new(Rc::new(bound.collect()), accept, obituary);

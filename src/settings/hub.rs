@@ -30,6 +30,8 @@ pub struct LocalhubSettings {
     /// How much telemetry is kept.
     #[serde(default)]
     pub telemetry: Telemetry,
+    /// How much of uploaded files is kept.
+    pub files: Files,
     /// Logs.
     pub log: Log,
 }
@@ -41,6 +43,15 @@ pub struct Telemetry {
     pub retention_bytes: Option<Size>,
     /// Age; all without.
     pub retention_age: Option<Age>,
+}
+
+/// See [`LocalhubSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Files {
+    /// Bytes of all files.
+    pub max_bytes: Size,
+    /// Bytes of one file.
+    pub max_file_bytes: Size,
 }
 
 impl LocalhubSettings {

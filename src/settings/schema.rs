@@ -62,6 +62,8 @@ pub(super) const LOCALHUB: Schema = Schema {
         ("client_ca", Path),
         ("telemetry.retention_bytes", Size),
         ("telemetry.retention_age", Age),
+        ("files.max_bytes", Size),
+        ("files.max_file_bytes", Size),
         ("log.level", LogLevel),
         ("log.format", OneOf(&["text", "json"])),
     ],

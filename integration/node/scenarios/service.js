@@ -1,7 +1,9 @@
 // The service SDK, azure-iothub: registry, twins, query, statistics; and file upload from a device.
 'use strict';
 
-const { Registry } = require('azure-iothub');
+const crypto = require('node:crypto');
+const { Readable } = require('node:stream');
+const { JobClient, Registry } = require('azure-iothub');
 const w = require('../world');
 
 const { assert, registry, within } = w;
@@ -155,4 +157,54 @@ exports.file_upload_hand_shake = async () => {
     assert.ok(place[name], `${name} is missing: ${JSON.stringify(place)}`);
   }
   await within(15, device.notifyBlobUploadStatus(place.correlationId, true, 200, 'ok'));
+};
+
+exports.file_upload_to_blob = async () => {
+  const deviceId = await w.device('blob');
+  const device = await w.client(deviceId);
+  const content = crypto.randomBytes(9 * 1024 * 1024 + 5); // three blocks of the SDK's
+  await within(60, device.uploadToBlob('dir/a b.bin', Readable.from([content.subarray(0, 700), content.subarray(700)]), content.length));
+  await within(60, device.uploadToBlob('small.txt', Readable.from([Buffer.from('hello')]), 5));
+  const files = JSON.parse((await w.call('GET', `/devices/${deviceId}/files`)).body);
+  assert.deepStrictEqual(files.map(({ name, size }) => [name, size]), [['dir/a b.bin', content.length], ['small.txt', 5]]);
+  const { status, body: got } = await w.call('GET', `/uploads/${deviceId}/small.txt`);
+  assert.deepStrictEqual([status, got], [200, 'hello']);
+  const digest = crypto.createHash('md5').update(content).digest('base64');
+  const part = await w.call('GET', `/uploads/${deviceId}/dir/a%20b.bin`, { raw: true });
+  assert.strictEqual(crypto.createHash('md5').update(part.body).digest('base64'), digest);
+};
+
+exports.service_jobs_are_not_served = async () => {
+  const jobs = JobClient.fromConnectionString(w.options.owner);
+  const error = await within(15, jobs.getJob('x').then(() => assert.fail('served'), (why) => why));
+  assert.strictEqual(error.response.statusCode, 501, error.message);
+  const query = jobs.createQuery();
+  await within(15, query.next().then(() => assert.fail('served'), (why) => why));
+};
+
+exports.service_replaces_twins_and_purges = async () => {
+  const deviceId = await w.device('repl');
+  const twin = await body(registry.updateTwin(deviceId, { tags: { a: 1 }, properties: { desired: { x: 1, y: 1 } } }, '*'));
+  const headers = { 'Content-Type': 'application/json', 'If-Match': `"${twin.etag}"` };
+  const put = JSON.stringify({ tags: { b: 2 }, properties: { desired: { y: 2 } } });
+  const replaced = await w.call('PUT', `/twins/${deviceId}`, { headers, body: put });
+  assert.strictEqual(replaced.status, 200);
+  const now = JSON.parse(replaced.body);
+  assert.deepStrictEqual([now.tags, now.properties.desired.x, now.properties.desired.y], [{ b: 2 }, undefined, 2]);
+  assert.strictEqual(replaced.headers.etag, `"${now.etag}"`);
+  assert.strictEqual((await w.call('PUT', `/twins/${deviceId}`, { headers, body: put })).status, 412);
+  await w.send(deviceId, 'one');
+  await w.send(deviceId, 'two');
+  const purged = JSON.parse((await w.call('DELETE', `/devices/${deviceId}/commands`)).body);
+  assert.deepStrictEqual([purged.deviceId, purged.totalMessagesPurged], [deviceId, 2]);
+};
+
+exports.service_counts_by_query = async () => {
+  const deviceId = await w.device('cnt');
+  await registry.updateTwin(deviceId, { tags: { only: w.run } }, '*');
+  const query = registry.createQuery(`SELECT COUNT() AS n FROM devices WHERE devices.tags.only = '${w.run}'`);
+  const { result } = await within(15, query.next());
+  assert.deepStrictEqual([result, query.hasMoreResults], [[{ n: 1 }], false]);
+  const error = await w.failing(registry.createQuery('SELECT * FROM devices WHERE tags.x LIKE 1').next(), 'ArgumentError');
+  assert.match(error.responseBody, /character 36/);
 };

@@ -36,7 +36,7 @@ pub enum Door {
     /// MQTT as it is; loopback only.
     Plain,
     /// REST, and MQTT over WebSockets.
-    Https(TlsServer, Handler),
+    Https(TlsServer, Handler, Limits),
 }
 
 /// A socket that is bound for as long as the process lives.
@@ -105,7 +105,7 @@ async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>
             return hand_on(Arrived { stream, peer, certificate: None }, port).await;
         }
         Door::Tls(tls) => (tls, None),
-        Door::Https(tls, handler) => (tls, Some(handler)),
+        Door::Https(tls, handler, limits) => (tls, Some((handler, limits))),
     };
     let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -113,7 +113,7 @@ async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>
         Err(_) => return tracing::info!(peer, "no TLS handshake in time"),
     };
     let certificate = tls.peer(&stream, clock::unix_time());
-    let Some(handler) = handler else {
+    let Some((handler, limits)) = handler else {
         return hand_on(Arrived { stream: Box::new(stream), peer, certificate }, port).await;
     };
     let client = peer.clone();
@@ -121,7 +121,7 @@ async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>
         let (peer, certificate) = (client.clone(), certificate.clone());
         actix::spawn(hand_on(Arrived { stream, peer, certificate }, port.clone()));
     });
-    if let Err(error) = serve_with_web_sockets(stream, handler, tunnel, Limits::default()).await {
+    if let Err(error) = serve_with_web_sockets(stream, handler, tunnel, limits).await {
         tracing::debug!(peer, %error, "HTTP connection ended");
     }
 }

@@ -27,6 +27,7 @@ use crate::domain::connection_string::host_and_port;
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
+use crate::protocol::http;
 use crate::protocol::http::Handler;
 use crate::protocol::http_client::Place;
 use crate::protocol::link::Address;
@@ -188,7 +189,7 @@ fn sockets(
         bound.push(Bound { socket: bind("hub.listen_plain", *address)?, door: Door::Plain });
     }
     for address in &settings.hub.listen_https {
-        let door = Door::Https(tls.clone(), Rc::clone(clients));
+        let door = Door::Https(tls.clone(), Rc::clone(clients), http::Limits::default());
         match bind("hub.listen_https", *address) {
             Ok(socket) => bound.push(Bound { socket, door }),
             Err(error) => {

@@ -19,6 +19,9 @@ pub enum Hub {
     /// Cloud-to-device messages
     #[command(subcommand)]
     C2d(C2d),
+    /// Files that devices have uploaded
+    #[command(subcommand)]
+    File(UploadedFile),
 }
 
 /// See [`Hub`].
@@ -151,5 +154,32 @@ pub enum C2d {
         /// Content type
         #[arg(long, value_name = "TYPE")]
         content_type: Option<String>,
+    },
+}
+
+/// See [`Hub`].
+#[derive(Clone, Debug, Subcommand)]
+pub enum UploadedFile {
+    /// List a device's files
+    List {
+        /// Device
+        device: String,
+    },
+    /// Fetch a file
+    Get {
+        /// Device
+        device: String,
+        /// Its name, as in the list
+        name: String,
+        /// Where to write it; without, to standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<std::path::PathBuf>,
+    },
+    /// Delete a file
+    Delete {
+        /// Device
+        device: String,
+        /// Its name, as in the list
+        name: String,
     },
 }

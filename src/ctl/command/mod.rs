@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin};
+pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin, UploadedFile};
 
 const EXAMPLES: &str = "\
 Examples:

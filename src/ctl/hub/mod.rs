@@ -1,5 +1,6 @@
 //! `hub …`: devices, modules, twins, methods and messages, at the hub.
 
+mod files;
 mod identities;
 mod messages;
 mod twins;
@@ -15,6 +16,7 @@ pub(super) async fn run(hub: &Hub, output: Output, command: Command) -> Result<(
         Command::Device(device) => identities::device(hub, output, device).await,
         Command::Module(module) => identities::module(hub, output, module).await,
         Command::Twin(twin) => twins::run(hub, twin).await,
+        Command::File(file) => files::run(hub, output, file).await,
         Command::Method(method) => messages::method(hub, output, method).await,
         Command::C2d(C2d::Send {
             device,

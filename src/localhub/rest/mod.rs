@@ -33,6 +33,8 @@ use crate::actors::port::Port;
 use crate::domain::identity::Identity;
 use crate::domain::registry::IfMatch;
 use crate::domain::service_error::ServiceError;
+use crate::domain::upload::CONTAINER;
+use crate::localhub::files::Files;
 use crate::messages::devicebound::{CountDevicebound, Enqueue, Purge, TakeFeedback};
 use crate::messages::identities::LogIn;
 use crate::messages::registry::{DeleteIdentity, ListIdentities, ListPresence, PutIdentity};
@@ -86,14 +88,20 @@ pub struct RestPorts {
 pub struct Rest {
     ports: RestPorts,
     owner: Owner,
+    files: Rc<Files>,
 }
 
 type Answer = Result<HttpResponse, ServiceError>;
 
 impl Rest {
     /// For the hub whose owner is `owner`.
-    pub fn new(ports: RestPorts, owner: Owner) -> Rc<Self> {
-        Rc::new(Rest { ports, owner })
+    pub fn new(ports: RestPorts, owner: Owner, files: Rc<Files>) -> Rc<Self> {
+        Rc::new(Rest { ports, owner, files })
+    }
+
+    /// Whether a body is to be read as it comes: that of a blob may be larger than memory.
+    pub fn is_late(request: &HttpRequest) -> bool {
+        request.segments().first().is_some_and(|first| first == CONTAINER)
     }
 
     /// For an HTTP server.
@@ -106,7 +114,12 @@ impl Rest {
 
     /// Answers any request.
     pub async fn handle(&self, request: HttpRequest) -> HttpResponse {
-        match self.answer(&request).await {
+        let segments = request.segments();
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if let [CONTAINER, path @ ..] = &path[..] {
+            return self.blob(&request, path).await;
+        }
+        match self.answer(&request, &path).await {
             Ok(response) => response,
             Err(error) => {
                 let (method, path) = (&request.method, &request.path);
@@ -116,18 +129,16 @@ impl Rest {
         }
     }
 
-    async fn answer(&self, request: &HttpRequest) -> Answer {
-        let segments = request.segments();
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    async fn answer(&self, request: &HttpRequest, path: &[&str]) -> Answer {
         match self.caller(request).await? {
             Caller::Service => {}
-            Caller::Device(device) if self.device_may(&device, request, &path).await? => {}
+            Caller::Device(device) if self.device_may(&device, request, path).await? => {}
             Caller::Device(device) => {
                 let why = format!("{device} may not do this; use a service policy's token");
                 return Err(ServiceError::unauthorized(why));
             }
         }
-        self.route(request, &path).await
+        self.route(request, path).await
     }
 
     async fn route(&self, request: &HttpRequest, path: &[&str]) -> Answer {
@@ -150,7 +161,10 @@ impl Rest {
             }
             ("POST", ["devices", d, "messages", "devicebound"]) => self.enqueue(request, d).await,
             ("POST", ["devices", d, "files"]) => self.begin_upload(request, d).await,
-            ("POST", ["devices", _, "files", "notifications", ..]) => files::end_upload(request),
+            ("GET", ["devices", d, "files"]) => self.list_files(d),
+            ("POST", ["devices", d, "files", "notifications", id @ ..]) => {
+                self.end_upload(request, d, id)
+            }
             (_, ["twins", d]) => self.twin(request, identity(d, None)?).await,
             (_, ["twins", d, "modules", m]) => self.twin(request, identity(d, Some(m))?).await,
             ("POST", ["twins", d, "methods"]) => self.method(request, identity(d, None)?).await,
@@ -195,7 +209,8 @@ fn not_there(request: &HttpRequest, path: &[&str]) -> ServiceError {
         ["devices", _] | ["devices", _, "modules", _] => "GET, PUT and DELETE",
         ["devices", _, "modules"] | ["statistics", _] => "GET",
         ["devices", _, "commands"] => "DELETE",
-        ["devices", _, "applyConfigurationContent" | "files"]
+        ["devices", _, "files"] => "GET and POST",
+        ["devices", _, "applyConfigurationContent"]
         | ["devices", _, "messages", "devicebound"]
         | ["twins", _, "methods"]
         | ["twins", _, "modules", _, "methods"] => "POST",

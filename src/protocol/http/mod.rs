@@ -8,6 +8,7 @@ mod server;
 mod tests;
 mod web_socket;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -47,9 +48,14 @@ pub struct HttpRequest {
     pub query: BTreeMap<String, String>,
     /// Names in lower case, values as sent.
     pub headers: Vec<(String, Bytes)>,
-    /// Whole.
+    /// Whole; empty if it is to be read as it comes.
     pub body: Bytes,
+    /// What is to be read as it comes (`Limits::late`).
+    pub(crate) late: Late,
 }
+
+/// A body that is read once, as it comes.
+pub(crate) type Late = Option<Rc<RefCell<Option<BodyStream>>>>;
 
 impl HttpRequest {
     /// For tests and for calls inside the process.
@@ -84,6 +90,15 @@ impl HttpRequest {
     /// The body as JSON, whatever its content type says.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_slice(&self.body).map_err(|e| format!("the body is not as expected: {e}"))
+    }
+
+    /// The body as it comes; what was read by somebody else is not there any more.
+    pub fn stream(&self) -> BodyStream {
+        let late = self.late.as_ref().and_then(|late| late.borrow_mut().take());
+        late.unwrap_or_else(|| {
+            let whole = Some(self.body.clone()).filter(|body| !body.is_empty());
+            futures_util::stream::iter(whole.map(Ok)).boxed_local()
+        })
     }
 
     /// A number in the query.

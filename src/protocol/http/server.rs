@@ -3,14 +3,16 @@
 //! A slow or silent peer costs a connection, never the thread: header, body and idle time have
 //! limits. Dropping a [`Server`] ends its connections.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{StreamExt, unfold};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
@@ -21,7 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::web_socket::{self, Tunnel};
-use super::{Handler, HttpBody, HttpRequest, HttpResponse, parse_query};
+use super::{BodyStream, Handler, HttpBody, HttpRequest, HttpResponse, parse_query};
 use crate::protocol::sockets::ByteStream;
 
 /// What one peer may take.
@@ -35,6 +37,9 @@ pub struct Limits {
     pub body_time: Duration,
     /// Connections at one time; more wait in the listener's backlog.
     pub connections: usize,
+    /// Whether a body is left to the handler, to be read as it comes: of any size, with
+    /// `body_time` for each part of it.
+    pub late: fn(&HttpRequest) -> bool,
 }
 
 impl Default for Limits {
@@ -44,6 +49,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(60),
             body_time: Duration::from_secs(30),
             connections: 64,
+            late: |_| false,
         }
     }
 }
@@ -99,6 +105,12 @@ where
 
 async fn answer(request: Request<Incoming>, handler: Handler, limits: Limits) -> Response<Wire> {
     let (head, body) = request.into_parts();
+    let mut asked = to_request(&head, Bytes::new());
+    if (limits.late)(&asked) {
+        let chunks = as_it_comes(body, limits.body_time);
+        asked.late = Some(Rc::new(RefCell::new(Some(chunks))));
+        return to_wire(handler(asked).await);
+    }
     let body = Limited::new(body, limits.body).collect();
     let response = match tokio::time::timeout(limits.body_time, body).await {
         Err(_) => HttpResponse::error(408, "the body did not come in time").closing(),
@@ -107,9 +119,22 @@ async fn answer(request: Request<Incoming>, handler: Handler, limits: Limits) ->
             HttpResponse::error(413, message).closing()
         }
         Ok(Err(e)) => HttpResponse::error(400, format!("the body is broken: {e}")).closing(),
-        Ok(Ok(body)) => handler(to_request(&head, body.to_bytes())).await,
+        Ok(Ok(body)) => handler(HttpRequest { body: body.to_bytes(), ..asked }).await,
     };
     to_wire(response)
+}
+
+fn as_it_comes(body: Incoming, time: Duration) -> BodyStream {
+    let chunks = unfold(Some(body.into_data_stream()), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(time, body.next()).await {
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(body))),
+            Ok(Some(Err(why))) => Some((Err(why.to_string()), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err("it did not come in time".to_owned()), None)),
+        }
+    });
+    chunks.boxed_local()
 }
 
 impl HttpResponse {
@@ -128,6 +153,7 @@ fn to_request(head: &hyper::http::request::Parts, body: Bytes) -> HttpRequest {
         query: parse_query(head.uri.query().unwrap_or_default()),
         headers: headers.collect(),
         body,
+        late: None,
     }
 }
 

@@ -91,9 +91,14 @@ async fn an_edge_device_manages_its_own_modules_and_every_device_its_own_files()
     upload.body = Bytes::from_static(br#"{"blobName": "a/b.txt"}"#);
     let begun = hub.send(upload).await;
     assert_eq!((begun.status, &begun.json["blobName"]), (200, &json!("leaf/a/b.txt")));
-    let mut done = request("POST", "/devices/leaf/files/notifications", Some(&leaf));
-    done.body = Bytes::from_static(br#"{"correlationId": "c", "isSuccess": true}"#);
-    assert_eq!(hub.send(done).await.status, 204);
+    let end = async |id: &Value| {
+        let mut done = request("POST", "/devices/leaf/files/notifications", Some(&leaf));
+        done.body = json!({"correlationId": id, "isSuccess": true}).to_string().into();
+        hub.send(done).await.error()
+    };
+    assert_eq!(end(&json!("c")).await, "400 ArgumentInvalid", "it never began");
+    assert_eq!(end(&begun.json["correlationId"]).await, "204 ");
+    assert_eq!(end(&begun.json["correlationId"]).await, "400 ArgumentInvalid", "it has ended");
 }
 
 #[actix::test]

@@ -3,6 +3,7 @@
 mod access;
 mod deployments;
 mod devicebound;
+mod files;
 mod identities;
 mod telemetry;
 mod twins;
@@ -20,6 +21,7 @@ use crate::actors::supervision::Obituary;
 use crate::domain::method::{Call, Outcome};
 use crate::domain::sas;
 use crate::localhub::devicebound::{Devicebound, DeviceboundPorts};
+use crate::localhub::files::Limits;
 use crate::localhub::presence::Presence;
 use crate::localhub::registry::{Registry, RegistryPorts};
 use crate::localhub::telemetry::{Retention, Telemetry, TelemetryPorts};
@@ -41,6 +43,8 @@ struct Hub {
     report: Port<PatchReported>,
     sessions: Sessions,
     methods: Methods,
+    /// Where uploaded files are.
+    folder: tempfile::TempDir,
     _disk: Disk,
 }
 
@@ -67,6 +71,7 @@ impl actix::Handler<Invoke> for Methods {
 struct Read {
     status: u16,
     headers: Vec<(String, String)>,
+    body: Bytes,
     json: Value,
 }
 
@@ -131,8 +136,11 @@ impl Hub {
         let read = || ReadTelemetry { since: crate::domain::row::Offset(0), max: 1 };
         ready(&log, read).await;
         let owner = Owner { hostname: HOST.to_owned(), key: KEY.to_owned() };
-        let rest = Rest::new(ports, owner);
-        Hub { rest, ingest, presence: changed, report, sessions, methods, _disk: disk }
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { file: 20_000, total: 62_000 };
+        let files = Rc::new(Files::open(folder.path(), KEY, limits).unwrap());
+        let rest = Rest::new(ports, owner, files);
+        Hub { rest, ingest, presence: changed, report, sessions, methods, folder, _disk: disk }
     }
 
     /// A call by the owner.
@@ -166,7 +174,8 @@ impl Hub {
                 chunks.concat().into()
             }
         };
-        Read { status, headers, json: serde_json::from_slice(&body).unwrap_or_default() }
+        let json = serde_json::from_slice(&body).unwrap_or_default();
+        Read { status, headers, body, json }
     }
 
     async fn get(&self, target: &str) -> Read {
