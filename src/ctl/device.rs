@@ -62,6 +62,14 @@ impl Runtime {
         checked(answer).map(|_| ())
     }
 
+    /// Does something that answers with JSON.
+    pub(super) async fn act(&self, target: &str) -> Result<Value, CtlError> {
+        let request = ClientRequest::new("POST", target);
+        let answer = ask(&self.place(), request, LONG).await.map_err(|e| self.explain(&e))?;
+        serde_json::from_slice(&checked(answer)?.body)
+            .map_err(|e| CtlError::new("edge-runtime's answer is not JSON").because(e))
+    }
+
     /// Text as it is written.
     pub(super) async fn follow(&self, target: &str) -> Result<AnswerStream, CtlError> {
         let request = ClientRequest::new("GET", target);

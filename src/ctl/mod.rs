@@ -5,6 +5,7 @@
 
 pub mod command;
 mod configure;
+mod dead_letter;
 mod deploy;
 mod device;
 pub mod error;
@@ -12,7 +13,9 @@ mod hub;
 mod manifest;
 mod modules;
 mod output;
+mod queue;
 mod rest;
+mod route;
 mod service;
 mod status;
 mod telemetry;
@@ -23,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use self::command::{Command, Edgectl, LocalModule};
+use self::command::{Command, Edgectl, LocalModule, Queue};
 use self::device::Runtime;
 use self::error::CtlError;
 use self::rest::Hub;
@@ -58,6 +61,9 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
             modules::env(&runtime, output, &module).await?;
         }
         Command::Why { module } => modules::why(&runtime, output, &module).await?,
+        Command::Route(command) => route::run(&runtime, output, command).await?,
+        Command::DeadLetter(command) => dead_letter::run(&runtime, output, command).await?,
+        Command::Queue(Queue::Discard(args)) => queue::discard(&runtime, output, &args).await?,
         Command::Deploy(deploy) => deploy::deploy(&hub()?, &runtime, output, &deploy).await?,
         Command::Telemetry(args) => telemetry::telemetry(&hub()?, output, &args).await?,
         Command::Hub(command) => hub::run(&hub()?, output, command).await?,

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::command::Output;
@@ -73,6 +75,28 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 /// The text of a member, or nothing.
 pub(super) fn text_of<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
+}
+
+/// The members of a list.
+pub(super) fn members(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A number, or nothing of it.
+pub(super) fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_default()
+}
+
+/// A body in base64: as JSON, as text, or as it is, if it is neither; and which of them.
+pub(super) fn body(encoded: &str) -> (Value, &'static str) {
+    let Ok(bytes) = STANDARD.decode(encoded) else { return (encoded.into(), "base64") };
+    if let Ok(json) = serde_json::from_slice(&bytes) {
+        return (json, "json");
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => (text.into(), "text"),
+        Err(_) => (encoded.into(), "base64"),
+    }
 }
 
 /// How long ago, or ahead, an ISO-8601 time is, in words.

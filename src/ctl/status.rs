@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::command::Output;
 use super::device::Runtime;
 use super::error::CtlError;
-use super::output::{bytes, distance, show, span, table, text_of};
+use super::output::{bytes, distance, members, number, show, span, table, text_of};
 
 /// Answers whether it is in sync.
 pub(super) async fn status(runtime: &Runtime, output: Output) -> Result<bool, CtlError> {
@@ -96,14 +96,6 @@ fn deployment(text: &mut String, status: &Value) {
         let (module, what) = (text_of(difference, "module"), text_of(difference, "what"));
         _ = writeln!(text, "              {module}: {what}{}", since.unwrap_or_default());
     }
-}
-
-fn members(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value[name].as_u64().unwrap_or_default()
 }
 
 fn endpoint(endpoint: &Value) -> Vec<String> {

@@ -1,13 +1,11 @@
 //! `telemetry [-f]`: what reached the hub.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::StreamExt;
 use serde_json::{Value, json};
 
 use super::command::{Output, Telemetry};
 use super::error::CtlError;
-use super::output::{print, text_of};
+use super::output::{self, print, text_of};
 use super::rest::Hub;
 
 const PAGE: u64 = 500;
@@ -53,15 +51,8 @@ fn next(page: &Value) -> Result<u64, CtlError> {
     page["next"].as_u64().ok_or_else(|| CtlError::new("this hub has no telemetry to read"))
 }
 
-/// The body as JSON, as text, or as base64 if it is neither.
 fn body(item: &Value) -> Value {
-    let encoded = text_of(item, "body");
-    let Ok(bytes) = STANDARD.decode(encoded) else { return encoded.into() };
-    let json = serde_json::from_slice(&bytes);
-    json.unwrap_or_else(|_| match String::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(_) => encoded.into(),
-    })
+    output::body(text_of(item, "body")).0
 }
 
 fn decoded(item: &Value) -> Value {
@@ -89,6 +80,9 @@ fn text(item: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]

@@ -93,8 +93,13 @@ pub enum End {
     Delivered,
     /// Its time to live was over.
     Expired,
-    /// The endpoint will never take it: why.
-    DeadLettered(String),
+    /// The endpoint will never take it.
+    DeadLettered {
+        /// Its reason.
+        why: String,
+        /// How often it was sent, as far as is known.
+        tries: u32,
+    },
     /// The budget's policy.
     Evicted,
     /// An operator.

@@ -17,6 +17,7 @@ use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::process::{self, Vital};
 use crate::actors::supervision::{Factory, Running};
+use crate::domain::delivery::Share;
 use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::files::make_dir;
@@ -78,6 +79,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
             limits: Limits { packets: 100, bytes: 1 << 20 },
             parking: Shared::new(PARKING),
             window: 10,
+            share: Share::NONE,
             edge_device: None,
         },
         ports,

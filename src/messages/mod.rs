@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod dead_letters;
 pub mod devicebound;
 pub mod engine;
 pub mod identities;

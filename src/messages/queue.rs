@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::state::StoreError;
 use crate::domain::bag::Bag;
-use crate::domain::delivery::Position;
+use crate::domain::delivery::{Loaded, Position};
 use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
-use crate::domain::row::{End, Endpoint, Key, Row, Stamp};
+use crate::domain::row::{End, Endpoint, Key, Stamp};
 
 /// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
 /// each. A PUBACK is sent for none of them before.
@@ -65,7 +65,7 @@ pub enum Verdict {
 /// Reads up to `max` rows of an endpoint, by priority, then offset, out of one read transaction;
 /// expired rows end on the way. Never waits for more to arrive.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<Vec<Row>, StoreError>")]
+#[rtype(result = "Result<Loaded, StoreError>")]
 pub struct Pull {
     /// Whose rows.
     pub endpoint: Endpoint,
@@ -95,6 +95,11 @@ pub struct Finish {
 #[rtype(result = "()")]
 pub struct Stored(pub Endpoint);
 
+/// Rows of an endpoint that were passed may be there again: a route was resumed, or paused.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rewound(pub Endpoint);
+
 /// How the queue stands.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<QueueStatus, StoreError>")]
@@ -107,8 +112,12 @@ pub struct QueueStatus {
     pub endpoints: Vec<EndpointStatus>,
     /// Per route and endpoint.
     pub routes: Vec<RouteCounts>,
-    /// Messages that no route took, by source.
+    /// Messages that no route took.
     pub unrouted: u64,
+    /// … by who sent them.
+    pub unrouted_sources: Vec<UnroutedSource>,
+    /// Routes that are paused, whether they are in force or not.
+    pub paused: Vec<String>,
     /// Second copies that clients sent, as their connection ended before the PUBACK; not stored.
     pub resent: u64,
     /// Messages taken in (each counted once, however many routes).
@@ -145,16 +154,52 @@ pub struct RouteCounts {
     pub received: u64,
     /// Rows still owed.
     pub stored: u64,
-    /// Named ends.
+    /// … their bytes,
+    pub stored_bytes: u64,
+    /// … and the age of the oldest in seconds of store time.
+    pub oldest_seconds: Option<u64>,
+    /// It was not looked for any further: the oldest is at most so old.
+    pub oldest_is_at_most: bool,
+    /// Named end.
     pub delivered: u64,
     /// Named end.
     pub expired: u64,
-    /// Named end.
+    /// Dead letters that are there now,
     pub dead_lettered: u64,
+    /// … their bytes,
+    pub dead_bytes: u64,
+    /// … how many were owed again since,
+    pub dead_replayed: u64,
+    /// … and how many were dropped: they are among the discarded.
+    pub dead_dropped: u64,
     /// Named end.
     pub evicted: u64,
     /// Named end.
     pub discarded: u64,
     /// Named end.
     pub quarantined: u64,
+}
+
+/// Messages of one sender and source that no route took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UnroutedSource {
+    /// `device` or `device/module`; `others`, if there are too many to tell them apart.
+    pub sender: String,
+    /// As a route names it: `/messages/modules/sensor/outputs/out`.
+    pub source: String,
+    /// How many.
+    pub count: u64,
+    /// The last few, oldest first.
+    pub last: Vec<UnroutedSample>,
+}
+
+/// What is kept of a message that no route took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UnroutedSample {
+    /// In seconds of store time.
+    pub age_seconds: u64,
+    /// Of its body, which is not kept.
+    pub bytes: u64,
+    /// By name in the topic; of many only the first.
+    pub properties: std::collections::BTreeMap<String, String>,
 }

@@ -24,8 +24,47 @@ pub struct RouteStatus {
     pub name: String,
     /// Its text.
     pub text: String,
-    /// `active`, `draining`, or `bad`.
+    /// `active` or `bad`.
     pub state: String,
+    /// `$upstream` or `device/module/input`; empty if it is bad.
+    pub endpoint: String,
+    /// 0 to 9; `None`: after those.
+    pub priority: Option<u8>,
+    /// Its own.
+    pub time_to_live_seconds: Option<u64>,
     /// Why it is bad.
     pub error: Option<String>,
+}
+
+/// A route at an endpoint, for an operator: what was set, and its account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RouteLine {
+    /// As it was set; of a route that is gone only its name is known.
+    #[serde(flatten)]
+    pub route: RouteStatus,
+    /// Messages that it took here.
+    pub matched: u64,
+    /// Those that the endpoint has.
+    pub delivered: u64,
+    /// Still owed.
+    pub lag: Lag,
+    /// Refused for good, and kept.
+    pub dead_letters: Lag,
+    /// Their time to live was over.
+    pub expired: u64,
+    /// By an operator.
+    pub discarded: u64,
+}
+
+/// What waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lag {
+    /// How many.
+    pub messages: u64,
+    /// Of properties and bodies.
+    pub bytes: u64,
+    /// Age of the oldest in seconds of store time, if it is known.
+    pub oldest_seconds: Option<u64>,
+    /// … or at most that.
+    pub oldest_is_at_most: bool,
 }

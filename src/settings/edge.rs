@@ -68,6 +68,8 @@ pub struct Hub {
     pub parking_bytes: Size,
     /// … and of one client.
     pub parking_bytes_per_client: Size,
+    /// What each priority has in any case.
+    pub priority_share_percent: u8,
 }
 
 /// See [`EdgeSettings`].

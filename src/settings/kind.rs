@@ -26,6 +26,8 @@ pub(super) enum Kind {
     LoopbackAddresses,
     Size,
     Age,
+    /// Whole, from 0 to this.
+    Number(i64),
     /// `info`, or `warn,edge_runtime=debug`.
     LogLevel,
     OneOf(&'static [&'static str]),
@@ -51,7 +53,7 @@ impl Kind {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Given::List(parts.map(str::to_owned).collect())
             }
-            Kind::Size | Kind::Age => {
+            Kind::Size | Kind::Age | Kind::Number(_) => {
                 text.parse().map_or_else(|_| Given::Text(text.into()), Given::Number)
             }
             Kind::Tables(_) => Given::Other("text"),
@@ -65,9 +67,13 @@ impl Kind {
             Given::Text(text) => return self.check_text(text),
             Given::Number(_) if matches!(self, Kind::Age) => return self.check_number(given),
             Given::Number(_) if matches!(self, Kind::Size) => return self.check_number(given),
+            Given::Number(n) if matches!(self, Kind::Number(most) if (0..=most).contains(n)) => {
+                return Ok(());
+            }
             Given::List(list) if self.is_list() => {
                 return list.iter().try_for_each(|item| self.check_item(item));
             }
+            Given::Number(_) if matches!(self, Kind::Number(_)) => "another one",
             Given::Number(_) => "a number",
             Given::List(_) => "a list",
             Given::Other(what) => what,
@@ -94,6 +100,7 @@ impl Kind {
             Kind::Age => parse_age(text).is_some(),
             Kind::LogLevel => text.split(',').all(is_log_directive),
             Kind::OneOf(words) => words.contains(&text),
+            Kind::Number(_) => false,
             Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses | Kind::Tables(_) => {
                 return Err(format!("expects {}, not a text", self.expects()));
             }
@@ -135,6 +142,7 @@ impl Kind {
             Kind::Age => "a number of seconds, or a text as \"7 d\"".into(),
             Kind::LogLevel => "a level (error, warn, info, debug, trace)".into(),
             Kind::OneOf(words) => format!("one of {}", words.join(", ")),
+            Kind::Number(most) => format!("a whole number from 0 to {most}"),
             Kind::Tables(keys) => {
                 let keys: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
                 format!("a list of tables with {} (in a file)", keys.join(", "))

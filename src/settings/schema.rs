@@ -1,6 +1,7 @@
 //! Every key, in the order of the documentation. `config/*.toml` documents them.
 
 use super::kind::Kind::{self, *};
+use crate::domain::delivery::MOST_SHARE;
 
 /// A program's settings.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) const EDGE: Schema = Schema {
         ("hub.client_ca", Path),
         ("hub.parking_bytes", Size),
         ("hub.parking_bytes_per_client", Size),
+        ("hub.priority_share_percent", Number(MOST_SHARE as i64)),
         ("upstream.address", HostPort),
         ("upstream.https_address", HostPort),
         ("upstream.trusted_ca", Path),

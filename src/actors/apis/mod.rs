@@ -6,5 +6,6 @@ pub mod metrics;
 pub mod overview;
 #[cfg(test)]
 mod probe;
+mod route_lines;
 mod socket;
 pub mod workload;

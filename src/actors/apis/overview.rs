@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::actors::port::{NoAnswer, Port};
 use crate::domain::identity::Identity;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, RestartModule, StopModules};
+use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::identities::Lookup;
 use crate::messages::queue::{GetQueueStatus, QueueStatus};
 use crate::messages::routes::{ListRoutes, RouteStatus};
@@ -36,6 +37,12 @@ pub struct ApiPorts {
     pub link: Port<GetLinkStatus>,
     /// Queue.
     pub queue: Port<GetQueueStatus>,
+    /// Queue.
+    pub letters: Port<ReadDeadLetters>,
+    /// Queue.
+    pub settle: Port<Settle>,
+    /// Queue.
+    pub pause: Port<Pause>,
     /// Sessions.
     pub online: Port<ListOnline>,
     /// Twins.

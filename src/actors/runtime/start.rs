@@ -24,6 +24,7 @@ use crate::actors::supervision::Factory;
 use crate::actors::{agent, process};
 use crate::domain::agent::manifest::Credential;
 use crate::domain::connection_string::host_and_port;
+use crate::domain::delivery::Share;
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
@@ -122,6 +123,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         parent,
     };
     let mqtt = sockets(&settings, &tls, &clients.handler())?;
+    let share = Share::of_percent(settings.hub.priority_share_percent).unwrap_or_default();
     let wires = Wires {
         device: device.clone(),
         state: Arc::clone(&state),
@@ -136,6 +138,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             },
             parking: Shared::new(settings.hub.parking_bytes.bytes()),
             window: WINDOW,
+            share,
             edge_device: Some(device.device_id().to_owned()),
         },
         identities: IdentitiesConfig {
@@ -148,6 +151,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             device: device.clone(),
             address,
             device_key: Some(key.reveal().to_owned()),
+            share,
         },
         agent,
         registrar,

@@ -32,7 +32,7 @@ use crate::actors::process::Vital;
 use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
-use crate::messages::queue::Stored;
+use crate::messages::queue::{Rewound, Stored};
 use crate::messages::routes::SetRoutes;
 use crate::messages::sessions::{Invoke, ListOnline, Send};
 use crate::messages::state::{Fetch, Save, Scan};
@@ -83,6 +83,8 @@ pub(super) struct Ports {
     set_routes: Port<SetRoutes>,
     stored_upstream: Port<Stored>,
     stored_clients: Port<Stored>,
+    rewound_upstream: Port<Rewound>,
+    rewound_clients: Port<Rewound>,
     desired_patched: Port<DesiredPatched>,
     scope_changed: Port<ScopeChanged>,
     link_to_twins: Port<LinkChanged>,
@@ -201,6 +203,11 @@ impl Wires {
             status: all.apis.queue,
             stored_upstream: all.stored_upstream,
             stored_client: all.stored_clients,
+            letters: all.apis.letters,
+            settle: all.apis.settle,
+            pause: all.apis.pause,
+            rewound_upstream: all.rewound_upstream,
+            rewound_client: all.rewound_clients,
         };
         let queue = Queue::new(store, self.edge_hub(), ports, obituary);
         Running::worker(&queue.start())
@@ -235,6 +242,7 @@ impl Wires {
         all.invoke.plug(&sessions);
         all.online.plug(&sessions);
         all.stored_clients.plug(&sessions);
+        all.rewound_clients.plug(&sessions);
         all.link_to_sessions.plug(&sessions);
         all.apis.online.plug(&sessions);
         Running::owner(&sessions)
@@ -255,6 +263,7 @@ impl Wires {
         let upstream = Upstream::new(self.upstream.clone(), ports, obituary).start();
         all.request.plug(&upstream);
         all.stored_upstream.plug(&upstream);
+        all.rewound_upstream.plug(&upstream);
         all.backend.presence.plug(&upstream);
         all.backend.settle.plug(&upstream);
         all.apis.link.plug(&upstream);

@@ -1,6 +1,7 @@
 //! The command line of `edgectl`: definitions only.
 
 mod hub;
+mod queue;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +10,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin, UploadedFile};
+pub use self::queue::{DeadLetter, Discard, Letters, OfEndpoint, Queue, Route};
 
 const EXAMPLES: &str = "\
 Examples:
   edgectl list -w                                  modules of this device, live
   edgectl deploy deployment.json --wait            deploy, and wait until it runs
+  edgectl route list                               what each route took, and what waits
   edgectl hub device create leaf --parent gw       a new device; prints its connection string
   edgectl hub twin set gw temperature-filter threshold=30
 
@@ -111,6 +114,15 @@ pub enum Command {
     /// One module, outside of its container
     #[command(subcommand)]
     Module(LocalModule),
+    /// Routes: what they took, what waits, and why; pause and resume them
+    #[command(subcommand)]
+    Route(Route),
+    /// Messages that an endpoint refused for good
+    #[command(subcommand)]
+    DeadLetter(DeadLetter),
+    /// What is owed to an endpoint
+    #[command(subcommand)]
+    Queue(Queue),
     /// Deploy a manifest, as `az iot edge set-modules` takes it
     Deploy(Deploy),
     /// Telemetry that reached the hub

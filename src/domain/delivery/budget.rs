@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::Share;
+
 /// What bounds the rows in flight. One row may be in flight in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -12,6 +14,8 @@ pub struct Config {
     pub max_bytes: usize,
     /// No more bytes than were acknowledged lately.
     pub pace: Option<Pace>,
+    /// What each priority has in any case.
+    pub share: Share,
 }
 
 /// A slow endpoint is not flooded: what is in flight when it goes away is sent again.
@@ -29,9 +33,11 @@ impl Config {
         window: 1_024,
         max_bytes: 4 << 20,
         pace: Some(Pace { over: Duration::from_secs(5), at_least: 64 << 10 }),
+        share: Share::NONE,
     };
     /// For a client (architecture 4).
-    pub const CLIENT: Config = Config { window: 32, max_bytes: 4 << 20, pace: None };
+    pub const CLIENT: Config =
+        Config { window: 32, max_bytes: 4 << 20, pace: None, share: Share::NONE };
 }
 
 /// The bytes that may be in flight now.

@@ -24,71 +24,22 @@ mod budget;
 mod in_flight;
 mod lanes;
 mod position;
+mod turns;
+mod words;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use self::budget::Budget;
 pub use self::budget::{Config, Pace};
-use self::in_flight::InFlight;
+use self::in_flight::{InFlight, Sent};
 use self::lanes::Lanes;
 pub use self::position::Position;
+use self::turns::Turns;
+pub use self::turns::{MOST_SHARE, Share};
+pub use self::words::{Answer, Effect, Loaded};
 use super::identity::Identity;
 use super::row::{End, Key, Offset, Row};
-
-/// What the endpoint answered to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It has it on disk.
-    Accepted,
-    /// It will never take this row.
-    Rejected(u16),
-    /// It takes nothing from this sender for now.
-    Throttled(u16),
-}
-
-impl Answer {
-    /// The meaning of a `refused/{status}`. An unknown status must not hold up a lane for ever.
-    pub fn of_refusal(status: u16) -> Self {
-        match status {
-            429 | 500..=599 => Answer::Throttled(status),
-            _ => Answer::Rejected(status),
-        }
-    }
-}
-
-/// What the shell is to do next, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Read rows, and call `on_loaded`.
-    Load {
-        /// Where to begin.
-        from: Position,
-        /// Free slots in the window.
-        max: usize,
-        /// Free bytes in the window; one row is read in any case.
-        max_bytes: usize,
-        /// Senders whose rows are left out.
-        without: Vec<Identity>,
-    },
-    /// Send the row to the endpoint.
-    Publish {
-        /// What.
-        row: Row,
-        /// Which try of this sender: `$.try` of link.md.
-        attempt: u64,
-        /// The lowest offset that is still owed: `$.low`.
-        low: Offset,
-    },
-    /// Record the end of a row and delete it, and call `on_ended`. Many may share a transaction.
-    End {
-        /// Which row.
-        key: Key,
-        /// Its named end.
-        how: End,
-    },
-    /// Call `on_wake` at this time.
-    WakeAt(Instant),
-}
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -97,10 +48,15 @@ pub struct Delivery {
     budget: Budget,
     is_connected: bool,
     position: Position,
+    turns: Turns,
     in_flight: InFlight,
     lanes: Lanes,
     /// The highest offset that was ever read.
     highest: Offset,
+    /// The lowest offset that was passed because its route is paused; void after a rewind.
+    paused: Option<Offset>,
+    /// How often rows were sent that are owed again.
+    tries: BTreeMap<Key, u32>,
     /// Size of a row that found no room: to read again before there is would be in vain.
     awaited_room: usize,
     /// There may be rows that were not read yet. Notices that overtake an answer stay noted here.
@@ -123,11 +79,14 @@ impl Delivery {
         Delivery {
             window: config.window,
             budget: Budget::new(config),
+            turns: Turns::new(config.share),
             is_connected: false,
             position: Position::default(),
             in_flight: InFlight::default(),
             lanes: Lanes::default(),
             highest: Offset::default(),
+            paused: None,
+            tries: BTreeMap::new(),
             awaited_room: 0,
             has_news: true,
             loading: Loading::No,
@@ -145,6 +104,7 @@ impl Delivery {
         self.is_connected = false;
         for (key, sender) in self.in_flight.take_back() {
             self.lanes.take_back(&sender, key, &mut self.position);
+            *self.tries.entry(key).or_default() += 1;
         }
         self.note_rewind(); // also what is being read: there is nobody to send it to
     }
@@ -159,16 +119,17 @@ impl Delivery {
     /// that its holder gave back): everything is read again.
     pub fn on_rewound(&mut self, now: Instant) -> Vec<Effect> {
         self.position = Position::default();
+        self.paused = None;
         self.lanes.forget_unsent();
         self.note_rewind();
         self.pull(now)
     }
 
     /// The store answered a `Load`. No rows means: there were none then.
-    pub fn on_loaded(&mut self, rows: Vec<Row>, now: Instant) -> Vec<Effect> {
+    pub fn on_loaded(&mut self, loaded: Loaded, now: Instant) -> Vec<Effect> {
         let is_valid = self.loading == Loading::Yes;
         self.loading = Loading::No;
-        let mut effects = if is_valid { self.send(rows, now) } else { Vec::new() };
+        let mut effects = if is_valid { self.send(loaded, now) } else { Vec::new() };
         effects.extend(self.pull(now));
         effects
     }
@@ -181,19 +142,25 @@ impl Delivery {
 
     /// The endpoint answered a row.
     pub fn on_answered(&mut self, key: Key, answer: Answer, now: Instant) -> Vec<Effect> {
+        if let Answer::Rejected(status) = answer {
+            return self.on_rejected(key, status.to_string(), now);
+        }
         let Some(sent) = self.in_flight.sent(key) else {
             return Vec::new(); // late: the link was lost after it was sent
         };
         let mut effects = match answer {
-            Answer::Accepted => self.end(key, End::Delivered, &sent.sender),
-            Answer::Rejected(status) => {
-                self.end(key, End::DeadLettered(status.to_string()), &sent.sender)
-            }
             Answer::Throttled(_) => self.back_off(key, &sent.sender, now),
+            _ => self.end(key, End::Delivered, &sent, now),
         };
-        if !matches!(answer, Answer::Throttled(_)) {
-            self.budget.on_acked(sent.bytes, now);
-        }
+        effects.extend(self.pull(now));
+        effects
+    }
+
+    /// The endpoint will never take this row, and says why.
+    pub fn on_rejected(&mut self, key: Key, why: String, now: Instant) -> Vec<Effect> {
+        let Some(sent) = self.in_flight.sent(key) else { return Vec::new() };
+        let tries = self.tries(key) + 1;
+        let mut effects = self.end(key, End::DeadLettered { why, tries }, &sent, now);
         effects.extend(self.pull(now));
         effects
     }
@@ -226,13 +193,20 @@ impl Delivery {
             return Vec::new(); // it has ended, or was sent again
         }
         self.in_flight.on_given_up(key, sender);
-        vec![Effect::End { key, how: End::DeadLettered(why.into()) }]
+        let how = End::DeadLettered { why: why.into(), tries: self.tries(key) };
+        self.tries.remove(&key);
+        vec![Effect::End { key, how }]
+    }
+
+    /// How often the row was sent, if it is owed again.
+    fn tries(&self, key: Key) -> u32 {
+        self.tries.get(&key).copied().unwrap_or_default()
     }
 
     /// The lowest offset that may still be sent, or be sent again.
     pub fn low(&self) -> Offset {
         let held = self.in_flight.lowest().into_iter().chain(self.lanes.lowest());
-        held.fold(self.position.lowest(), Offset::min)
+        held.chain(self.paused).fold(self.position.lowest(), Offset::min)
     }
 
     /// Rows sent and not answered, or answered and their end not committed.
@@ -247,13 +221,18 @@ impl Delivery {
 
     /// Sends what was read, as far as there is room, but for what is in flight since before a
     /// rewind, or held. `has_news` stays unless there was nothing.
-    fn send(&mut self, rows: Vec<Row>, now: Instant) -> Vec<Effect> {
+    fn send(&mut self, loaded: Loaded, now: Instant) -> Vec<Effect> {
+        let Loaded { rows, read_to, paused } = loaded;
         let mut effects = Vec::new();
-        let Some(highest) = rows.iter().map(|row| row.key.offset).max() else {
+        self.paused = self.paused.into_iter().chain(paused).min();
+        let is_turn = self.turns.is_turn();
+        let highest = rows.iter().map(|row| row.key.offset).max();
+        self.highest = highest.unwrap_or_default().max(read_to).max(self.highest);
+        if rows.is_empty() && !is_turn {
             self.position.exhaust(self.highest);
             return effects;
-        };
-        self.highest = highest.max(self.highest);
+        }
+        self.turns.on_read(rows.is_empty());
         self.has_news = true;
         let room = self.budget.bytes(now);
         for row in rows {
@@ -267,20 +246,25 @@ impl Delivery {
                 break;
             }
             self.position.pass(row.key);
-            self.position.exhaust_above(row.key.priority, self.highest);
+            if !is_turn {
+                self.position.exhaust_above(row.key.priority, self.highest);
+            }
             if is_in_flight || !self.lanes.admit(&row.sender, row.key, &self.position) {
                 continue;
             }
             self.in_flight.on_sent(&row, size);
+            self.turns.on_sent(row.key.priority);
             let attempt = self.lanes.attempt(&row.sender);
             effects.push(Effect::Publish { row, attempt, low: self.low() });
         }
         effects
     }
 
-    fn end(&mut self, key: Key, how: End, sender: &Identity) -> Vec<Effect> {
+    fn end(&mut self, key: Key, how: End, sent: &Sent, now: Instant) -> Vec<Effect> {
         self.in_flight.on_answered(key);
-        if self.lanes.close(sender, key, &mut self.position) {
+        self.budget.on_acked(sent.bytes, now);
+        self.tries.remove(&key);
+        if self.lanes.close(&sent.sender, key, &mut self.position) {
             self.note_rewind();
         }
         vec![Effect::End { key, how }]
@@ -288,6 +272,7 @@ impl Delivery {
 
     fn back_off(&mut self, key: Key, sender: &Identity, now: Instant) -> Vec<Effect> {
         self.in_flight.remove(key);
+        *self.tries.entry(key).or_default() += 1;
         let until = self.lanes.back_off(sender, key, &self.position, now);
         until.map(Effect::WakeAt).into_iter().collect()
     }
@@ -315,7 +300,8 @@ impl Delivery {
         self.has_news = false;
         self.loading = Loading::Yes;
         let without = self.lanes.held().cloned().collect();
-        vec![Effect::Load { from: self.position.clone(), max, max_bytes, without }]
+        let (from, max) = self.turns.next(&self.position, max);
+        vec![Effect::Load { from, max, max_bytes, without }]
     }
 
     fn note_rewind(&mut self) {

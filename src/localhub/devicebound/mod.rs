@@ -22,8 +22,8 @@ use crate::actors::clock;
 use crate::actors::hub::state::settled;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
-use crate::domain::delivery::Position;
-use crate::domain::devicebound::{Mailbox, key};
+use crate::domain::delivery::{Loaded, Position};
+use crate::domain::devicebound::{Mailbox, TRIES, key};
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
 use crate::messages::client::Down;
@@ -182,8 +182,8 @@ impl Devicebound {
         let overdue = mailbox.overdue(is_connected, clock::now());
         self.count(device, overdue.again, ctx);
         if !overdue.exhausted.is_empty() {
-            let why = || End::DeadLettered("delivered too often".into());
-            let ends = overdue.exhausted.into_iter().map(|offset| (offset, why()));
+            let end = End::DeadLettered { why: "delivered too often".into(), tries: TRIES };
+            let ends = overdue.exhausted.into_iter().map(|offset| (offset, end.clone()));
             let ended = self.end(device, ends.collect());
             ctx.spawn(ended.map(|_, _, _| ()));
         }
@@ -261,7 +261,7 @@ impl Handler<Pull> for Devicebound {
             self.on_overdue(&device, true, ctx);
         }
         let Some(mailbox) = self.boxes.get_mut(&device) else {
-            return Box::pin(std::future::ready(Ok(Vec::new())));
+            return Box::pin(std::future::ready(Ok(Loaded::default())));
         };
         let now = clock::unix_time();
         let given = mailbox.give(&pull.from, pull.max, clock::now());
@@ -284,7 +284,7 @@ impl Handler<Pull> for Devicebound {
                 }
                 rows.push(stored.into_row(&device, offset));
             }
-            Ok(rows)
+            Ok(rows.into())
         })
     }
 }

@@ -48,7 +48,7 @@ impl House {
         let endpoint = Endpoint::client(&id("d"));
         let (from, without) = (from.clone(), Vec::new());
         let pull = Pull { endpoint, from, max: 32, max_bytes: 1 << 20, without };
-        self.queue.send(pull).await.unwrap().unwrap()
+        self.queue.send(pull).await.unwrap().unwrap().rows
     }
 
     async fn bodies(&self) -> Vec<String> {

@@ -9,6 +9,7 @@ use heed::{RoTxn, RwTxn};
 
 use super::matcher::{Message, Win};
 use super::records::{RowKey, RowRecord, kind, message_head};
+use super::unrouted::Unrouted;
 use super::{Inner, Ledger};
 use crate::domain::link::intervals::{Arrival, Seen};
 use crate::domain::resent::{Resent, Transmission, digest};
@@ -63,6 +64,7 @@ impl Inner {
         let time = self.saved_time();
         let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
         let mut resent: BTreeMap<&str, Resent> = BTreeMap::new();
+        let mut unrouted = Unrouted::default();
         for (message, wins) in batch {
             if let Some(link) = &message.link {
                 let seen = match seen.entry(link.edge.as_str()) {
@@ -92,7 +94,7 @@ impl Inner {
             ledger.head.messages_in += 1;
             if wins.is_empty() {
                 ledger.head.unrouted += 1;
-                self.count_unrouted(txn, message)?;
+                self.count_unrouted(txn, &mut unrouted, message, time.at)?;
                 done.taken.push(Taken::Unrouted);
                 continue;
             }
@@ -124,6 +126,7 @@ impl Inner {
             let resent = resent.to_bytes();
             self.tables.resent.put(txn, kind::RESENT, sender.as_bytes(), &[&resent])?;
         }
+        self.write_unrouted(txn, unrouted)?;
         ledger.close(txn, time)?;
         Ok(done)
     }
@@ -178,16 +181,8 @@ impl Inner {
         let (number, account) = ledger.account_of(txn, win)?;
         account.received += 1;
         account.stored += 1;
+        account.bytes += row.bytes;
         let key = RowKey { endpoint, key, account: number, message }.write();
         Ok(self.tables.rows.put(txn, kind::ROW, &key, &[&row.write()])?)
-    }
-
-    fn count_unrouted(&self, txn: &mut RwTxn<'_>, message: &Message) -> Result<(), Fault> {
-        let (table, key) = (self.tables.unrouted, message.sender.as_str().as_bytes());
-        let before = match table.get(txn, kind::NUMBER, key)? {
-            Some(Ok(payload)) => payload.try_into().map_or(0, u64::from_be_bytes),
-            _ => 0, // none yet; a damaged one counts anew, the total is in the head
-        };
-        Ok(table.put(txn, kind::NUMBER, key, &[&(before + 1).to_be_bytes()])?)
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use heed::{RoTxn, RwTxn};
 
-use super::records::{RowKey, RowRecord, dead_letter, end_index, kind, place};
+use super::records::{
+    DEAD_LETTERED, LetterRecord, QUARANTINED, RowKey, RowRecord, end_index, kind, place,
+};
 use super::{Inner, Ledger};
 use crate::domain::row::{End, Endpoint, Key};
 use crate::store::fault::Fault;
@@ -23,23 +25,49 @@ impl Inner {
         let time = self.saved_time();
         for (key, end) in ends {
             let Some(record) = ledger.endpoint(txn, endpoint)? else { continue };
-            let Some(row_key) = self.find(txn, record.number, *key)? else { continue };
-            let bytes = self.remove(txn, row_key, end, time.at)?;
-            let recounted = match bytes {
-                Some(_) => None,
-                None => Some(self.count_bytes(txn, row_key.endpoint)?),
-            };
-            if let Some(record) = ledger.endpoint(txn, endpoint)? {
-                record.rows = record.rows.saturating_sub(1);
-                let left = record.bytes.saturating_sub(bytes.unwrap_or_default());
-                record.bytes = recounted.unwrap_or(left);
-            }
-            if let Some(account) = ledger.account(txn, row_key.account)? {
-                account.stored = account.stored.saturating_sub(1);
-                account.ends[end_index(end)] += 1;
+            let number = record.number;
+            if let Some(row_key) = self.find(txn, number, *key)? {
+                self.end_row(txn, &mut ledger, endpoint, row_key, end, time.at)?;
             }
         }
         ledger.close(txn, time)
+    }
+
+    /// Ends a row that is there, and counts how.
+    pub(super) fn end_row(
+        &self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        endpoint: &Endpoint,
+        row_key: RowKey,
+        end: &End,
+        at: Duration,
+    ) -> Result<(), Fault> {
+        let RowKey { endpoint: number, account, .. } = row_key;
+        let (bytes, end) = self.remove(txn, row_key, end, at)?;
+        // A damaged row does not tell its size: what is left is counted anew.
+        let (all, own) = match bytes {
+            Some(_) => (None, None),
+            None => {
+                let is_own = |key: RowKey| key.account == account;
+                let all = self.count_bytes(txn, number, |_| true)?;
+                (Some(all), Some(self.count_bytes(txn, number, is_own)?))
+            }
+        };
+        let bytes = bytes.unwrap_or_default();
+        if let Some(record) = ledger.endpoint(txn, endpoint)? {
+            record.rows = record.rows.saturating_sub(1);
+            record.bytes = all.unwrap_or(record.bytes.saturating_sub(bytes));
+        }
+        if let Some(account) = ledger.account(txn, account)? {
+            account.stored = account.stored.saturating_sub(1);
+            account.bytes = own.unwrap_or(account.bytes.saturating_sub(bytes));
+            account.ends[end] += 1;
+            if end == DEAD_LETTERED {
+                account.dead_bytes += bytes;
+            }
+        }
+        Ok(())
     }
 
     fn find(&self, txn: &RoTxn<'_>, endpoint: u32, key: Key) -> Result<Option<RowKey>, Fault> {
@@ -52,49 +80,58 @@ impl Inner {
         if found.starts_with(&begin) { Ok(Some(RowKey::read(found)?)) } else { Ok(None) }
     }
 
-    /// What is left of an endpoint after a damaged row, which does not tell its size, is gone.
-    fn count_bytes(&self, txn: &RoTxn<'_>, endpoint: u32) -> Result<u64, Fault> {
+    fn count_bytes(
+        &self,
+        txn: &RoTxn<'_>,
+        endpoint: u32,
+        is_counted: impl Fn(RowKey) -> bool,
+    ) -> Result<u64, Fault> {
         let (begin, end) = (endpoint.to_be_bytes(), (endpoint + 1).to_be_bytes());
         let range = (Bound::Included(&begin[..]), Bound::Excluded(&end[..]));
         let mut bytes = 0;
         for pair in self.tables.rows.range(txn, kind::ROW, &range)? {
-            bytes += pair?.1.and_then(RowRecord::read).map_or(0, |row| row.bytes);
+            let (key, value) = pair?;
+            if is_counted(RowKey::read(key)?) {
+                bytes += value.and_then(RowRecord::read).map_or(0, |row| row.bytes);
+            }
         }
         Ok(bytes)
     }
 
-    /// Deletes a row and answers how many bytes it was counted with, if it tells.
+    /// Deletes a row and answers how many bytes it was counted with, if it tells, and how it ended
+    /// indeed: of a damaged row nothing is left for a dead letter.
     fn remove(
         &self,
         txn: &mut RwTxn<'_>,
         row_key: RowKey,
         end: &End,
         at: Duration,
-    ) -> Result<Option<u64>, Fault> {
+    ) -> Result<(Option<u64>, usize), Fault> {
         let key = row_key.write();
         let raw = self.tables.rows.raw.get(txn, &key)?.map(<[u8]>::to_vec).unwrap_or_default();
         let value = self.tables.rows.get(txn, kind::ROW, &key)?.unwrap_or(Err(Damage::Short));
-        let row = value.and_then(|row| Ok((row.to_vec(), RowRecord::read(row)?)));
-        let (payload, bytes) = match row {
-            Ok((payload, row)) => (payload, Some(row.bytes)),
-            Err(_) => (Vec::new(), None),
-        };
+        let payload = value.map(<[u8]>::to_vec).unwrap_or_default();
+        let row = RowRecord::read(&payload).ok();
         self.tables.rows.delete(txn, &key)?;
-        match end {
-            End::DeadLettered(why) if !payload.is_empty() => {
-                let letter = dead_letter(at, why, &payload);
+        let is_lost = row.is_none() && matches!(end, End::DeadLettered { .. });
+        match (end, row) {
+            (End::DeadLettered { why, tries }, Some(row)) => {
+                let letter = LetterRecord { at, tries: *tries, why, row }.write();
                 self.tables.dead.put(txn, kind::DEAD, &key, &[&letter])?;
-                return Ok(bytes); // it keeps its message
+                return Ok((Some(row.bytes), DEAD_LETTERED)); // it keeps its message
             }
-            End::Quarantined => self.quarantine(txn, &key, &raw, row_key.message)?,
+            (End::Quarantined | End::DeadLettered { .. }, _) => {
+                self.quarantine(txn, "rows", &key, &raw, row_key.message)?;
+            }
             _ => {}
         }
         self.release(txn, row_key.message)?;
-        Ok(bytes)
+        let index = if is_lost { QUARANTINED } else { end_index(end) };
+        Ok((row.map(|row| row.bytes), index))
     }
 
     /// One row less needs the message.
-    fn release(&self, txn: &mut RwTxn<'_>, message: u64) -> Result<(), Fault> {
+    pub(super) fn release(&self, txn: &mut RwTxn<'_>, message: u64) -> Result<(), Fault> {
         let key = message.to_be_bytes();
         let count = match self.tables.shared.get(txn, kind::NUMBER, &key)? {
             None => 1,
@@ -118,15 +155,16 @@ impl Inner {
     }
 
     /// Keeps what was found, for those who may want to look at it.
-    fn quarantine(
+    pub(super) fn quarantine(
         &self,
         txn: &mut RwTxn<'_>,
+        from: &str,
         row_key: &[u8],
         row: &[u8],
         message: u64,
     ) -> Result<(), Fault> {
         let (table, id) = (self.tables.quarantine, message.to_be_bytes());
-        table.put(txn, kind::RAW, &[b"rows ", row_key].concat(), &[row])?;
+        table.put(txn, kind::RAW, &[from.as_bytes(), b" ", row_key].concat(), &[row])?;
         let raw = self.tables.messages.raw.get(txn, &id)?.map(<[u8]>::to_vec);
         if let Some(raw) = raw {
             table.put(txn, kind::RAW, &[&b"messages "[..], &id].concat(), &[&raw])?;

@@ -75,6 +75,11 @@ pub trait Matcher: Send + Sync {
     /// Where the message goes; nowhere: it is unrouted.
     fn winners(&self, message: &Message) -> Vec<Win>;
 
+    /// Where the message comes from, as routes name it.
+    fn source(&self, _: &Message) -> String {
+        String::new()
+    }
+
     /// How long messages of `route` live.
     fn lifetime(&self, route: &str) -> Lifetime;
 }

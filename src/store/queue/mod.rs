@@ -9,9 +9,10 @@
 //! | `messages` | number | sender, properties, body: once, however many rows it has |
 //! | `shared` | number | how many rows (and dead letters) a message has, if more than one |
 //! | `rows` | endpoint, priority, offset; account, message | what is owed: see `records.rs` |
-//! | `dead` | as in `rows` | when, why, the row |
+//! | `dead` | as in `rows` | when, how often tried, why, the row |
+//! | `paused` | route | nothing: it is paused |
 //! | `quarantine` | table, key | a damaged value as it was found |
-//! | `unrouted` | sender | messages of it that no route took |
+//! | `unrouted` | sender, source | messages that no route took, the last few as a sample |
 //! | `seen` | edge | what came over its link: `domain/link/intervals.rs` |
 //! | `resent` | sender | its last messages: `domain/resent.rs` |
 //!
@@ -25,25 +26,32 @@
 mod append;
 mod codec;
 mod finish;
+mod lag;
 mod ledger;
+mod letters;
 mod matcher;
+mod migrate;
+mod operator;
 mod pull;
 mod records;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unrouted;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use self::append::{Appended, Taken};
 use self::ledger::Ledger;
+pub use self::letters::{Fate, Step};
 pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
-pub use self::status::{Counts, DeadLetter, Owed, Status};
+pub use self::status::{Counts, Owed, Status};
 use super::clock::Clock;
 use super::env::{Environment, OpenError, Options, StoreId, random};
 use super::table::Table;
@@ -52,7 +60,7 @@ use crate::domain::row::{End, Endpoint, Key};
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "head",
     "endpoints",
     "accounts",
@@ -61,6 +69,7 @@ const TABLES: [&str; 12] = [
     "shared",
     "rows",
     "dead",
+    "paused",
     "quarantine",
     "unrouted",
     "seen",
@@ -95,6 +104,7 @@ struct Tables {
     shared: Table<'static>,
     rows: Table<'static>,
     dead: Table<'static>,
+    paused: Table<'static>,
     quarantine: Table<'static>,
     unrouted: Table<'static>,
     seen: Table<'static>,
@@ -113,6 +123,7 @@ impl Tables {
             shared: table("shared"),
             rows: table("rows"),
             dead: table("dead"),
+            paused: table("paused"),
             quarantine: table("quarantine"),
             unrouted: table("unrouted"),
             seen: table("seen"),
@@ -126,6 +137,7 @@ impl Tables {
 struct Rules {
     matcher: Option<Arc<dyn Matcher>>,
     time_to_live: Option<Duration>,
+    paused: Arc<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for QueueStore {
@@ -142,6 +154,7 @@ impl QueueStore {
         options: Options,
         clock: impl Clock + 'static,
     ) -> Result<Arc<Self>, OpenError> {
+        let options = Options { migrations: migrate::MIGRATIONS, ..options };
         let environment = Arc::new(Environment::open(directory, &TABLES, options)?);
         let at = || directory.to_path_buf();
         let damaged = |error: StoreError| OpenError::Damaged(at(), error.to_string());
@@ -160,7 +173,8 @@ impl QueueStore {
             names: Mutex::default(),
             environment: Arc::clone(&environment),
         };
-        inner.check().map_err(damaged)?;
+        let paused = inner.check().map_err(damaged)?;
+        inner.set_rules(|rules| rules.paused = Arc::new(paused));
         let writer = Writer::start(environment, Window::default());
         let writer = writer.map_err(|error| OpenError::Io(at(), error.to_string()))?;
         Ok(Arc::new(QueueStore { writer, inner: Arc::new(inner) }))

@@ -53,6 +53,10 @@ pub struct Pulled {
     pub expired: Vec<Key>,
     /// They, or their messages, are damaged.
     pub damaged: Vec<Key>,
+    /// The lowest offset of those that were left out because their route is paused.
+    pub paused: Option<Offset>,
+    /// Up to here nothing is owed that was not named, or left out.
+    pub read_to: Offset,
     /// Where to go on, if nothing was found so far and the end was not reached.
     pub rest: Option<Cursor>,
 }
@@ -62,6 +66,16 @@ pub struct Pulled {
 pub struct Cursor {
     next: [u8; PLACE],
     last: Offset,
+}
+
+impl Cursor {
+    pub(super) fn new(next: [u8; PLACE], last: Offset) -> Self {
+        Cursor { next, last }
+    }
+
+    pub(super) fn parts(self) -> ([u8; PLACE], Offset) {
+        (self.next, self.last)
+    }
 }
 
 /// Names of accounts, which never change, as they were found on disk.
@@ -99,6 +113,7 @@ impl Inner {
         let mut at = rest.map_or(first, |cursor| cursor.next);
         let last = rest.map_or(Offset(record.last_offset), |cursor| cursor.last);
         let (rules, now) = (self.rules(), self.now());
+        pulled.read_to = last;
         let search = Search { inner: self, txn, want, rules, now, is_sweep };
         let (mut left_out, mut bytes) = (0, 0);
         // One range of keys for each priority that there is.
@@ -135,6 +150,10 @@ impl Inner {
                         continue;
                     }
                     Judged::LeftOut => {}
+                    Judged::Paused => {
+                        let before = pulled.paused.into_iter();
+                        pulled.paused = before.chain([key.key.offset]).min();
+                    }
                     Judged::Expired => pulled.expired.push(key.key),
                     Judged::Damaged => pulled.damaged.push(key.key),
                 }
@@ -173,7 +192,7 @@ impl Inner {
         Ok(Some(EndpointRecord::read(payload?)?))
     }
 
-    fn party(&self, txn: &RoTxn<'_>, account: u32) -> Result<Option<Party>, Fault> {
+    pub(super) fn party(&self, txn: &RoTxn<'_>, account: u32) -> Result<Option<Party>, Fault> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(party) = names.get(&account) {
             return Ok(Some(party.clone()));
@@ -211,6 +230,7 @@ impl Inner {
 enum Judged {
     Owed(Row),
     LeftOut,
+    Paused,
     Expired,
     Damaged,
 }
@@ -238,6 +258,9 @@ impl Search<'_> {
         }
         if self.is_sweep {
             return Ok(Judged::LeftOut);
+        }
+        if self.rules.paused.contains(&*route) {
+            return Ok(Judged::Paused);
         }
         let id = key.message.to_be_bytes();
         let message = self.inner.tables.messages.get(self.txn, kind::MESSAGE, &id)?;

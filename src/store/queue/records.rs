@@ -11,14 +11,18 @@ use crate::store::value::Damage;
 pub(super) mod kind {
     pub(in crate::store::queue) const HEAD: u8 = 10;
     pub(in crate::store::queue) const ENDPOINT: u8 = 11;
-    pub(in crate::store::queue) const ACCOUNT: u8 = 12;
+    // 12: accounts of format 1
     pub(in crate::store::queue) const NUMBER: u8 = 13;
     pub(in crate::store::queue) const MESSAGE: u8 = 14;
     pub(in crate::store::queue) const ROW: u8 = 15;
-    pub(in crate::store::queue) const DEAD: u8 = 16;
+    // 16: dead letters of format 1
     pub(in crate::store::queue) const RAW: u8 = 17;
     pub(in crate::store::queue) const SEEN: u8 = 18;
     pub(in crate::store::queue) const RESENT: u8 = 19;
+    pub(in crate::store::queue) const ACCOUNT: u8 = 20;
+    pub(in crate::store::queue) const DEAD: u8 = 21;
+    pub(in crate::store::queue) const UNROUTED: u8 = 22;
+    pub(in crate::store::queue) const PAUSED: u8 = 23;
 }
 
 /// What there is one of.
@@ -109,8 +113,15 @@ pub(super) struct Account {
     pub(super) input: Option<String>,
     pub(super) received: u64,
     pub(super) stored: u64,
-    /// By [`end_index`].
+    /// By [`end_index`]; dead letters are those that are there now.
     pub(super) ends: [u64; 6],
+    /// Of what is stored.
+    pub(super) bytes: u64,
+    /// Of dead letters.
+    pub(super) dead_bytes: u64,
+    /// Dead letters that were owed again, and that were discarded.
+    pub(super) replayed: u64,
+    pub(super) dropped: u64,
 }
 
 impl Account {
@@ -121,23 +132,34 @@ impl Account {
             None => account.u8(0),
         };
         let account = account.u64(self.received).u64(self.stored);
-        self.ends.iter().fold(account, |account, end| account.u64(*end)).0
+        let account = self.ends.iter().fold(account, |account, end| account.u64(*end));
+        account.u64(self.bytes).u64(self.dead_bytes).u64(self.replayed).u64(self.dropped).0
     }
 
     pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
         let mut from = Reader(payload);
+        let mut account = Self::read_first(&mut from)?;
+        account.bytes = from.u64()?;
+        account.dead_bytes = from.u64()?;
+        account.replayed = from.u64()?;
+        account.dropped = from.u64()?;
+        from.end(account)
+    }
+
+    /// What format 1 had of it.
+    pub(super) fn read_first(from: &mut Reader<'_>) -> Result<Self, Damage> {
         let mut account = Account {
             route: from.text()?.into(),
             endpoint: from.text()?.into(),
             input: if from.u8()? == 1 { Some(from.text()?.into()) } else { None },
             received: from.u64()?,
             stored: from.u64()?,
-            ends: [0; 6],
+            ..Account::default()
         };
         for end in &mut account.ends {
             *end = from.u64()?;
         }
-        from.end(account)
+        Ok(account)
     }
 }
 
@@ -146,12 +168,16 @@ pub(super) fn end_index(end: &End) -> usize {
     match end {
         End::Delivered => 0,
         End::Expired => 1,
-        End::DeadLettered(_) => 2,
+        End::DeadLettered { .. } => DEAD_LETTERED,
         End::Evicted => 3,
-        End::Discarded => 4,
-        End::Quarantined => 5,
+        End::Discarded => DISCARDED,
+        End::Quarantined => QUARANTINED,
     }
 }
+
+pub(super) const DEAD_LETTERED: usize = 2;
+pub(super) const DISCARDED: usize = 4;
+pub(super) const QUARANTINED: usize = 5;
 
 /// Where a row stands: endpoint, priority, offset; then the account that it is counted in and its
 /// message, so that it can be ended even if its value is damaged. Sorts in the order of a pull.
@@ -242,16 +268,27 @@ pub(super) fn read_message(payload: &[u8]) -> Result<(&str, &str, &[u8]), Damage
     Ok((from.text()?, from.text()?, from.0))
 }
 
-/// A row that ended as a dead letter: when, why, and the row as it was.
-pub(super) fn dead_letter(at: Duration, why: &str, row: &[u8]) -> Vec<u8> {
-    let mut letter = Writer::default().u64(micros(at)).text(why).0;
-    letter.extend(row);
-    letter
+/// A row that ended as a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LetterRecord<'p> {
+    /// When, in store time.
+    pub(super) at: Duration,
+    pub(super) tries: u32,
+    pub(super) why: &'p str,
+    /// As it was owed.
+    pub(super) row: RowRecord<'p>,
 }
 
-/// See [`dead_letter`].
-pub(super) fn read_dead_letter(payload: &[u8]) -> Result<(Duration, &str, RowRecord<'_>), Damage> {
-    let mut from = Reader(payload);
-    let (at, why) = (Duration::from_micros(from.u64()?), from.text()?);
-    Ok((at, why, RowRecord::read(from.0)?))
+impl<'p> LetterRecord<'p> {
+    pub(super) fn write(&self) -> Vec<u8> {
+        let letter = Writer::default().u64(micros(self.at)).u32(self.tries).text(self.why);
+        [letter.0, self.row.write()].concat()
+    }
+
+    pub(super) fn read(payload: &'p [u8]) -> Result<Self, Damage> {
+        let mut from = Reader(payload);
+        let (at, tries) = (Duration::from_micros(from.u64()?), from.u32()?);
+        let why = from.text()?;
+        Ok(LetterRecord { at, tries, why, row: RowRecord::read(from.0)? })
+    }
 }

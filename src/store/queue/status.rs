@@ -1,15 +1,17 @@
 //! How the queue stands: what is owed to whom, and the account of every route.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
 use heed::RoTxn;
 
 use super::pull::{Cursor, Pulled, Want};
-use super::records::{Account, EndpointRecord, RowKey, RowRecord, kind, place, read_dead_letter};
+use super::records::{Account, EndpointRecord, RowKey, RowRecord, kind, place};
 use super::{Inner, QueueStore, ledger};
 use crate::domain::delivery::Position;
-use crate::domain::row::{Endpoint, Key, Offset, Priority};
+use crate::domain::row::{Endpoint, Offset, Priority};
+use crate::messages::queue::UnroutedSource;
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 use crate::store::space::used_pages;
@@ -27,6 +29,8 @@ pub struct Status {
     pub messages_in: u64,
     /// Of those, how many no route took.
     pub unrouted: u64,
+    /// … by who sent them, and from where.
+    pub unrouted_sources: Vec<UnroutedSource>,
     /// Second copies that clients sent, as their connection ended before the PUBACK.
     pub resent: u64,
     /// Bytes of used pages.
@@ -59,21 +63,18 @@ pub struct Counts {
     pub received: u64,
     /// Rows still owed.
     pub stored: u64,
+    /// … their bytes,
+    pub bytes: u64,
+    /// … and the age of the oldest in store time; with `true`: it is at most so old.
+    pub oldest: Option<(Duration, bool)>,
     /// Ends: delivered, expired, dead-lettered, evicted, discarded, quarantined.
     pub ends: [u64; 6],
-}
-
-/// A dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Where its row stood.
-    pub key: Key,
-    /// Who sent it.
-    pub sender: String,
-    /// Why the endpoint will never take it.
-    pub why: String,
-    /// Since when, in store time.
-    pub at: Duration,
+    /// Of the dead letters that are there,
+    pub dead_bytes: u64,
+    /// … how many were owed again since,
+    pub replayed: u64,
+    /// … and how many were dropped: they are among the discarded.
+    pub dropped: u64,
 }
 
 impl QueueStore {
@@ -85,15 +86,6 @@ impl QueueStore {
     /// The lowest offset owed to `endpoint`.
     pub fn lowest_owed(&self, endpoint: &Endpoint) -> Result<Option<Offset>, StoreError> {
         self.inner.lowest_owed(endpoint).map_err(Fault::for_reader)
-    }
-
-    /// Dead letters of an endpoint in order, `max` at most.
-    pub fn dead_letters(
-        &self,
-        endpoint: &Endpoint,
-        max: usize,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        self.inner.dead_letters(endpoint, max).map_err(Fault::for_reader)
     }
 
     /// Names rows whose time is over, or that are damaged, at an endpoint that nobody may be
@@ -114,12 +106,12 @@ impl QueueStore {
 }
 
 impl Inner {
-    /// Whether the records that everything else hangs on are sound.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    /// Whether the records that everything else hangs on are sound; which routes are paused.
+    pub(super) fn check(&self) -> Result<BTreeSet<String>, StoreError> {
         let txn = self.environment.read()?;
         self.endpoints(&txn).map_err(Fault::for_reader)?;
         self.accounts(&txn).map_err(Fault::for_reader)?;
-        Ok(())
+        self.read_paused(&txn).map_err(Fault::for_reader)
     }
 
     pub(super) fn endpoints(
@@ -155,9 +147,24 @@ impl Inner {
             let oldest = oldest.map(|stored_at| now.saturating_sub(stored_at));
             endpoints.push(Owed { endpoint, rows, bytes, oldest });
         }
-        let accounts = self.accounts(&txn)?.into_iter().map(|(_, account)| {
+        let accounts = self.accounts(&txn)?;
+        let lag = self.lag(&txn, &accounts)?;
+        let accounts = accounts.into_iter().map(|(number, account)| {
             let Account { route, endpoint, input, received, stored, ends, .. } = account;
-            Counts { route, endpoint, input, received, stored, ends }
+            let Account { bytes, dead_bytes, replayed, dropped, .. } = account;
+            let oldest = lag.get(&number).map(|oldest| (now.saturating_sub(oldest.0), oldest.1));
+            let parties = Counts { route, endpoint, input, ..Counts::default() };
+            Counts {
+                received,
+                stored,
+                bytes,
+                oldest,
+                ends,
+                dead_bytes,
+                replayed,
+                dropped,
+                ..parties
+            }
         });
         let env = &self.environment.env;
         let page_size = u64::from(env.unnamed_database_stat().page_size);
@@ -166,6 +173,7 @@ impl Inner {
             accounts: accounts.collect(),
             messages_in: head.messages_in,
             unrouted: head.unrouted,
+            unrouted_sources: self.unrouted(&txn)?,
             resent: head.resent,
             used_bytes: used_pages(env, &txn, &self.environment.tables) * page_size,
         })
@@ -190,25 +198,5 @@ impl Inner {
             at = place(endpoint, Priority(next), Offset(0));
         }
         Ok(oldest)
-    }
-
-    fn dead_letters(&self, endpoint: &Endpoint, max: usize) -> Result<Vec<DeadLetter>, Fault> {
-        let txn = self.environment.read()?;
-        let mut letters = Vec::new();
-        let Some(record) = self.record_of(&txn, endpoint)? else { return Ok(letters) };
-        let number = record.number;
-        let first = number.to_be_bytes();
-        let range = (Bound::Included(&first[..]), Bound::Unbounded);
-        for pair in self.tables.dead.range(&txn, kind::DEAD, &range)? {
-            let (key, value) = pair?;
-            let key = RowKey::read(key)?;
-            if letters.len() == max || key.endpoint != number {
-                break;
-            }
-            let Ok((at, why, row)) = value.and_then(read_dead_letter) else { continue };
-            let (sender, why) = (row.sender.into(), why.into());
-            letters.push(DeadLetter { key: key.key, sender, why, at });
-        }
-        Ok(letters)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::records::{RowKey, RowRecord, kind};
+use super::records::{DEAD_LETTERED, LetterRecord, RowKey, RowRecord, kind};
 use super::status::ALL;
 use super::{Inner, QueueStore, ledger};
 use crate::messages::state::StoreError;
@@ -19,24 +19,32 @@ impl Inner {
     fn verify(&self) -> Result<Vec<String>, Fault> {
         let txn = self.environment.read()?;
         let mut wrong = Vec::new();
-        let mut rows: BTreeMap<u32, u64> = BTreeMap::new();
+        // By account: how many, and bytes.
+        let (mut rows, mut dead) = (BTreeMap::new(), BTreeMap::new());
         let mut endpoints: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         let mut needed: BTreeMap<u64, u32> = BTreeMap::new();
         let mut damaged = 0;
         for pair in self.tables.rows.range(&txn, kind::ROW, &ALL)? {
             let (key, value) = pair?;
             let key = RowKey::read(key)?;
-            *rows.entry(key.account).or_default() += 1;
+            let own: &mut (u64, u64) = rows.entry(key.account).or_default();
             let endpoint = endpoints.entry(key.endpoint).or_default();
-            endpoint.0 += 1;
-            match value.and_then(RowRecord::read) {
-                Ok(row) => endpoint.1 += row.bytes,
-                Err(_) => damaged += 1,
+            let row = value.and_then(RowRecord::read);
+            damaged += u64::from(row.is_err());
+            for (count, bytes) in [own, endpoint] {
+                *count += 1;
+                *bytes += row.map_or(0, |row| row.bytes);
             }
             *needed.entry(key.message).or_default() += 1;
         }
         for pair in self.tables.dead.range(&txn, kind::DEAD, &ALL)? {
-            *needed.entry(RowKey::read(pair?.0)?.message).or_default() += 1;
+            let (key, value) = pair?;
+            let (key, letter) = (RowKey::read(key)?, value.and_then(LetterRecord::read));
+            *needed.entry(key.message).or_default() += 1;
+            let own: &mut (u64, u64) = dead.entry(key.account).or_default();
+            damaged += u64::from(letter.is_err());
+            own.0 += 1;
+            own.1 += letter.map_or(0, |letter| letter.row.bytes);
         }
         for (number, account) in self.accounts(&txn)? {
             let name = format!("route `{}` to `{}`", account.route, account.endpoint);
@@ -47,13 +55,19 @@ impl Inner {
                     account.received, account.stored
                 ));
             }
-            let found = rows.remove(&number).unwrap_or_default();
-            if found != account.stored {
-                wrong.push(format!("{name}: {} stored, but {found} rows", account.stored));
+            let counted = (account.stored, account.bytes);
+            let letters = (account.ends[DEAD_LETTERED], account.dead_bytes);
+            for (what, counted, found) in [
+                ("rows", counted, rows.remove(&number).unwrap_or_default()),
+                ("dead letters", letters, dead.remove(&number).unwrap_or_default()),
+            ] {
+                if found.0 != counted.0 || (damaged == 0 && found.1 != counted.1) {
+                    wrong.push(format!("{name}: {what} and bytes: {counted:?}, found {found:?}"));
+                }
             }
         }
-        if !rows.is_empty() {
-            wrong.push(format!("rows of unknown accounts: {rows:?}"));
+        if !rows.is_empty() || !dead.is_empty() {
+            wrong.push(format!("rows of unknown accounts: {rows:?}, {dead:?}"));
         }
         for (endpoint, record) in self.endpoints(&txn)? {
             let found = endpoints.remove(&record.number).unwrap_or_default();

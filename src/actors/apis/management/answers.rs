@@ -9,7 +9,12 @@
 //! | `POST /modules/{m}/restart` | 204 once its container was restarted |
 //! | `POST /modules/stop` | 204 once every container has stopped |
 //! | `GET /why/{m}` | the module, and its last lines |
-//! | `GET /routes`, `GET /tree` | routes with their accounts; every actor |
+//! | `GET /routes`, `GET /tree` | routes with their accounts, and unrouted messages; every actor |
+//! | `POST /routes/{r}/pause`, `…/resume` | 204 once that is so, also after a restart |
+//! | `GET /dead-letters?endpoint=&route=&after=N&max=N` | dead letters of an endpoint (`$upstream`), in order |
+//! | `GET /dead-letters/{offset}?endpoint=` | one, with its properties and body (base64) |
+//! | `POST /dead-letters/replay`, `…/drop` `?endpoint=&route=&offsets=1,2` | `{"messages","bytes"}`: they are owed again, or discarded |
+//! | `POST /queue/discard?endpoint=&route=` | `{"messages","bytes"}`: what was owed |
 //! | `POST /faults/panic?path=a/b` | test builds only: that actor panics |
 
 use std::time::Duration;
@@ -20,13 +25,13 @@ use serde_json::json;
 use super::super::overview::{About, ApiPorts};
 use crate::actors::port::NoAnswer;
 use crate::messages::agent::{GetLogs, ModuleLogs, ModuleStatusLine, RestartModule, StopModules};
-use crate::messages::queue::GetQueueStatus;
+use crate::messages::dead_letters::How;
 use crate::protocol::http::{HttpRequest, HttpResponse};
 use crate::protocol::logging::LogRing;
 
 pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
-const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 
 pub(super) struct Answers {
     pub(super) about: About,
@@ -64,6 +69,13 @@ impl Answers {
             ("POST", ["modules", module, "restart"]) => self.restart(module).await,
             ("GET", ["why", module]) => self.why(module).await,
             ("GET", ["routes"]) => self.routes().await,
+            ("POST", ["routes", route, "pause"]) => self.pause(route, true).await,
+            ("POST", ["routes", route, "resume"]) => self.pause(route, false).await,
+            ("GET", ["dead-letters"]) => self.dead_letters(request).await,
+            ("GET", ["dead-letters", offset]) => self.dead_letter(offset, request).await,
+            ("POST", ["dead-letters", "replay"]) => self.settle(How::Replay, request).await,
+            ("POST", ["dead-letters", "drop"]) => self.settle(How::Drop, request).await,
+            ("POST", ["queue", "discard"]) => self.settle(How::Discard, request).await,
             ("GET", ["tree"]) => match self.ports.tree().await {
                 Ok(tree) => Ok(HttpResponse::json(200, &tree)),
                 Err(e) => Err(away("the root supervisor", e)),
@@ -148,15 +160,6 @@ impl Answers {
         };
         let lines: Vec<_> = lines.lines().collect();
         Ok(HttpResponse::json(200, &json!({ "module": module, "last_lines": lines })))
-    }
-
-    async fn routes(&self) -> Result<HttpResponse, HttpResponse> {
-        let routes = self.ports.routes().await.map_err(|e| away("routes", e))?;
-        let queue =
-            self.ports.queue.ask(GetQueueStatus, SOON).await.map_err(|e| away("queue", e))?;
-        let accounts = queue.map(|queue| queue.routes);
-        let accounts = accounts.map_err(|why| HttpResponse::error(503, why))?;
-        Ok(HttpResponse::json(200, &json!({ "routes": routes, "accounts": accounts })))
     }
 
     #[cfg(feature = "faults")]

@@ -4,6 +4,7 @@
 
 mod answers;
 mod environment;
+mod queue;
 #[cfg(test)]
 mod tests;
 

@@ -56,6 +56,14 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     text.one("messages_received_total", "counter", help, &[], queue.messages_in);
     let help = "Messages that no route took";
     text.one("messages_unrouted_total", "counter", help, &[], queue.unrouted);
+    text.head("unrouted_messages_total", "counter", "Messages that no route took, by source");
+    let mut sources: BTreeMap<&str, u64> = BTreeMap::new(); // of all senders: these may be many
+    for one in &queue.unrouted_sources {
+        *sources.entry(&one.source).or_default() += one.count;
+    }
+    for (source, count) in sources {
+        text.value("unrouted_messages_total", &[("source", source)], count);
+    }
     let help = "Second copies of stored messages that clients sent; acknowledged, not stored";
     text.one("messages_resent_total", "counter", help, &[], queue.resent);
     let help = "Bytes of the queue's used pages on disk";
@@ -84,12 +92,34 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     for route in &queue.routes {
         text.owned("route_stored_messages", &labels(route), route.stored);
     }
+    type Get = fn(&RouteCounts) -> u64;
+    let gauges: [(&str, &str, Get); 5] = [
+        ("route_stored_bytes", "Bytes of the route still owed", |r| r.stored_bytes),
+        ("route_oldest_seconds", "Age of the oldest message still owed; at most", |r| {
+            r.oldest_seconds.unwrap_or_default()
+        }),
+        ("route_dead_letters", "Messages refused for good, and kept", |r| r.dead_lettered),
+        ("route_dead_letter_bytes", "Bytes of them", |r| r.dead_bytes),
+        ("route_paused", "1 if the route is paused", |_| 0),
+    ];
+    for (name, help, get) in gauges {
+        text.head(name, "gauge", help);
+        for route in &queue.routes {
+            let is_paused = name == "route_paused" && queue.paused.contains(&route.route);
+            text.owned(name, &labels(route), get(route) + u64::from(is_paused));
+        }
+    }
+    text.head("route_dead_replayed_total", "counter", "Dead letters that were owed again");
+    for route in &queue.routes {
+        text.owned("route_dead_replayed_total", &labels(route), route.dead_replayed);
+    }
     text.head("route_ended_total", "counter", "Messages of the route that ended, by how");
     for route in &queue.routes {
         let ends = [
             ("delivered", route.delivered),
             ("expired", route.expired),
-            ("dead-lettered", route.dead_lettered),
+            // Also those of which something became since: a counter does not fall.
+            ("dead-lettered", route.dead_lettered + route.dead_replayed + route.dead_dropped),
             ("evicted", route.evicted),
             ("discarded", route.discarded),
             ("quarantined", route.quarantined),

@@ -85,7 +85,7 @@ impl Connection {
         let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
         let writer = Writer::default();
-        let outbox = Outbox::new(Endpoint::client(&identity), settings.window);
+        let outbox = Outbox::new(Endpoint::client(&identity), settings.window, settings.share);
         let connection = Connection {
             identity,
             peer,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::actors::clock;
 use crate::domain::bag::Bag;
-use crate::domain::delivery::{Answer, Config, Delivery, Effect};
+use crate::domain::delivery::{Answer, Config, Delivery, Effect, Share};
 use crate::domain::packet::{Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::row::{End, Endpoint, Key, Row};
@@ -47,8 +47,8 @@ struct Locked {
 }
 
 impl Outbox {
-    pub(super) fn new(endpoint: Endpoint, window: usize) -> Self {
-        let config = Config { window, ..Config::CLIENT };
+    pub(super) fn new(endpoint: Endpoint, window: usize, share: Share) -> Self {
+        let config = Config { window, share, ..Config::CLIENT };
         let (delivery, ids) = (Delivery::new(config), PacketIds::default());
         let (doubtful, is_released, held) = (0, false, VecDeque::new());
         Outbox { endpoint, delivery, ids, doubtful, window, is_released, held }

@@ -9,6 +9,7 @@ use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::stand_in::{Log, noted, port, settle};
 use crate::domain::bag::Bag;
+use crate::domain::delivery::Share;
 use crate::domain::packet::Connect;
 use crate::messages::identities::Refusal;
 use crate::messages::queue::{Ingest, Telemetry};
@@ -84,6 +85,7 @@ impl Scene {
             limits: Limits { packets: 10, bytes: 1 << 16 },
             parking: Shared::new(1 << 20),
             window: 10,
+            share: Share::NONE,
             edge_device: None,
         };
         let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());

@@ -8,6 +8,7 @@ use super::*;
 use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::stand_in::{Log, port, settle};
 use crate::domain::bag::Bag;
+use crate::domain::delivery::{Loaded, Share};
 use crate::domain::link::stamp::{self, Stamps};
 use crate::domain::link::up::LinkUp;
 use crate::domain::packet::Connect;
@@ -59,7 +60,7 @@ impl Scene {
                     body: Bytes::from_static(b"hello"),
                 };
                 let is_wanted = pull.from.is_before(key) && pull.without.is_empty();
-                Ok(if is_wanted { vec![row] } else { vec![] })
+                Ok(if is_wanted { vec![row].into() } else { Loaded::default() })
             }),
             ..Backend::default()
         };
@@ -90,6 +91,7 @@ impl Scene {
             limits: LIMITS,
             parking: crate::actors::endpoint::budget::Shared::new(1 << 20),
             window: 10,
+            share: Share::NONE,
             edge_device: None,
         };
         let link = LinkServer::accept(greeted, backend, &settings, Obituary::unsupervised());

@@ -23,12 +23,14 @@ use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Running, Supervised};
 use crate::domain::calls::Calls;
+use crate::domain::delivery::Share;
 use crate::domain::directory::Directory;
 use crate::domain::identity::Identity;
 use crate::domain::method::Outcome;
+use crate::domain::row::Offset;
 use crate::domain::takeover::Takeovers;
 use crate::messages::client::{Down, Downlink};
-use crate::messages::queue::Stored;
+use crate::messages::queue::{Rewound, Stored};
 use crate::messages::sessions::{Closed, Open, Opened, Subscribe};
 use crate::messages::state::{Change, Save, Scan, StoreError};
 use crate::messages::supervision::{Health, Shutdown};
@@ -51,6 +53,8 @@ pub struct ConnectionSettings {
     pub parking: std::rc::Rc<Shared>,
     /// Rows in flight to one client.
     pub window: usize,
+    /// What each priority has of it in any case.
+    pub share: Share,
     /// This process is an edge: `{id}/$edgeHub` and `$edgeAgent` live in it.
     pub edge_device: Option<String>,
 }
@@ -278,6 +282,16 @@ impl Handler<Stored> for Sessions {
     fn handle(&mut self, Stored(endpoint): Stored, _: &mut Self::Context) {
         if let Ok(identity) = Identity::parse(&endpoint.0) {
             self.send(&identity, Down::Owed);
+        }
+    }
+}
+
+impl Handler<Rewound> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, Rewound(endpoint): Rewound, _: &mut Self::Context) {
+        if let Ok(identity) = Identity::parse(&endpoint.0) {
+            self.send(&identity, Down::Rewind(Offset(0)));
         }
     }
 }

@@ -43,6 +43,7 @@ impl House {
             limits: Limits { packets: 1, bytes: 1 },
             parking: Shared::new(1),
             window: 1,
+            share: Share::NONE,
             edge_device: None,
         };
         let (save, scan) = (shelf.save(), shelf.scan());

@@ -9,6 +9,7 @@
 //! next: `store/queue`, then `actors/upstream` and `actors/endpoint`, which pull.
 
 pub mod absent;
+mod operator;
 mod routed;
 mod status;
 mod sweep;
@@ -24,11 +25,13 @@ use self::routed::Routed;
 use self::sweep::Sweep;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::delivery::Loaded;
 use crate::domain::identity::Identity;
 use crate::domain::route::RouteTable;
-use crate::domain::row::{End, Endpoint, Key, Row};
+use crate::domain::row::{End, Endpoint, Key};
+use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::queue::{
-    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Stored, Telemetry, Verdict,
+    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Rewound, Stored, Telemetry, Verdict,
 };
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
@@ -54,6 +57,25 @@ pub struct QueuePorts {
     pub stored_upstream: Port<Stored>,
     /// Sessions: a client is owed something new.
     pub stored_client: Port<Stored>,
+    /// Management: dead letters,
+    pub letters: Port<ReadDeadLetters>,
+    /// … what becomes of them and of backlogs,
+    pub settle: Port<Settle>,
+    /// … and routes that rest.
+    pub pause: Port<Pause>,
+    /// Upstream: `$upstream` is to read again.
+    pub rewound_upstream: Port<Rewound>,
+    /// Sessions: a client is to read again.
+    pub rewound_client: Port<Rewound>,
+}
+
+impl QueuePorts {
+    /// A notice: those who start later pull anyway.
+    fn tell_stored(&self, endpoint: Endpoint) {
+        let is_upstream = endpoint == Endpoint::upstream();
+        let port = if is_upstream { &self.stored_upstream } else { &self.stored_client };
+        port.tell(Stored(endpoint));
+    }
 }
 
 /// See the module documentation.
@@ -90,6 +112,9 @@ impl Actor for Queue {
         self.ports.finish.plug(&own);
         self.ports.set_routes.plug(&own);
         self.ports.status.plug(&own);
+        self.ports.letters.plug(&own);
+        self.ports.settle.plug(&own);
+        self.ports.pause.plug(&own);
         sweep::begin(ctx);
     }
 }
@@ -125,9 +150,7 @@ impl Handler<Ingest> for Queue {
 /// Tells those who are owed something, and makes verdicts.
 fn announce(done: Appended, ports: &QueuePorts) -> Vec<Verdict> {
     for endpoint in done.endpoints {
-        let is_upstream = endpoint == Endpoint::upstream();
-        let port = if is_upstream { &ports.stored_upstream } else { &ports.stored_client };
-        port.tell(Stored(endpoint)); // a notice: those who start later pull anyway
+        ports.tell_stored(endpoint);
     }
     let verdict = |taken| match taken {
         Taken::Stored | Taken::Duplicate => Verdict::Stored,
@@ -158,25 +181,27 @@ fn ack_before_commit(
 }
 
 impl Handler<Pull> for Queue {
-    type Result = ResponseFuture<Result<Vec<Row>, StoreError>>;
+    type Result = ResponseFuture<Result<Loaded, StoreError>>;
 
     fn handle(&mut self, ask: Pull, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             let Pull { endpoint, from, max, max_bytes, without } = ask;
             let want = Want { from: &from, max, max_bytes, without: &without };
-            let mut rest = None;
+            let (mut rest, mut paused) = (None, None);
             loop {
                 let mut pulled = store.pull(&endpoint, &want, rest)?;
                 let rows = std::mem::take(&mut pulled.rows);
                 rest = pulled.rest;
+                paused = pulled.paused.into_iter().chain(paused).min();
+                let read_to = pulled.read_to;
                 end(&store, &endpoint, pulled);
                 if rest.is_none() {
                     if mutant::is("delete-before-ack") {
                         let ends = rows.iter().map(|row| (row.key, End::Delivered)).collect();
                         drop(store.finish(endpoint, ends));
                     }
-                    return Ok(rows);
+                    return Ok(Loaded { rows, read_to, paused });
                 }
                 tokio::task::yield_now().await; // others have their turn in a long search
             }

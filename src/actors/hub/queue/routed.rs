@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::identity::Identity;
-use crate::domain::route::{Inbound, RouteTable};
+use crate::domain::route::{Inbound, RouteTable, SourceKind};
 use crate::store::queue::{Lifetime, Matcher, Message, Win};
 
 /// A route table at an edge device.
@@ -31,6 +31,19 @@ impl Matcher for Routed {
             time_to_live: win.ttl.map(seconds),
         });
         wins.collect()
+    }
+
+    fn source(&self, message: &Message) -> String {
+        let Message { sender, bag, .. } = message;
+        let inbound = Inbound::of(sender, &self.edge_device, bag);
+        match (inbound.kind, sender.module_id(), inbound.output()) {
+            (SourceKind::TwinChange, ..) => "/twinChangeNotifications".into(),
+            (_, None, _) => "/messages".into(),
+            (_, Some(module), None) => format!("/messages/modules/{module}"),
+            (_, Some(module), Some(output)) => {
+                format!("/messages/modules/{module}/outputs/{output}")
+            }
+        }
     }
 
     fn lifetime(&self, route: &str) -> Lifetime {

@@ -23,6 +23,8 @@ pub(super) fn of(store: &QueueStore) -> Result<QueueStatus, StoreError> {
         endpoints: status.endpoints.into_iter().map(owed).collect(),
         routes: status.accounts.into_iter().map(counts).collect(),
         unrouted: status.unrouted,
+        unrouted_sources: status.unrouted_sources,
+        paused: store.paused().iter().cloned().collect(),
         resent: status.resent,
         messages_in: status.messages_in,
         used_bytes: status.used_bytes,
@@ -41,7 +43,8 @@ fn owed(Owed { endpoint, rows, bytes, oldest }: Owed) -> EndpointStatus {
 }
 
 fn counts(account: Counts) -> RouteCounts {
-    let Counts { route, endpoint, input, received, stored, ends } = account;
+    let Counts { route, endpoint, input, received, stored, ends, .. } = account;
+    let Counts { bytes, oldest, dead_bytes, replayed, dropped, .. } = account;
     let [delivered, expired, dead_lettered, evicted, discarded, quarantined] = ends;
     let endpoint = match input {
         Some(input) => format!("{endpoint}/{input}"),
@@ -52,9 +55,15 @@ fn counts(account: Counts) -> RouteCounts {
         endpoint,
         received,
         stored,
+        stored_bytes: bytes,
+        oldest_seconds: oldest.map(|(oldest, _)| oldest.as_secs()),
+        oldest_is_at_most: oldest.is_some_and(|(_, is_at_most)| is_at_most),
         delivered,
         expired,
         dead_lettered,
+        dead_bytes,
+        dead_replayed: replayed,
+        dead_dropped: dropped,
         evicted,
         discarded,
         quarantined,

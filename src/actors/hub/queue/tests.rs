@@ -10,6 +10,7 @@ use super::*;
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::route::{RouteSet, twin_change};
+use crate::domain::row::Row;
 use crate::domain::store_time::Reading;
 use crate::store::writer::Planned;
 use crate::store::{Clock, Options};
@@ -101,7 +102,7 @@ impl World {
         let (from, without) = (Position::default(), Vec::new());
         let endpoint = endpoint.clone();
         let pull = Pull { endpoint, from, max: 100, max_bytes: usize::MAX, without };
-        self.ports.pull.ask(pull, DEADLINE).await.unwrap().unwrap()
+        self.ports.pull.ask(pull, DEADLINE).await.unwrap().unwrap().rows
     }
 
     async fn status(&self) -> QueueStatus {

@@ -21,6 +21,7 @@ use crate::actors::supervision::{Brood, Obituary, Running, Supervised};
 use crate::domain::identity::Identity;
 use crate::domain::restart::{Intensity, RestartPolicy};
 use crate::domain::route::{BadRoute, Route, RouteSet, RouteTable};
+use crate::domain::row::Priority;
 use crate::messages::routes::{ListRoutes, RouteStatus, SetRoutes};
 use crate::messages::state::{Fetch, Save};
 use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
@@ -273,15 +274,22 @@ impl Handler<ListRoutes> for Routes {
     fn handle(&mut self, _: ListRoutes, _: &mut Self::Context) -> Self::Result {
         let good = self.good.values().map(|route| RouteStatus {
             name: route.name.to_string(),
-            text: route.text.to_string(),
+            text: route.text.clone(),
             state: "active".into(),
+            endpoint: match &route.input {
+                Some(input) => format!("{}/{input}", route.endpoint.0),
+                None => route.endpoint.0.to_string(),
+            },
+            priority: Some(route.priority.0).filter(|_| route.priority != Priority::DEFAULT),
+            time_to_live_seconds: route.ttl,
             error: None,
         });
         let bad = self.bad.iter().map(|bad| RouteStatus {
             name: bad.name.clone(),
-            text: String::new(),
+            text: bad.text.clone(),
             state: "bad".into(),
             error: Some(bad.error.to_string()),
+            ..RouteStatus::default()
         });
         let whole = self.unreadable.iter().map(|error| RouteStatus {
             state: "bad".into(),

@@ -11,7 +11,7 @@ use crate::domain::delivery::{Answer, Config, Effect};
 use crate::domain::link::stamp::{self, Stamps};
 use crate::domain::link::up::LinkUp;
 use crate::domain::row::{End, Endpoint, Key, Offset, Row, Stamp};
-use crate::messages::queue::{Finish, Pull, Stored};
+use crate::messages::queue::{Finish, Pull, Rewound, Stored};
 
 /// The store commits or fails long before; a lost answer must not stall the link.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,6 +26,15 @@ impl Handler<Stored> for Upstream {
             let effects = self.delivery.on_stored(clock::now());
             self.carry_out(effects, ctx);
         }
+    }
+}
+
+impl Handler<Rewound> for Upstream {
+    type Result = ();
+
+    fn handle(&mut self, _: Rewound, ctx: &mut Self::Context) {
+        let effects = self.delivery.on_rewound(clock::now());
+        self.carry_out(effects, ctx);
     }
 }
 
@@ -100,22 +109,37 @@ impl Upstream {
     }
 
     /// The parent does not take a message; its PUBACK comes behind this and means nothing more.
-    pub(super) fn on_refused(&mut self, status: u16, stamp: Stamp, ctx: &mut Context<Self>) {
+    pub(super) fn on_refused(
+        &mut self,
+        status: u16,
+        stamp: Stamp,
+        words: &[u8],
+        ctx: &mut Context<Self>,
+    ) {
         let number = self.numbers.remove(&Offset(stamp.seq));
         let Some(key) = number.and_then(|number| self.flights.remove(&number)) else { return };
         let answer = Answer::of_refusal(status);
-        if let Answer::Rejected(status) = answer {
-            warn!(status, seq = stamp.seq, "the parent refuses a message: dead-lettered");
+        if !matches!(answer, Answer::Rejected(_)) {
+            return self.on_answer(key, answer, ctx);
         }
-        self.on_answer(key, answer, ctx);
+        let why = reason(status, words);
+        warn!(why, seq = stamp.seq, "the parent refuses a message: dead-lettered");
+        self.on_end_of_doubt(key);
+        let effects = self.delivery.on_rejected(key, why, clock::now());
+        self.carry_out(effects, ctx);
     }
 
     fn on_answer(&mut self, key: Key, answer: Answer, ctx: &mut Context<Self>) {
+        self.on_end_of_doubt(key);
+        let effects = self.delivery.on_answered(key, answer, clock::now());
+        self.carry_out(effects, ctx);
+    }
+
+    /// The parent answered: it does not close because of this message.
+    fn on_end_of_doubt(&mut self, key: Key) {
         if self.poison.on_answered(key) {
             self.delivery.set_window(Config::UPSTREAM.window);
         }
-        let effects = self.delivery.on_answered(key, answer, clock::now());
-        self.carry_out(effects, ctx);
     }
 
     /// Records ends: what gathers while one batch is committed goes with the next.
@@ -144,4 +168,11 @@ impl Upstream {
         });
         done.spawn(ctx);
     }
+}
+
+/// Status and, as far as it is text, what the parent said.
+fn reason(status: u16, words: &[u8]) -> String {
+    let said: serde_json::Value = serde_json::from_slice(words).unwrap_or_default();
+    let said: String = said["message"].as_str().unwrap_or_default().chars().take(200).collect();
+    if said.is_empty() { status.to_string() } else { format!("{status} {said}") }
 }

@@ -32,7 +32,9 @@ impl Upstream {
             LinkDown::Answer { status, rid, version, .. } => {
                 self.on_answered(rid, LinkAnswer { status, body: payload, version }, ctx);
             }
-            LinkDown::Refused(_, status, stamp) => self.on_refused(status, stamp, ctx),
+            LinkDown::Refused(_, status, stamp) => {
+                self.on_refused(status, stamp, &payload, ctx);
+            }
             LinkDown::ScopePatch(_, version) => self.ports.scope.tell(ScopeChanged { version }),
             LinkDown::Desired(identity, version) => {
                 self.ports.desired.tell(DesiredPatched { identity, version, patch: payload });

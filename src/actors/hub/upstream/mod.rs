@@ -30,7 +30,7 @@ use self::asks::Pending;
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
-use crate::domain::delivery::{Config, Delivery};
+use crate::domain::delivery::{Config, Delivery, Share};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
@@ -54,6 +54,8 @@ pub struct UpstreamConfig {
     pub address: Address,
     /// The device's own key in base64: for the first log-in of all.
     pub device_key: Option<String>,
+    /// What each priority has of the link in any case.
+    pub share: Share,
 }
 
 /// Whom the actor asks and tells.
@@ -128,6 +130,7 @@ impl Upstream {
             let features = Features { desired: true, ..Features::default() };
             attached.on_presence(own, Some(features));
         }
+        let delivery = Delivery::new(Config { share: config.share, ..Config::UPSTREAM });
         Upstream {
             config,
             edge_hub,
@@ -137,7 +140,7 @@ impl Upstream {
             attached,
             poison: Poison::default(),
             settled: Settled::default(),
-            delivery: Delivery::new(Config::UPSTREAM),
+            delivery,
             flights: BTreeMap::new(),
             numbers: BTreeMap::new(),
             number: 0,

@@ -38,6 +38,10 @@ fn id(text: &str) -> Identity {
     Identity::parse(text).unwrap()
 }
 
+fn dead(why: &str, tries: u32) -> End {
+    End::DeadLettered { why: why.into(), tries }
+}
+
 fn row(offset: u64, sender: &str) -> Row {
     let key = Key { priority: Priority(5), offset: Offset(offset) };
     Row {
@@ -63,7 +67,7 @@ impl Scene {
                 let rows = pulled.borrow();
                 let owed = rows.values().filter(|row| pull.from.is_before(row.key));
                 let owed = owed.filter(|row| !pull.without.contains(&row.sender));
-                Ok(owed.take(pull.max).cloned().collect())
+                Ok(owed.take(pull.max).cloned().collect::<Vec<_>>().into())
             }),
             finish: port(move |finish: Finish| {
                 for (key, end) in &finish.ends {
@@ -82,6 +86,7 @@ impl Scene {
             device: id("gw"),
             address: Address::plain("127.0.0.1", port),
             device_key: Some(DEVICE_KEY.into()),
+            share: Share::NONE,
         };
         let obituary = Obituary::unsupervised();
         let upstream = Upstream::new(config, ports.clone(), obituary).start();
@@ -181,11 +186,14 @@ async fn a_refused_message_is_dead_lettered_and_its_puback_means_nothing_more() 
     let mut scene = Scene::up(&[row(4, "leaf"), row(5, "leaf")]).await;
     let (_, _, first) = scene.parent.published().await;
     let (_, _, second) = scene.parent.published().await;
-    scene.parent.say("$iothub/devices/leaf/messages/refused/400/?$seq=4&$run=9", "{}").await;
+    scene
+        .parent
+        .say("$iothub/devices/leaf/messages/refused/400/?$seq=4&$run=9", r#"{"message":"no"}"#)
+        .await;
     scene.parent.ack(first).await;
     scene.parent.ack(second).await;
     let ended = scene.ended(2).await;
-    assert_eq!(ended, [(4, End::DeadLettered("400".into())), (5, End::Delivered)]);
+    assert_eq!(ended, [(4, dead("400 no", 1)), (5, End::Delivered)]);
 }
 
 #[actix::test]
@@ -323,9 +331,23 @@ async fn a_message_at_which_the_parent_always_closes_is_given_up() {
         }
         scene.parent.cut();
     }
-    assert_eq!(scene.ended(1).await, [(4, End::DeadLettered("parent closes".into()))]);
+    assert_eq!(scene.ended(1).await, [(4, dead("parent closes", 6))]);
     scene.parent.serve().await;
     assert_eq!(scene.parent.published().await.1, "m5");
+}
+
+#[actix::test]
+async fn a_link_that_is_cut_again_and_again_makes_no_dead_letter() {
+    let mut scene = Scene::new(&[row(4, "leaf")]).await;
+    for _ in 0..7 {
+        scene.parent.serve().await;
+        assert_eq!(scene.parent.published().await.1, "m4");
+        scene.parent.reset();
+    }
+    scene.parent.serve().await;
+    let (_, body, number) = scene.parent.published().await;
+    scene.parent.ack(number).await;
+    assert_eq!((&*body, scene.ended(1).await), ("m4", vec![(4, End::Delivered)]));
 }
 
 #[actix::test]

@@ -2,7 +2,9 @@
 
 mod damage;
 mod full_disk;
+mod letters;
 mod model;
+mod operator;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +17,7 @@ use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
 use crate::domain::row::{Offset, Priority, Row, Stamp};
 use crate::domain::store_time::Reading;
+use crate::messages::dead_letters::{DeadLetter, Pick};
 use crate::store::writer::Planned;
 
 /// Seconds since boot, set by the test.
@@ -145,11 +148,13 @@ async fn ends_are_counted_once_and_the_last_one_frees_the_body() {
         adds_up(&store);
     }
     let key = pull(&store, &up, 1).rows[0].key;
-    let dead = End::DeadLettered("400".into());
+    let dead = End::DeadLettered { why: "400".into(), tries: 3 };
     store.finish(up.clone(), vec![(key, dead)]).await.unwrap();
     adds_up(&store);
-    let letters = store.dead_letters(&up, 10).unwrap();
-    assert_eq!((letters.len(), &*letters[0].why, &*letters[0].sender), (1, "400", "d"));
+    let letters = store.dead_letters(&Pick::all(up), Offset(0), 10, true).unwrap();
+    let DeadLetter { why, tries, sender, route, .. } = &letters[0].known;
+    assert_eq!((letters.len(), &**why, *tries, &**sender), (1, "400", 3, "d"));
+    assert_eq!((&**route, letters[0].body.as_deref()), ("to $upstream at 10", Some(&b"x"[..])));
     let status = store.status().unwrap();
     let ends: Vec<_> = status.accounts.iter().map(|a| (a.received, a.stored, a.ends)).collect();
     assert_eq!(ends, [(1, 0, [0, 0, 1, 0, 0, 0]), (2, 0, [2, 0, 0, 0, 0, 0])]);

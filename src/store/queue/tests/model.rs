@@ -37,7 +37,7 @@ fn sender(n: u8) -> String {
 }
 
 fn end(n: u8) -> End {
-    let ends = [End::Delivered, End::Expired, End::DeadLettered("why".into())];
+    let ends = [End::Delivered, End::Expired, End::DeadLettered { why: "why".into(), tries: 1 }];
     let more = [End::Evicted, End::Discarded, End::Quarantined];
     ends.into_iter().chain(more).nth(n.into()).unwrap()
 }

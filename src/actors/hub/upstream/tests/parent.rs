@@ -34,6 +34,13 @@ impl Parent {
         self.kept.clear();
     }
 
+    /// Goes without a word, as a cut cable does once it is noticed.
+    pub(super) fn reset(&mut self) {
+        self.stream.take().unwrap().set_zero_linger().unwrap();
+        self.read.clear();
+        self.kept.clear();
+    }
+
     async fn packet(&mut self) -> ClientPacket {
         let next = async {
             loop {

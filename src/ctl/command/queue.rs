@@ -1,0 +1,92 @@
+//! The command line of routes, dead letters and backlogs: definitions only.
+
+use clap::{Args, Subcommand};
+
+/// See `Command`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Route {
+    /// Each route with its state, what it matched and delivered, what waits, dead letters; and
+    /// messages that no route took, by source
+    List,
+    /// Keep what the route takes, and send none of it until it is resumed; also after a restart
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Send on what a paused route has kept
+    Resume {
+        /// Its name
+        name: String,
+    },
+}
+
+/// See `Command`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DeadLetter {
+    /// Dead letters: which message, when, how often tried, why
+    List(OfEndpoint),
+    /// One dead letter, with its properties and body
+    Peek {
+        /// Its offset, as `list` shows it
+        offset: u64,
+        /// Whose
+        #[arg(long, value_name = "ENDPOINT", default_value = "$upstream")]
+        endpoint: String,
+    },
+    /// Send dead letters again, at the end of the line
+    Replay(Letters),
+    /// Discard dead letters; they cannot be had back
+    Drop(Letters),
+}
+
+/// See [`DeadLetter`].
+#[derive(Clone, Debug, Args)]
+pub struct OfEndpoint {
+    /// Whose: $upstream, or a module as `gw/filter`
+    #[arg(long, value_name = "ENDPOINT", default_value = "$upstream")]
+    pub endpoint: String,
+    /// Only of this route
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<String>,
+}
+
+/// See [`DeadLetter`].
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+pub struct Letters {
+    /// Their offsets, as `list` shows them
+    #[arg(value_name = "OFFSET", group = "which")]
+    pub offsets: Vec<u64>,
+    /// All of this route
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub route: Option<String>,
+    /// All of the endpoint
+    #[arg(long, group = "which")]
+    pub all: bool,
+    /// Whose: $upstream, or a module as `gw/filter`
+    #[arg(long, value_name = "ENDPOINT", default_value = "$upstream")]
+    pub endpoint: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// See `Command`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Queue {
+    /// Discard what is owed to an endpoint: a module that is gone, say. It cannot be had back
+    Discard(Discard),
+}
+
+/// See [`Queue`].
+#[derive(Clone, Debug, Args)]
+pub struct Discard {
+    /// Whose: $upstream, or a module as `gw/filter`; `status` lists them
+    pub endpoint: String,
+    /// Only what this route took
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
