@@ -10,6 +10,10 @@ use rumqttc::mqttbytes::v4::{
     Connect, ConnectReturnCode, Login, Packet, PubAck, Publish, Subscribe,
 };
 
+use edge_runtime::protocol::tls::TlsClient;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
 use super::rest::token;
 
 const LARGEST: usize = 1 << 20;
@@ -44,28 +48,25 @@ impl LogIn {
 
     /// A session that outlives the connection; an error says why there is none now.
     pub fn connect(&self) -> Result<Mqtt, String> {
-        let mut mqtt = Mqtt::open(self.address)?;
-        let mut connect = Connect::new(&self.id);
-        connect.clean_session = false;
-        connect.keep_alive = 60;
-        let user = format!("{}/{}/?api-version=2021-04-12", self.hub, self.id);
-        connect.login = Some(Login::new(user, token(&self.resource(), &self.key, None)));
-        let mut bytes = BytesMut::new();
-        connect.write(&mut bytes).unwrap();
-        mqtt.write(&bytes)?;
-        match mqtt.read_until(Instant::now() + Duration::from_secs(5))? {
-            Some(Packet::ConnAck(ack)) if ack.code == ConnectReturnCode::Success => Ok(mqtt),
-            Some(Packet::ConnAck(ack)) => Err(format!("CONNACK {:?}", ack.code)),
-            other => Err(format!("no CONNACK but {other:?}")),
-        }
+        self.connect_with(&token(&self.resource(), &self.key, None))
+    }
+
+    /// With another password; without one it is to be known by its certificate.
+    pub fn connect_with(&self, password: &str) -> Result<Mqtt, String> {
+        Mqtt::open(self.address)?.log_in(&self.hub, &self.id, password)
     }
 }
 
 /// A connection.
 pub struct Mqtt {
-    stream: TcpStream,
+    socket: TcpStream,
+    stream: Box<dyn Stream>,
     bytes: BytesMut,
 }
+
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 impl Mqtt {
     /// A socket, and nothing said yet.
@@ -73,7 +74,38 @@ impl Mqtt {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2));
         let stream = stream.map_err(|e| e.to_string())?;
         stream.set_nodelay(true).unwrap();
-        Ok(Mqtt { stream, bytes: BytesMut::new() })
+        let socket = stream.try_clone().unwrap();
+        Ok(Mqtt { socket, stream: Box::new(stream), bytes: BytesMut::new() })
+    }
+
+    /// The same through TLS, to who is known by the address.
+    pub fn open_tls(address: SocketAddr, tls: &TlsClient) -> Result<Mqtt, String> {
+        let Mqtt { socket, bytes, .. } = Mqtt::open(address)?;
+        let name = ServerName::from(address.ip());
+        let session = ClientConnection::new(tls.config(), name).map_err(|e| e.to_string())?;
+        let stream = StreamOwned::new(session, socket.try_clone().unwrap());
+        Ok(Mqtt { socket, stream: Box::new(stream), bytes })
+    }
+
+    /// A session that outlives the connection.
+    pub fn log_in(self, hub: &str, id: &str, password: &str) -> Result<Mqtt, String> {
+        self.log_in_as(&format!("{hub}/{id}/?api-version=2021-04-12"), id, password)
+    }
+
+    /// With this user name.
+    pub fn log_in_as(mut self, user: &str, id: &str, password: &str) -> Result<Mqtt, String> {
+        let mut connect = Connect::new(id);
+        connect.clean_session = false;
+        connect.keep_alive = 60;
+        connect.login = Some(Login::new(user, password));
+        let mut bytes = BytesMut::new();
+        connect.write(&mut bytes).unwrap();
+        self.write(&bytes)?;
+        match self.read_until(Instant::now() + Duration::from_secs(5))? {
+            Some(Packet::ConnAck(ack)) if ack.code == ConnectReturnCode::Success => Ok(self),
+            Some(Packet::ConnAck(ack)) => Err(format!("CONNACK {:?}", ack.code)),
+            other => Err(format!("no CONNACK but {other:?}")),
+        }
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -139,7 +171,7 @@ impl Mqtt {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.stream.set_read_timeout(Some(left)).unwrap();
+            self.socket.set_read_timeout(Some(left)).unwrap();
             let mut chunk = [0; 16_384];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err("closed".into()),

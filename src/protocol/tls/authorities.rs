@@ -105,9 +105,6 @@ impl ClientAuthorities {
             return Err("no authority is trusted for clients here; set client_ca".into());
         }
         let leaf = EndEntityCert::try_from(leaf).map_err(|error| text(&error))?;
-        if !may_sign(read, |usage| usage.digital_signature()) {
-            return Err("its key usage is not digitalSignature".into());
-        }
         let algorithms = ring::default_provider().signature_verification_algorithms.all;
         let path = leaf.verify_for_usage(
             algorithms,
@@ -119,6 +116,9 @@ impl ClientAuthorities {
             Some(&|path| self.0.period_of(path, now).map(drop)),
         );
         let path = path.map_err(|error| text(&error))?;
+        if !may_sign(read, |usage| usage.digital_signature()) {
+            return Err("its key usage is not digitalSignature".into());
+        }
         self.0.period_of(&path, now).map_err(|error| text(&error))
     }
 }
@@ -201,6 +201,7 @@ fn text(error: &Error) -> String {
         Error::CertNotValidYet { .. } => "it, or an authority between, is not valid yet",
         Error::CaUsedAsEndEntity => "it is the certificate of an authority itself",
         Error::EndEntityUsedAsCa => "what has signed it is not the certificate of an authority",
+        Error::InvalidSignatureForPublicKey => "another authority of that name has signed it",
         Error::RequiredEkuNotFoundContext(_) => {
             "its extended key usage has no client authentication"
         }

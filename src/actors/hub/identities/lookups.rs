@@ -28,6 +28,13 @@ pub(super) struct Lookups {
     fresh: BTreeMap<Identity, Instant>,
 }
 
+impl Lookups {
+    /// Nothing is fresh any more.
+    pub(super) fn forget(&mut self) {
+        self.fresh.clear();
+    }
+}
+
 impl Identities {
     /// Brings what is known of `id` up to date, as for [`Self::look_up`], whatever was answered
     /// just before: for who has made it at the parent since.

@@ -146,6 +146,8 @@ impl Handler<LinkChanged> for Identities {
     fn handle(&mut self, change: LinkChanged, ctx: &mut Self::Context) {
         if change.is_up {
             self.refresh(ctx);
+        } else {
+            self.lookups.forget(); // what was answered before may not be so any more
         }
     }
 }

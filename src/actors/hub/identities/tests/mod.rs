@@ -233,8 +233,13 @@ async fn only_a_fresh_answer_refuses_for_good() {
     assert!(is_denied(&scene.log_in_with("leaf", None, None).await));
 
     scene.parent.borrow_mut().is_up = false;
+    scene.identities.send(LinkChanged { is_up: false }).await.unwrap();
+    assert!(is_not_ready(&scene.log_in("leaf", OTHER_KEY).await), "it may be new by now");
+    assert!(is_not_ready(&scene.log_in("stranger", KEY).await));
+    scene.parent.borrow_mut().is_up = true;
+    assert!(is_denied(&scene.log_in("stranger", KEY).await));
+    scene.parent.borrow_mut().is_up = false; // and nobody has noticed
     tokio::time::sleep(Duration::from_secs(6)).await; // what was answered is old
-    assert!(is_not_ready(&scene.log_in("leaf", OTHER_KEY).await));
     assert!(is_not_ready(&scene.log_in("stranger", KEY).await));
 }
 
