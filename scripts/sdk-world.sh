@@ -63,7 +63,11 @@ world() {
     rm -rf "$work"
     mkdir -p "$work"
     trap stop_all EXIT
+    mkdir "$work/client-ca" # the authority of devices; scenarios sign with its key
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=authority of devices" \
+        -keyout "$work/client-ca.key" -out "$work/client-ca/root.pem" 2>/dev/null
     cat >"$work/localhub.env" <<EOF
+LOCALHUB__CLIENT_CA=$work/client-ca
 LOCALHUB__HOSTNAME=$hub
 LOCALHUB__STATE__PATH=$work/hub
 LOCALHUB__LISTEN=$hub:8883
@@ -80,6 +84,7 @@ EDGE_RUNTIME__DEVICE__GATEWAY_HOSTNAME=$edge
 EDGE_RUNTIME__STATE__PATH=$work/edge
 EDGE_RUNTIME__HUB__LISTEN=$edge:8883
 EDGE_RUNTIME__HUB__LISTEN_HTTPS=$edge:443
+EDGE_RUNTIME__HUB__CLIENT_CA=$work/client-ca
 EDGE_RUNTIME__METRICS__LISTEN=$edge:9600
 EDGE_RUNTIME__UPSTREAM__TRUSTED_CA=$work/hub/ca.pem
 EDGE_RUNTIME__AGENT__NETWORK=edge-runtime-$name

@@ -240,6 +240,44 @@ def x509_client(did, cert):
     return C.track(IoTHubDeviceClient.create_from_x509_certificate(X509(*cert), HUB, did, server_verification_cert=CA, connection_retry_interval=1, **({"gateway_hostname": A.gateway} if A.gateway != HUB else {})))
 
 
+def openssl(*args):
+    subprocess.run(["openssl", *args], check=True, capture_output=True)
+
+
+def authority():
+    """the root that the hub and the gateway trust (scripts/sdk-world.sh makes it): (pem, key)"""
+    where = os.path.dirname(os.path.abspath(A.x509_cert or ".")); pem, key = where + "/client-ca/root.pem", where + "/client-ca.key"
+    if not os.path.exists(key):
+        raise Skip("no authority of devices beside --x509-cert")
+    return pem, key
+
+
+def self_signed_authority():
+    d = tempfile.mkdtemp(prefix="scenarios-"); openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority of devices", "-keyout", d + "/a.key", "-out", d + "/a.pem"); return d + "/a.pem", d + "/a.key"
+
+
+def sign(name, by, *more, ca=False, days=2):
+    """a certificate for this common name: (pem, key); days=None: it has expired"""
+    d = tempfile.mkdtemp(prefix="scenarios-"); base_ = "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign" if ca else "basicConstraints=CA:false"
+    with open(d + "/x.cnf", "w") as f:
+        f.write("\n".join(["[ca]", "default_ca=x", "[x]", "new_certs_dir=" + d, "database=" + d + "/db", "rand_serial=yes", "default_md=sha256", "policy=p", "[p]", "commonName=supplied", "[ext]", base_, *more, ""]))
+    open(d + "/db", "w").close(); openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name.replace("/", "\\/"), "-keyout", d + "/c.key", "-out", d + "/c.csr")
+    dates = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"] if days is None else ["-days", str(days)]
+    openssl("ca", "-batch", "-notext", "-config", d + "/x.cnf", "-extensions", "ext", "-in", d + "/c.csr", "-cert", by[0], "-keyfile", by[1], "-out", d + "/c.pem", *dates); return d + "/c.pem", d + "/c.key"
+
+
+def chain(leaf, *others):
+    """what a client sends: its certificate and these behind it, with its key"""
+    pem = tempfile.mktemp(prefix="scenarios-", suffix=".pem")
+    with open(pem, "w") as f:
+        f.write("".join(open(one[0]).read() for one in (leaf,) + others))
+    return pem, leaf[1]
+
+
+def ca_device(name):
+    did = "s-%s-%s" % (RUN, name); C.rm.create_device_with_certificate_authority(did, "enabled", device_scope=C.scope); C.made.append(did); time.sleep(A.settle); return did
+
+
 def set_keys(did, primary, secondary, status="enabled"):
     return C.rm.update_device_with_sas(did, "*", primary, secondary, status, device_scope=C.scope)
 
@@ -396,6 +434,66 @@ def x509_rolled_while_connected():
 @scenario()
 def x509_over_websocket_and_twin():
     one, sha, _ = certificate("one"); did = x509_device("xt", sha, sha); c = x509_client(did, one); responder(c, lambda rq: (200, 1)); check("$version" in must(c.get_twin)["desired"]); check(C.invoke(did, "x", connect=5) == (200, 1)); C.drop(c); time.sleep(0.3); C.connected(c); check(C.invoke(did, "x", connect=5) == (200, 1))
+
+@scenario()
+def x509_of_version_1():
+    """what `openssl x509 -req` makes without more"""
+    d = tempfile.mkdtemp(prefix="scenarios-"); openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=any", "-keyout", d + "/c.key", "-out", d + "/c.csr"); openssl("x509", "-req", "-in", d + "/c.csr", "-signkey", d + "/c.key", "-days", "2", "-out", d + "/c.pem")
+    did = x509_device("xv1", hashlib.sha1(ssl.PEM_cert_to_DER_cert(open(d + "/c.pem").read())).hexdigest()); c = x509_client(did, (d + "/c.pem", d + "/c.key")); must(c.connect); must(lambda: c.send_message("version 1"))
+
+@scenario()
+def x509_signed_by_an_authority():
+    """a root that hub and gateway trust, one between that only the client sends, and what is not quite that"""
+    root = authority(); between = sign("between", root, ca=True); m = C.mark(); did = ca_device("xca"); c = x509_client(did, chain(sign(did, between), between))
+    must(c.connect); must(lambda: c.send_message("signed")); check("$version" in must(c.get_twin)["desired"]); responder(c, lambda rq: (200, rq.name)); check(C.invoke(did, "hello", connect=5) == (200, "hello"))
+    check(C.telemetry(m, lambda x: x["device"] == did)[0]["body"] == b"signed"); must(c.shutdown)
+    c = x509_client(did, chain(sign(did, root))); must(c.connect); must(c.shutdown)
+    forged = self_signed_authority(); leaf = sign(did, between)
+    for what, shown in [("without the one between", chain(leaf)), ("another root of the same name", chain(sign(did, forged), forged)), ("self-signed", certificate(did)[0]), ("for another device", chain(sign(did + "-2", between), between)),
+                        ("other case", chain(sign(did.upper(), between), between)), ("signed by a device", chain(sign(did, leaf), leaf, between)), ("an authority itself", chain(sign(did, between, ca=True), between)),
+                        ("for servers", chain(sign(did, between, "extendedKeyUsage=serverAuth"), between)), ("not to sign", chain(sign(did, between, "keyUsage=keyEncipherment"), between)), ("expired", chain(sign(did, between, days=None), between)), ("none", None)]:
+        w = Wire(cert=shown)
+        try:
+            w.connect(did, password="", must_be=REFUSED)
+        except AssertionError as e:
+            raise AssertionError("%s: %s" % (what, e))
+    k, e = within(x509_client(did, chain(leaf)).connect, 20); check(k == "err" and isinstance(e, dex.CredentialError), "wanted CredentialError, got", k, repr(e))
+    w = Wire(cert=chain(leaf, between)); w.connect(did, must_be=REFUSED)            # a token in its place
+    sas = C.new_device("xcas"); w = Wire(cert=chain(sign(sas, between), between)); w.connect(sas, password="", must_be=REFUSED)   # who has keys
+    C.rm.create_module_with_sas(did, "m", "me", KEY, KEY); time.sleep(A.settle); w = Wire(cert=chain(sign(did + "/m", between), between)); w.connect(did, "m", password="", must_be=REFUSED); wire(did, "m")
+    w = Wire(cert=chain(leaf, between)); w.connect(did, password=""); set_keys(did, KEY, KEY); gone_within(w, 6, "keys in place of certificates")
+    w = Wire(cert=chain(leaf, between)); w.connect(did, password="", must_be=REFUSED); wire(did)
+
+@scenario()
+def x509_signed_survives_server_restart():
+    if not A.restart_cmd:
+        raise Skip("no --restart-cmd")
+    root = authority(); did = ca_device("xcar"); c = x509_client(did, chain(sign(did, root))); must(c.connect); must(lambda: c.send_message("before"))
+    check(subprocess.run(A.restart_cmd, shell=True).returncode == 0); m = C.mark()
+    check(eventually(lambda: within(lambda: c.send_message("after"), 15)[0] == "ok", 40), "it does not come back"); check(C.telemetry(m, lambda x: x["device"] == did))
+
+@scenario()
+def x509_out_of_date_thumbprint():
+    root = authority(); pem, key = chain(sign("old", root, days=None)); sha = hashlib.sha1(ssl.PEM_cert_to_DER_cert(open(pem).read())).hexdigest(); did = x509_device("xold", sha, sha); w = Wire(cert=(pem, key)); w.connect(did, password="", must_be=REFUSED)
+
+
+# ================================================================== tokens that others may use
+@scenario()
+def connect_module_by_its_devices_token():
+    """a module may come in with a token of its device; it goes when the key of that is changed, one with its own key does not"""
+    did, other = C.new_device("dtok"), C.new_device("dtok2")
+    for mid in ("m", "n"):
+        C.rm.create_module_with_sas(did, mid, "me", KEY2, KEY2)
+    time.sleep(A.settle); w = Wire(); w.connect(did, "m", password=C.sas(did)); own = Wire(); own.connect(did, "n", password=C.sas(did, "n", key=KEY2))
+    w.publish("devices/%s/modules/m/messages/events/" % did, b"x")
+    for what, password in [("of another device", C.sas(other)), ("of its device, signed with its own key", C.sas(did, key=KEY2)), ("of a module beside it", C.sas(did, "n", key=KEY2))]:
+        x = Wire()
+        try:
+            x.connect(did, "m", password=password, must_be=REFUSED)
+        except AssertionError as e:
+            raise AssertionError("%s: %s" % (what, e))
+    x = Wire(); x.connect(did, password=C.sas(did, "n", key=KEY2), must_be=REFUSED)                  # the other way about
+    set_keys(did, KEY2, KEY2); gone_within(w, 6, "another key of the device"); own.publish("devices/%s/modules/n/messages/events/" % did, b"y")
 
 
 # ================================================================== identities that change while connected
