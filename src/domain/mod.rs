@@ -14,6 +14,7 @@ pub mod features;
 pub mod identity;
 pub mod iso8601;
 pub mod link;
+pub mod local_topics;
 pub mod method;
 pub mod packet;
 pub mod packet_ids;
