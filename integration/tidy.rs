@@ -49,9 +49,15 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &["crate::actors", "crate::protocol", "actix", "bollard", "rumqtt", "rustls", "hyper"],
     ),
     ("src/protocol", &["crate::actors", "crate::store", "heed"]),
-    ("src/actors", &["heed::", "bollard::", "rumqttc::", "rustls::", "hyper::", "rcgen::"]),
-    ("src/localhub", &["heed::", "bollard::", "rumqttc::", "rustls::", "hyper::", "rcgen::"]),
-    ("src/ctl", &["heed::", "bollard::", "rumqttc::", "rustls::", "hyper::"]),
+    (
+        "src/actors",
+        &["heed::", "bollard::", "rumqttc::", "rumqttd::", "rustls::", "hyper::", "rcgen::"],
+    ),
+    (
+        "src/localhub",
+        &["heed::", "bollard::", "rumqttc::", "rumqttd::", "rustls::", "hyper::", "rcgen::"],
+    ),
+    ("src/ctl", &["heed::", "bollard::", "rumqttc::", "rumqttd::", "rustls::", "hyper::"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -51,12 +51,42 @@ bench_refused() {
     ratio refused-identity-p99 "$p99_with" "$p99_without" 2
 }
 
+# What a flood on local topics costs IoT Hub's messages beside it: both go over one thread, so they
+# may wait for a turn of the flood, and for a core; three times as long, and no longer.
+bench_local_topics() {
+    step "IoT Hub's messages without and with a flood on local topics (release, with the faults)"
+    local said line variant
+    said=$(cargo test --quiet --locked --release --features faults --test local_topics -- \
+        --ignored --exact beside::iot_hub_beside_a_flood --nocapture 2>&1) || {
+        tail -n 40 <<<"$said" >&2
+        die "the run failed" "see above"
+    }
+    for variant in without with; do
+        line=$(grep "^iot-hub flood=$variant " <<<"$said")
+        row local-topics "$variant" n="$(number n "$line")" \
+            ack_p50_ms="$(number ack_p50_ms "$line")" ack_p99_ms="$(number ack_p99_ms "$line")" \
+            e2e_p50_ms="$(number e2e_p50_ms "$line")" e2e_p99_ms="$(number e2e_p99_ms "$line")"
+        local "ack_$variant" "e2e_$variant"
+        printf -v "ack_$variant" %s "$(number ack_p99_ms "$line")"
+        printf -v "e2e_$variant" %s "$(number e2e_p99_ms "$line")"
+    done
+    line=$(grep '^flood ' <<<"$said")
+    row local-topics flood published_per_s="$(number published_per_s "$line")" \
+        received_per_s="$(number received_per_s "$line")"
+    # shellcheck disable=SC2154 # set by printf above
+    {
+        ratio local-topics-ack-p99 "$ack_with" "$ack_without" 3
+        ratio local-topics-e2e-p99 "$e2e_with" "$e2e_without" 3
+    }
+}
+
 need_rust
 need_cc
-for name in ${BENCH:-refused}; do
+for name in ${BENCH:-refused local-topics}; do
     case $name in
         refused) bench_refused ;;
-        *) die "there is no benchmark $name" "BENCH=refused" ;;
+        local-topics) bench_local_topics ;;
+        *) die "there is no benchmark $name" "BENCH='refused local-topics'" ;;
     esac
 done
 

@@ -21,8 +21,16 @@ use super::support::world::{EDGE, World};
 
 /// Here and below a panic ends no other client's connection (architecture 3); any other actor takes
 /// the sessions with it.
-const HARMLESS: [&str; 7] =
-    ["/listener", "/upstream", "/edge-agent", "/apis", "/rest", "/route ", "/connection "];
+const HARMLESS: [&str; 8] = [
+    "/listener",
+    "/upstream",
+    "/local-topics",
+    "/edge-agent",
+    "/apis",
+    "/rest",
+    "/route ",
+    "/connection ",
+];
 /// Clients are back by then after any other.
 const BACK: Duration = Duration::from_secs(5);
 /// For what is not promised in seconds.

@@ -26,8 +26,19 @@ pub struct Connect {
     pub user_name: Option<String>,
     /// Password, if the flag is set. Never logged.
     pub password: Option<String>,
-    /// Will topic and payload.
-    pub will: Option<(String, Bytes)>,
+    /// What is to be sent in its name, should it go without DISCONNECT.
+    pub will: Option<Will>,
+}
+
+/// The will of a client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Will {
+    /// Topic name.
+    pub topic: String,
+    /// Body. Never logged.
+    pub body: Bytes,
+    /// To be retained, on a local topic.
+    pub retain: bool,
 }
 
 impl std::fmt::Debug for Connect {
@@ -43,7 +54,7 @@ pub struct Publish {
     pub dup: bool,
     /// Of this publish.
     pub qos: QoS,
-    /// Retain flag; nothing is retained.
+    /// Retain flag; of messages on local topics only.
     pub retain: bool,
     /// Topic name.
     pub topic: String,

@@ -12,6 +12,8 @@ pub enum Sent {
     Row(Key),
     /// A message that the parent holds a lock on: it is settled then.
     Locked(String),
+    /// A message on a local topic: it is nowhere else.
+    Local,
 }
 
 /// See the module documentation.
@@ -76,7 +78,7 @@ impl PacketIds {
         sent.sort_by_key(|(_, (sending, _))| *sending);
         let rows = sent.into_iter().filter_map(|(id, (_, what))| match what {
             Sent::Row(key) => Some((*id, *key)),
-            Sent::Locked(_) => None,
+            Sent::Locked(_) | Sent::Local => None,
         });
         earlier.into_iter().chain(rows).collect()
     }

@@ -56,6 +56,10 @@ pub enum Down {
     },
     /// Rows of this endpoint up to here need no more delivery: read again (after a purge).
     Rewind(Offset),
+    /// Messages on local topics wait that did not before: pull.
+    LocalOwed,
+    /// What is allowed on local topics, or what serves them, has changed.
+    LocalChanged,
     /// End the connection; the reason is logged.
     Close(String),
     /// The keys of the module's device were changed: the connection ends if it came in by one.

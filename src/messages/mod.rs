@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod devicebound;
 pub mod engine;
 pub mod identities;
+pub mod local_topics;
 pub mod modules;
 pub mod queue;
 pub mod registry;

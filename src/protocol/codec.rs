@@ -10,7 +10,7 @@ use rumqttc::mqttbytes::v4::{
 };
 use rumqttc::mqttbytes::{self, Error};
 
-use crate::domain::packet::{ClientPacket, Connect, ConnectCode, Publish, QoS, ServerPacket};
+use crate::domain::packet::{ClientPacket, Connect, ConnectCode, Publish, QoS, ServerPacket, Will};
 
 /// Largest body of a PUBLISH; one byte more and the connection is closed (architecture 4.1).
 pub const MAX_PAYLOAD: usize = 262_144;
@@ -173,6 +173,7 @@ pub fn encode(packet: &ServerPacket, bytes: &mut BytesMut) -> Result<(), BadPack
                 publish.payload.clone(),
             );
             packet.dup = publish.dup;
+            packet.retain = publish.retain;
             packet.pkid = publish.id;
             packet.write(bytes)
         }
@@ -204,7 +205,11 @@ fn connect_of(connect: v4::Connect) -> Connect {
         is_clean: connect.clean_session,
         user_name: user_name.filter(|name| !name.is_empty()),
         password: password.filter(|password| !password.is_empty()),
-        will: connect.last_will.map(|will| (will.topic, will.message)),
+        will: connect.last_will.map(|it| Will {
+            topic: it.topic,
+            body: it.message,
+            retain: it.retain,
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Speaks: the only code that names the crates for MQTT, TLS, certificates, HTTP and Docker.
 
+pub mod bus;
 pub mod certs;
 pub mod codec;
 pub mod docker;

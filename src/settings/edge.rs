@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::checks::{at_least, check_client_ca, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
 use super::layers::{Layers, Loaded, Merged};
+use super::local_topics::{self, LocalTopics};
 use super::schema::EDGE;
 use super::values::{Log, Size};
 use crate::domain::connection_string::{ConnectionString, Secret};
@@ -23,6 +24,8 @@ pub struct EdgeSettings {
     pub state: State,
     /// Where clients come in.
     pub hub: Hub,
+    /// Topics that are none of IoT Hub's.
+    pub local_topics: LocalTopics,
     /// The parent.
     pub upstream: Upstream,
     /// Store-and-forward.
@@ -156,6 +159,7 @@ struct Raw {
     device: RawDevice,
     state: State,
     hub: Hub,
+    local_topics: local_topics::Raw,
     upstream: Upstream,
     store: Store,
     agent: RawAgent,
@@ -225,6 +229,7 @@ impl EdgeSettings {
             device: device(raw.device, &merged)?,
             state: State { path: whole(raw.state.path) },
             hub: raw.hub,
+            local_topics: local_topics::read(raw.local_topics, &merged)?,
             upstream: raw.upstream,
             store: Store { queue: whole(raw.store.queue), ..raw.store },
             agent,

@@ -35,8 +35,9 @@ impl Reader<'_> {
             let dot = if above.is_empty() { "" } else { "." };
             let key = format!("{above}{dot}{}", name.get_ref());
             match (self.schema.kind(&key), value.get_ref()) {
-                (Ok(Kind::Tables(keys)), DeValue::Array(items)) => {
-                    let tables = items.iter().try_for_each(|item| self.item(&key, keys, item));
+                (Ok(Kind::Tables(keys, needed)), DeValue::Array(items)) => {
+                    let mut items = items.iter();
+                    let tables = items.try_for_each(|item| self.item(&key, keys, needed, item));
                     tables?;
                     self.found.push((key, place));
                 }
@@ -65,6 +66,7 @@ impl Reader<'_> {
         &self,
         list: &str,
         keys: &[(&str, Kind)],
+        needed: &[&str],
         item: &Spanned<DeValue<'_>>,
     ) -> Result<(), SettingsError> {
         let DeValue::Table(table) = item.get_ref() else {
@@ -88,7 +90,7 @@ impl Reader<'_> {
             }
         }
         let has = |key: &str| table.iter().any(|(name, _)| name.get_ref() == key);
-        match ["address", "username"].into_iter().find(|key| !has(key)) {
+        match needed.iter().find(|key| !has(key)) {
             Some(missing) => Err(SettingsError::Wrong {
                 place: (self.place)(item.span().start),
                 key: list.into(),
@@ -110,7 +112,7 @@ fn given(value: &DeValue<'_>) -> Given {
             texts.map_or(Given::Other("a list of something else"), Given::List)
         }
         DeValue::Float(_) => Given::Other("a fraction"),
-        DeValue::Boolean(_) => Given::Other("true or false"),
+        DeValue::Boolean(value) => Given::Switch(*value),
         DeValue::Datetime(_) => Given::Other("a time"),
         DeValue::Table(_) => Given::Other("a table"),
     }

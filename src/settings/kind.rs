@@ -31,8 +31,12 @@ pub(super) enum Kind {
     /// `info`, or `warn,edge_runtime=debug`.
     LogLevel,
     OneOf(&'static [&'static str]),
-    /// A list of tables with these keys; in files only.
-    Tables(&'static [(&'static str, Kind)]),
+    /// `true` or `false`.
+    Switch,
+    /// A list of texts.
+    Texts,
+    /// A list of tables with these keys, and those of them that none may lack; in files only.
+    Tables(&'static [(&'static str, Kind)], &'static [&'static str]),
 }
 
 /// A value as it was given.
@@ -40,6 +44,7 @@ pub(super) enum Kind {
 pub(super) enum Given {
     Text(String),
     Number(i64),
+    Switch(bool),
     List(Vec<String>),
     /// Something else, by its name.
     Other(&'static str),
@@ -49,14 +54,15 @@ impl Kind {
     /// From one line of text: a variable or a flag.
     pub(super) fn read(self, text: &str) -> Given {
         match self {
-            Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses => {
+            Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses | Kind::Texts => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Given::List(parts.map(str::to_owned).collect())
             }
             Kind::Size | Kind::Age | Kind::Number(_) => {
                 text.parse().map_or_else(|_| Given::Text(text.into()), Given::Number)
             }
-            Kind::Tables(_) => Given::Other("text"),
+            Kind::Switch => text.parse().map_or_else(|_| Given::Text(text.into()), Given::Switch),
+            Kind::Tables(..) => Given::Other("text"),
             _ => Given::Text(text.into()),
         }
     }
@@ -66,6 +72,7 @@ impl Kind {
         let got = match given {
             Given::Text(text) => return self.check_text(text),
             Given::Number(_) if matches!(self, Kind::Age) => return self.check_number(given),
+            Given::Switch(_) if matches!(self, Kind::Switch) => return Ok(()),
             Given::Number(_) if matches!(self, Kind::Size) => return self.check_number(given),
             Given::Number(n) if matches!(self, Kind::Number(most) if (0..=most).contains(n)) => {
                 return Ok(());
@@ -75,6 +82,7 @@ impl Kind {
             }
             Given::Number(_) if matches!(self, Kind::Number(_)) => "another one",
             Given::Number(_) => "a number",
+            Given::Switch(_) => "true or false",
             Given::List(_) => "a list",
             Given::Other(what) => what,
         };
@@ -100,8 +108,12 @@ impl Kind {
             Kind::Age => parse_age(text).is_some(),
             Kind::LogLevel => text.split(',').all(is_log_directive),
             Kind::OneOf(words) => words.contains(&text),
-            Kind::Number(_) => false,
-            Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses | Kind::Tables(_) => {
+            Kind::Switch | Kind::Number(_) => false,
+            Kind::Paths
+            | Kind::Addresses
+            | Kind::LoopbackAddresses
+            | Kind::Texts
+            | Kind::Tables(..) => {
                 return Err(format!("expects {}, not a text", self.expects()));
             }
         };
@@ -110,13 +122,13 @@ impl Kind {
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses)
+        matches!(self, Kind::Paths | Kind::Addresses | Kind::LoopbackAddresses | Kind::Texts)
     }
 
     fn check_item(self, item: &str) -> Result<(), String> {
         let address = item.parse::<SocketAddr>();
         match (self, address) {
-            (Kind::Paths, _) if !item.is_empty() => Ok(()),
+            (Kind::Paths | Kind::Texts, _) if !item.is_empty() => Ok(()),
             (Kind::Addresses, Ok(_)) => Ok(()),
             (Kind::LoopbackAddresses, Ok(address)) if address.ip().is_loopback() => Ok(()),
             (Kind::LoopbackAddresses, Ok(_)) => Err(format!(
@@ -143,7 +155,9 @@ impl Kind {
             Kind::LogLevel => "a level (error, warn, info, debug, trace)".into(),
             Kind::OneOf(words) => format!("one of {}", words.join(", ")),
             Kind::Number(most) => format!("a whole number from 0 to {most}"),
-            Kind::Tables(keys) => {
+            Kind::Switch => "true or false".into(),
+            Kind::Texts => "a list of texts as [\"one\"]".into(),
+            Kind::Tables(keys, _) => {
                 let keys: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
                 format!("a list of tables with {} (in a file)", keys.join(", "))
             }

@@ -209,6 +209,7 @@ fn to_value(given: Given) -> config::Value {
     match given {
         Given::Text(text) => text.into(),
         Given::Number(number) => number.into(),
+        Given::Switch(value) => value.into(),
         Given::List(list) => list.into(),
         Given::Other(_) => config::Value::new(None, ValueKind::Nil),
     }
@@ -220,7 +221,7 @@ fn show(kind: Kind, value: ValueKind) -> String {
         (Kind::Secret, _) => "\"***\"".into(),
         (Kind::ConnectionString, ValueKind::String(text)) => format!("{:?}", mask(&text)),
         (_, ValueKind::String(text)) => format!("{text:?}"),
-        (Kind::Tables(keys), ValueKind::Array(items)) => {
+        (Kind::Tables(keys, _), ValueKind::Array(items)) => {
             let tables = items.into_iter().map(|item| {
                 let mut table = item.into_table().unwrap_or_default();
                 let pairs = keys.iter().filter_map(|(key, kind)| {

@@ -10,6 +10,7 @@ mod file;
 mod hub;
 mod kind;
 mod layers;
+mod local_topics;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use self::edge::{
 pub use self::error::SettingsError;
 pub use self::hub::{LocalhubSettings, Telemetry};
 pub use self::layers::{Effective, Layers, Loaded};
+pub use self::local_topics::LocalTopics;
 pub use self::values::{Age, Log, LogFormat, Size};
 
 /// Exit status of bad settings (`EX_CONFIG`): a service manager does not try again.

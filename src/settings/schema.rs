@@ -2,6 +2,7 @@
 
 use super::kind::Kind::{self, *};
 use crate::domain::delivery::MOST_SHARE;
+use crate::protocol::bus::MAX_LINKS;
 
 /// A program's settings.
 #[derive(Debug)]
@@ -28,6 +29,13 @@ pub(super) const EDGE: Schema = Schema {
         ("hub.parking_bytes", Size),
         ("hub.parking_bytes_per_client", Size),
         ("hub.priority_share_percent", Number(MOST_SHARE as i64)),
+        ("local_topics.enabled", Switch),
+        ("local_topics.max_clients", Number(MAX_LINKS as i64)),
+        ("local_topics.max_filters_per_client", Number(10_000)),
+        ("local_topics.outbox_bytes", Size),
+        ("local_topics.max_retained", Number(1_000_000)),
+        ("local_topics.retained_bytes", Size),
+        ("local_topics.rules", Tables(RULE, &["effect", "identities", "operations", "topics"])),
         ("upstream.address", HostPort),
         ("upstream.https_address", HostPort),
         ("upstream.trusted_ca", Path),
@@ -39,7 +47,7 @@ pub(super) const EDGE: Schema = Schema {
         ("store.reserve_bytes", Size),
         ("agent.docker", EngineAddress),
         ("agent.network", Text),
-        ("agent.registry_credentials", Tables(CREDENTIAL)),
+        ("agent.registry_credentials", Tables(CREDENTIAL, &["address", "username"])),
         ("agent.workload_development_socket", Path),
         ("management.socket", Path),
         ("metrics.listen", Address),
@@ -52,6 +60,13 @@ pub(super) const EDGE: Schema = Schema {
 
 const CREDENTIAL: &[(&str, Kind)] =
     &[("address", Text), ("username", Text), ("password", Secret), ("password_file", Path)];
+
+const RULE: &[(&str, Kind)] = &[
+    ("effect", OneOf(&["allow", "deny"])),
+    ("identities", Texts),
+    ("operations", Texts),
+    ("topics", Texts),
+];
 
 /// Of `localhub` (interfaces 4).
 pub(super) const LOCALHUB: Schema = Schema {

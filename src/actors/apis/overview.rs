@@ -12,6 +12,7 @@ use crate::domain::identity::Identity;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, RestartModule, StopModules};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::identities::Lookup;
+use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{GetQueueStatus, QueueStatus};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
@@ -45,6 +46,8 @@ pub struct ApiPorts {
     pub pause: Port<Pause>,
     /// Sessions.
     pub online: Port<ListOnline>,
+    /// Local topics.
+    pub local: Port<GetLocalStatus>,
     /// Twins.
     pub twins: Port<GetTwinsStatus>,
     /// Twins.
@@ -94,6 +97,8 @@ pub struct Overview {
     pub queue: Option<QueueStatus>,
     /// Who is online.
     pub clients: Option<Vec<Online>>,
+    /// Topics that are none of IoT Hub's.
+    pub local_topics: Option<LocalStatus>,
     /// Against the parent's.
     pub twins: Option<TwinsStatus>,
     /// Modules.
@@ -143,10 +148,11 @@ impl ApiPorts {
                 }
             }
         };
-        let (link, queue, clients, twins, agent, routes, hub_twin, agent_twin) = tokio::join!(
+        let (link, queue, clients, local, twins, agent, routes, hub_twin, agent_twin) = tokio::join!(
             self.link.ask(GetLinkStatus, DEADLINE),
             self.queue.ask(GetQueueStatus, DEADLINE),
             self.online.ask(ListOnline, DEADLINE),
+            self.local.ask(GetLocalStatus, DEADLINE),
             self.twins.ask(GetTwinsStatus, DEADLINE),
             self.agent.ask(GetAgentStatus, DEADLINE),
             self.routes.ask(ListRoutes, DEADLINE),
@@ -184,6 +190,7 @@ impl ApiPorts {
             link: link.ok(),
             queue: queue.ok().and_then(Result::ok),
             clients: clients.ok(),
+            local_topics: local.ok().filter(|local| local.is_enabled),
             twins: twins.ok(),
             agent: agent.ok(),
             in_sync: differences.is_empty(),

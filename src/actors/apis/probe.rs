@@ -11,6 +11,7 @@ use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::messages::agent::*;
 use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup};
+use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{EndpointStatus, GetQueueStatus, QueueStatus, RouteCounts};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
@@ -60,6 +61,7 @@ impl Probe {
         ports.link.plug(&addr);
         ports.queue.plug(&addr);
         ports.online.plug(&addr);
+        ports.local.plug(&addr);
         ports.twins.plug(&addr);
         ports.desired.plug(&addr);
         ports.routes.plug(&addr);
@@ -168,3 +170,14 @@ answers!(TakeSnapshot, |self, _m| {
     let client = |name: &str| format!("edge-runtime/core/services/edge-hub/sessions/{name}");
     vec![actor("edge-runtime", 0), actor(&client("leaf"), 1), actor(&client("leaf2"), 2)]
 });
+
+impl Handler<GetLocalStatus> for Probe {
+    type Result = MessageResult<GetLocalStatus>;
+
+    fn handle(&mut self, _: GetLocalStatus, _: &mut Self::Context) -> Self::Result {
+        let (published, dropped) = (7, 2);
+        let local =
+            LocalStatus { is_enabled: true, links: 3, published, dropped, ..Default::default() };
+        MessageResult(local)
+    }
+}

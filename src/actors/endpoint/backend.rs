@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::budget::{Budget, hold};
+use super::local::Local;
 use crate::actors::port::Port;
 use crate::domain::identity::Identity;
 use crate::domain::route::twin_change;
@@ -62,6 +63,8 @@ pub struct Backend {
     pub detach: Port<Detach>,
     /// Scope and look-ups of an edge on its link (localhub).
     pub scope: Port<AskScope>,
+    /// Arbitrary topics between clients; `None`: off, or a hub without.
+    pub local: Option<Local>,
     /// Whether clients are let in.
     pub readiness: Readiness,
     /// `{device}/$edgeHub`: changes of reported properties are messages of it, for routes with

@@ -14,6 +14,7 @@ pub mod connection;
 pub mod greeting;
 pub mod link_server;
 pub mod listener;
+pub mod local;
 pub mod reader;
 pub mod sessions;
 pub mod stream;

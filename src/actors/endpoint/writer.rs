@@ -45,6 +45,17 @@ impl Writer {
         self.0.buffer.borrow().len()
     }
 
+    /// Waits until less than this is unwritten.
+    pub fn below(&self, limit: usize) -> impl Future<Output = ()> + use<> {
+        let inner = Rc::clone(&self.0);
+        async move {
+            while inner.buffer.borrow().len() >= limit {
+                // What was written between the look and the wait shows a moment later.
+                let _ = timeout(Duration::from_millis(50), inner.written.notified()).await;
+            }
+        }
+    }
+
     /// Writes what is there, then closes the socket.
     pub fn close(&self) {
         self.0.is_closing.set(true);

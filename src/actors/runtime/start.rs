@@ -15,8 +15,10 @@ use crate::actors::apis::workload::WorkloadConfig;
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::listener::{Bound, Door};
+use crate::actors::endpoint::local::Local;
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::hub::identities::{self, IdentitiesConfig};
+use crate::actors::hub::local_topics::BusHouse;
 use crate::actors::hub::twins;
 use crate::actors::hub::upstream::UpstreamConfig;
 use crate::actors::process::Vital;
@@ -115,6 +117,11 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
     let mut ports = Ports::default();
     ports.backend.twin_changes = Some(device.sibling("$edgeHub")?);
+    let of_topics = settings.local_topics.clone();
+    if of_topics.is_enabled {
+        let local = Local::new(device.device_id(), of_topics.limits, of_topics.policy);
+        ports.backend.local = Some(local);
+    }
     let (readiness, tree) = (ports.backend.readiness.clone(), ports.apis.clone());
     let clients = ClientsApi {
         device: device.clone(),
@@ -163,6 +170,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         },
         about: About { device, hub, gateway_hostname, state: path, warnings },
         log,
+        bus: BusHouse::default(),
         settings,
         ports,
     };

@@ -21,6 +21,7 @@ use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::listener::{Bound, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
 use crate::actors::hub::identities::{Identities, IdentitiesConfig, IdentitiesPorts};
+use crate::actors::hub::local_topics::{BusHouse, LocalTopics};
 use crate::actors::hub::queue::absent::AbsentQueue;
 use crate::actors::hub::queue::{Queue, QueuePorts};
 use crate::actors::hub::routes::{Routes, RoutesPorts};
@@ -60,6 +61,7 @@ pub(super) struct Wires {
     pub(super) workload: WorkloadConfig,
     pub(super) about: About,
     pub(super) log: LogRing,
+    pub(super) bus: BusHouse,
     pub(super) ports: Ports,
 }
 
@@ -107,6 +109,7 @@ impl Factory for Wires {
             "routes" => self.start_routes(obituary),
             "sessions" => self.start_sessions(obituary),
             "upstream" => self.start_upstream(obituary),
+            "local-topics" => self.start_local_topics(obituary),
             "engine" => {
                 let engine = Engine::new(self.agent.clone(), self.agent_ports(), obituary);
                 Running::worker(&engine.start())
@@ -227,6 +230,7 @@ impl Wires {
             list: all.apis.routes,
             fetch: all.fetch,
             save: all.save,
+            local: all.backend.local,
         };
         let routes = Routes::new(self.edge_hub(), ports, all.backend.readiness, obituary).start();
         Running::owner(&routes)
@@ -268,6 +272,13 @@ impl Wires {
         all.backend.settle.plug(&upstream);
         all.apis.link.plug(&upstream);
         Running::worker(&upstream)
+    }
+
+    fn start_local_topics(&self, obituary: Obituary) -> Running {
+        let (local, bus) = (self.ports.backend.local.clone(), Rc::clone(&self.bus));
+        let topics = LocalTopics::new(local, bus, obituary).start();
+        self.ports.apis.local.plug(&topics);
+        Running::worker(&topics)
     }
 
     fn start_workload(&self, obituary: Obituary) -> Running {

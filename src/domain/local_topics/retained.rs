@@ -67,10 +67,9 @@ mod tests {
         for (topic, body) in [("a/1", "x"), ("é/1", "y"), ("a/1", "z"), ("b", "w")] {
             assert!(retained.set(&message(topic, body)));
         }
-        let bodies =
-            |retained: &Retained, filter: &str| -> Vec<_> {
-                retained.of(filter).map(|one| one.body.clone()).collect()
-            };
+        let bodies = |retained: &Retained, filter: &str| -> Vec<_> {
+            retained.of(filter).map(|one| one.body.clone()).collect()
+        };
         assert_eq!(bodies(&retained, "+/1"), ["z", "y"]);
         assert!(retained.set(&message("a/1", "")));
         assert_eq!(bodies(&retained, "#"), ["w", "y"]);

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use super::super::overview::Overview;
 use crate::actors::supervision::panics;
+use crate::messages::local_topics::LocalStatus;
 use crate::messages::queue::{QueueStatus, RouteCounts};
 use crate::messages::supervision::Snapshot;
 
@@ -22,6 +23,9 @@ pub(super) fn write(overview: &Overview, tree: &[Snapshot], memory: &str) -> Str
         self::queue(&mut text, queue);
     }
     clients(&mut text, overview);
+    if let Some(local) = &overview.local_topics {
+        local_topics(&mut text, local);
+    }
     modules(&mut text, overview);
     actors(&mut text, tree);
     let help = "Panics in the process; each ended an actor, or a piece of work";
@@ -145,6 +149,26 @@ fn clients(text: &mut Text, overview: &Overview) {
         let help = "Reported patches that the parent refused";
         text.one("twin_refused_patches", "gauge", help, &[], twins.dead_letters);
     }
+}
+
+fn local_topics(text: &mut Text, local: &LocalStatus) {
+    let help = "Messages on local topics, taken from clients";
+    text.one("local_topics_published_total", "counter", help, &[], local.published);
+    let help = "Copies of them, given to clients";
+    text.one("local_topics_delivered_total", "counter", help, &[], local.delivered);
+    let help = "Copies that a client was too slow for, or left before";
+    text.one("local_topics_dropped_total", "counter", help, &[], local.dropped);
+    let help = "Publishes and subscriptions on local topics that no policy allows";
+    text.one("local_topics_denied_total", "counter", help, &[], local.denied);
+    let help = "Messages that were not retained for want of room";
+    text.one("local_topics_unretained_total", "counter", help, &[], local.unretained);
+    text.one("local_topics_links", "gauge", "Clients that use local topics", &[], local.links);
+    let help = "Topics with a retained message";
+    text.one("local_topics_retained", "gauge", help, &[], local.retained);
+    let help = "Memory of retained messages, and of what waits for clients";
+    text.head("local_topics_bytes", "gauge", help);
+    text.value("local_topics_bytes", &[("kind", "retained")], local.retained_bytes);
+    text.value("local_topics_bytes", &[("kind", "waiting")], local.waiting_bytes);
 }
 
 fn modules(text: &mut Text, overview: &Overview) {

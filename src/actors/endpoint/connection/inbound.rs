@@ -6,6 +6,7 @@ use super::Connection;
 use super::uplink::Parked;
 use crate::actors::clock;
 use crate::actors::endpoint::reader::{ReadEnd, Sized};
+use crate::domain::local_topics::filter;
 use crate::domain::packet::{ClientPacket, Publish, QoS, ServerPacket};
 use crate::domain::resent::Transmission;
 use crate::domain::topic::{self, ClientTopic, FilterClass};
@@ -27,6 +28,7 @@ impl StreamHandler<Batch> for Connection {
                     }
                 }
                 self.ingest(ctx);
+                self.publish_local(ctx);
             }
             Err(end) => self.close(&end.to_string(), ctx),
         }
@@ -47,7 +49,7 @@ impl Connection {
             ClientPacket::PubAck(id) => self.on_puback(id, ctx),
             ClientPacket::Subscribe(id, filters) => self.on_subscribe(id, filters, ctx)?,
             ClientPacket::Unsubscribe(id, filters) => {
-                self.change_filters(Vec::new(), filters, ServerPacket::UnsubAck(id), ctx);
+                self.change_filters(Vec::new(), filters, Some(ServerPacket::UnsubAck(id)), ctx);
             }
             ClientPacket::PingReq => self.writer.send(&ServerPacket::PingResp),
             ClientPacket::Disconnect => {
@@ -65,10 +67,15 @@ impl Connection {
         reserved: usize,
         ctx: &mut Context<Self>,
     ) -> Result<(), String> {
-        let Publish { qos, topic, id, payload, dup, .. } = publish;
-        if qos == QoS::ExactlyOnce {
+        if publish.qos == QoS::ExactlyOnce {
             return Err("QoS 2 is not served".into());
         }
+        if self.local.is_some() && filter::is_local(&publish.topic) {
+            let topic = cut(&publish.topic);
+            let parked = self.on_local_publish(publish, reserved);
+            return parked.map_err(|why| format!("publish to `{topic}`: {why}"));
+        }
+        let Publish { qos, topic, id, payload, dup, .. } = publish;
         let ack = (qos == QoS::AtLeastOnce).then_some(id);
         let topic = topic::parse_publish(&topic, &self.identity)
             .map_err(|error| format!("publish to `{}`: {error}", cut(&topic)))?;
@@ -118,8 +125,21 @@ impl Connection {
                     return Err(format!("filter `{filter}` is of another identity"));
                 }
                 FilterClass::Unknown => {
-                    tracing::warn!(identity = %self.identity, filter, "filter that the hub does not serve: refused");
-                    granted.push(None);
+                    let local = self.local.as_ref().filter(|_| filter::is_local(&filter));
+                    let checked = local.map(|local| local.check_filter(&filter, add.len()));
+                    let why = match checked {
+                        Some(Ok(())) => None,
+                        Some(Err(why)) => Some(why),
+                        None => Some("the hub has no such topics".into()),
+                    };
+                    if let Some(why) = why {
+                        tracing::warn!(identity = %self.identity, filter, why, "filter refused");
+                        granted.push(None);
+                        continue;
+                    }
+                    let qos = asked.min(QoS::AtLeastOnce);
+                    granted.push(Some(qos));
+                    add.push((filter, qos == QoS::AtLeastOnce));
                 }
                 _ => {
                     let qos = asked.min(QoS::AtLeastOnce);
@@ -128,30 +148,46 @@ impl Connection {
                 }
             }
         }
-        self.change_filters(add, Vec::new(), ServerPacket::SubAck(id, granted), ctx);
+        self.change_filters(add, Vec::new(), Some(ServerPacket::SubAck(id, granted)), ctx);
         Ok(())
     }
 
-    /// The answer is sent once the change is on disk.
-    fn change_filters(
+    /// The answer, if there is one, is sent once the change is on disk.
+    pub(super) fn change_filters(
         &mut self,
         add: Vec<(String, bool)>,
         remove: Vec<String>,
-        answer: ServerPacket,
+        answer: Option<ServerPacket>,
         ctx: &mut Context<Self>,
     ) {
         self.filters.retain(|(filter, _)| {
             !remove.contains(filter) && !add.iter().any(|(added, _)| added == filter)
         });
-        self.filters.extend(add.iter().cloned());
+        self.forget_local(&remove);
+        let mut fresh = Vec::new();
+        for (filter, is_at_least_once) in &add {
+            match self.local.as_mut().filter(|_| filter::is_local(filter)) {
+                Some(local) => {
+                    local.add(filter, *is_at_least_once);
+                    fresh.push(filter.clone());
+                }
+                None => self.filters.push((filter.clone(), *is_at_least_once)),
+            }
+        }
+        let is_local = !fresh.is_empty() || remove.iter().any(|filter| filter::is_local(filter));
         let (identity, epoch) = (self.identity.clone(), self.epoch);
         let change = Subscribe { identity, epoch, add, remove };
         let changed = self.backend.subscribe.ask(change, super::OPEN).into_actor(self);
         changed
             .map(move |changed, this, ctx| match changed.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(()) => {
-                    this.writer.send(&answer);
+                    if let Some(answer) = &answer {
+                        this.writer.send(answer);
+                    }
                     this.release_outbox(ctx);
+                    if is_local {
+                        this.join_local(fresh, ctx);
+                    }
                 }
                 Err(error) => {
                     this.close(&format!("subscription cannot be stored: {error}"), ctx);

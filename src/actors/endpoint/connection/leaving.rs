@@ -8,6 +8,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Connection;
+use super::local::LocalUse;
+use crate::domain::local_topics::{LocalMessage, filter};
+use crate::domain::packet::Will;
 use crate::domain::topic::{self, ClientTopic};
 use crate::messages::queue::Telemetry;
 
@@ -32,19 +35,25 @@ impl Connection {
 
     /// What nobody will send again: messages with `QoS` 0 that were read, and the will, an ordinary
     /// message of the client (spec edgehub.md 1.2). Later calls find nothing.
-    pub(super) fn store_last_words(&mut self) {
+    pub(super) fn store_last_words(&mut self, ctx: &mut Context<Self>) {
         let unacked = self.parked.drain(..).filter(|parked| parked.ack.is_none());
         let mut batch: Vec<_> = unacked.map(|parked| parked.telemetry).collect();
-        if let Some((topic, body)) = self.will.take().filter(|_| self.epoch != 0) {
+        let mut local = None;
+        if let Some(will) = self.will.take().filter(|_| self.epoch != 0) {
+            let Will { topic, body, retain } = will;
             match topic::parse_publish(&topic, &self.identity) {
                 Ok(ClientTopic::Telemetry(bag)) => {
                     let (sender, bag) =
                         (self.identity.clone(), bag.with(&[("MessageType", "Will")]));
                     batch.push(Telemetry { sender, bag, body, link: None, transmission: None });
                 }
+                _ if self.local.is_some() && filter::is_local(&topic) => {
+                    local = Some(LocalMessage { topic, body, is_at_least_once: true, retain });
+                }
                 _ => tracing::warn!(identity = %self.identity, "its will is no message: left out"),
             }
         }
+        self.publish_last_words(local, ctx);
         if !batch.is_empty() {
             let (stored, identity) =
                 (self.backend.store(&self.budget, batch), self.identity.clone());
@@ -58,7 +67,10 @@ impl Connection {
 
     /// To be called whenever an answer was given.
     pub(super) fn hang_up_if_answered(&self) {
-        let is_answered = !self.is_ingesting && self.parked.is_empty() && self.requests == 0;
+        let is_answered = !self.is_ingesting
+            && self.parked.is_empty()
+            && self.requests == 0
+            && self.local.as_ref().is_none_or(LocalUse::is_answered);
         if self.is_leaving && is_answered {
             self.writer.close();
         }

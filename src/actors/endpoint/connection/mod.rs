@@ -7,6 +7,7 @@
 
 mod inbound;
 mod leaving;
+mod local;
 mod outbox;
 mod requests;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 
+use self::local::LocalUse;
 use self::outbox::Outbox;
 use self::uplink::Parked;
 use super::backend::Backend;
@@ -31,7 +33,7 @@ use super::writer::Writer;
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Running, Supervised};
 use crate::domain::identity::Identity;
-use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
+use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket, Will};
 use crate::domain::row::Endpoint;
 use crate::messages::client::{Down, Downlink};
 use crate::messages::identities::{Granted, LogIn};
@@ -55,7 +57,7 @@ pub struct Connection {
     reader: Option<Reader>,
     is_clean: bool,
     /// What is to be sent in its name, and where, should it go without DISCONNECT.
-    will: Option<(String, Bytes)>,
+    will: Option<Will>,
     keep_alive: Duration,
     granted: Granted,
     /// By what it came in; until its session is open.
@@ -69,6 +71,8 @@ pub struct Connection {
     requests: usize,
     is_leaving: bool,
     outbox: Outbox,
+    /// Where the setting is on.
+    local: Option<LocalUse>,
     heard: Instant,
     obituary: Obituary,
 }
@@ -86,6 +90,7 @@ impl Connection {
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
         let writer = Writer::default();
         let outbox = Outbox::new(Endpoint::client(&identity), settings.window, settings.share);
+        let local = backend.local.clone().map(|local| LocalUse::new(local, &identity));
         let connection = Connection {
             identity,
             peer,
@@ -105,6 +110,7 @@ impl Connection {
             requests: 0,
             is_leaving: false,
             outbox,
+            local,
             heard: clock::now(),
             obituary,
         };
@@ -130,6 +136,7 @@ impl Connection {
                 }
                 self.start_outbox(is_present, ctx);
                 self.check_again(ctx);
+                self.resume_local(ctx);
             }
             Err(error) => {
                 let code = ConnectCode::ServerUnavailable;
@@ -154,7 +161,7 @@ impl Connection {
     /// Ends the connection; what is not acknowledged will come again.
     fn close(&mut self, why: &str, ctx: &mut Context<Self>) {
         tracing::info!(identity = %self.identity, peer = self.peer, why, "connection closed");
-        self.store_last_words();
+        self.store_last_words(ctx);
         self.writer.close();
         ctx.stop();
     }
@@ -176,6 +183,7 @@ impl Connection {
         } else if self.writer.backlog() > MAX_BACKLOG {
             self.close("the client does not read", ctx);
         } else {
+            self.watch_local(ctx);
             let next = (self.keep_alive - silent)
                 .clamp(Duration::from_millis(100), Duration::from_secs(1));
             ctx.run_later(next, Self::watch);
@@ -212,6 +220,7 @@ impl Actor for Connection {
             let (identity, epoch) = (self.identity.clone(), self.epoch);
             let unacked = self.outbox.unacked();
             self.backend.closed.tell(Closed { identity, epoch, unacked }); // once
+            self.leave_local();
         }
     }
 }
@@ -251,6 +260,8 @@ impl Handler<Downlink> for Connection {
                 self.publish(crate::domain::topic::desired(version), patch);
             }
             Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
+            Down::LocalOwed => self.on_local_owed(ctx),
+            Down::LocalChanged => self.watch_local(ctx),
             Down::ScopeChanged { .. } => {}
             Down::DeviceKeysChanged if !self.granted.by_device => {}
             Down::DeviceKeysChanged => self.close("the keys of its device were changed", ctx),

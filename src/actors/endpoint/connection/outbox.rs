@@ -60,6 +60,10 @@ impl Outbox {
         self.ids = PacketIds::with_earlier(unacked);
     }
 
+    pub(super) fn allocate(&mut self, what: Sent) -> Option<u16> {
+        self.ids.allocate(what)
+    }
+
     pub(super) fn unacked(&self) -> Vec<(u16, Key)> {
         self.ids.unacked_rows()
     }
@@ -104,6 +108,7 @@ impl Connection {
                 let identity = self.identity.clone();
                 self.backend.settle.tell(Settle { identity, lock }); // once per message
             }
+            Some(Sent::Local) => self.on_local_acked(ctx),
             None => {} // of an earlier connection
         }
     }

@@ -66,7 +66,11 @@ impl Scene {
             is_clean: false,
             user_name: None,
             password: None,
-            will: will.map(|topic| (topic.to_owned(), Bytes::from_static(b"gone"))),
+            will: will.map(|topic| Will {
+                topic: topic.to_owned(),
+                body: Bytes::from_static(b"gone"),
+                retain: false,
+            }),
         };
         let greeted = Greeted {
             reader: Reader::new(read),

@@ -248,6 +248,7 @@ impl Handler<Downlink> for LinkServer {
             Down::Close(_) | Down::Gone(_) => drop(self.in_scope.remove(&to)),
             Down::DeviceKeysChanged => {} // the edge learns of it as of all changes of its scope
             Down::CloudToDevice { .. } => {} // a hub's own come from its queue
+            Down::LocalOwed | Down::LocalChanged => {} // of clients that are connected here
         }
     }
 }

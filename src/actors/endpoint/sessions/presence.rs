@@ -123,6 +123,7 @@ impl Handler<SendDown> for Sessions {
             Down::CloudToDevice { .. } => seat.features.c2d,
             Down::Desired { .. } => seat.features.desired,
             Down::Method { .. } => seat.features.methods,
+            Down::LocalOwed | Down::LocalChanged => false, // told by `local-topics` itself
             Down::ScopeChanged { .. } | Down::Rewind(_) | Down::DeviceKeysChanged => true,
             Down::Close(_) | Down::Gone(_) => true,
         };

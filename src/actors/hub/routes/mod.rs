@@ -1,9 +1,10 @@
 //! Routes: follows the desired properties of `$edgeHub`, swaps the route table whole, and starts
 //! an actor for each route. Bad routes are named in the reported properties; good ones run.
 //!
-//! `kept.rs` remembers the last good form of each.
+//! `kept.rs` remembers the last good form of each; `policy.rs` is that of local topics.
 
 mod kept;
+mod policy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use actix::prelude::*;
 use serde_json::json;
 
 use self::kept::Kept;
+use self::policy::Deployed;
 use super::route::RouteActor;
 use crate::actors::clock;
 use crate::actors::endpoint::backend::Readiness;
+use crate::actors::endpoint::local::Local;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Brood, Obituary, Running, Supervised};
 use crate::domain::identity::Identity;
@@ -48,6 +51,8 @@ pub struct RoutesPorts {
     pub fetch: Port<Fetch>,
     /// `state`.
     pub save: Port<Save>,
+    /// Where the policy of local topics is put in force; `None`: they are off.
+    pub local: Option<Local>,
 }
 
 /// See the module documentation.
@@ -62,6 +67,8 @@ pub struct Routes {
     /// As they run: the last good form of each.
     good: BTreeMap<Arc<str>, Route>,
     bad: Vec<BadRoute>,
+    /// The policy of local topics.
+    deployed: Deployed,
     /// The newest desired properties cannot be read at all, and why.
     unreadable: Option<String>,
     /// For this version it was reported that there is no queue, and why.
@@ -99,6 +106,7 @@ impl Routes {
             kept: None,
             good: BTreeMap::new(),
             bad: Vec::new(),
+            deployed: Deployed::default(),
             unreadable: None,
             trouble: None,
             // Generations go on after a restart of this actor or of the process.
@@ -133,6 +141,7 @@ impl Routes {
         let kept = self.kept.clone().unwrap_or_default();
         if desired.properties.as_object().is_some_and(|all| all.is_empty()) {
             // Nothing was ever deployed: a known, empty set.
+            self.deploy_policy(&desired.properties);
             return self.swap(Plan { version, ..Plan::default() }, ctx);
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
@@ -152,7 +161,8 @@ impl Routes {
         let is_bad = |name: &str| set.bad.iter().any(|bad| bad.name == name);
         let mut routes = set.good;
         routes.extend(kept.routes.into_values().filter(|route| is_bad(&route.name)));
-        let errors: Vec<_> = set.bad.iter().map(|bad| bad.error.to_string()).collect();
+        let mut errors: Vec<_> = set.bad.iter().map(|bad| bad.error.to_string()).collect();
+        errors.extend(self.deploy_policy(&desired.properties));
         let code = if errors.is_empty() { 200 } else { 400 };
         let report = Some((code, errors.join("; ")));
         self.swap(Plan { version, routes, ttl: set.global_ttl, bad: set.bad, report }, ctx);
@@ -239,6 +249,7 @@ impl Actor for Routes {
         self.ports.changed.plug(&ctx.address());
         self.ports.list.plug(&ctx.address());
         self.load(ctx);
+        self.load_policy(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -291,7 +302,7 @@ impl Handler<ListRoutes> for Routes {
             error: Some(bad.error.to_string()),
             ..RouteStatus::default()
         });
-        let whole = self.unreadable.iter().map(|error| RouteStatus {
+        let whole = self.unreadable.iter().chain(&self.deployed.error).map(|error| RouteStatus {
             state: "bad".into(),
             error: Some(error.clone()),
             ..RouteStatus::default()

@@ -116,6 +116,12 @@ impl Exchange {
         }
     }
 
+    /// Batches and references get the numbers after this one.
+    pub fn numbered_from(mut self, number: u64) -> Self {
+        self.numbers = number;
+        self
+    }
+
     /// What was done.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -139,6 +145,12 @@ impl Exchange {
     /// Who sits there.
     pub fn identity(&self, slot: Slot) -> Option<&Identity> {
         self.seat(slot).map(|seat| &seat.identity)
+    }
+
+    /// Copies that are on their way, or wait.
+    pub fn undelivered(&self) -> u64 {
+        let seats = self.seats.iter().flatten();
+        seats.map(|seat| (seat.outbox.len() + seat.coming.len()) as u64).sum()
     }
 
     fn seat(&self, slot: Slot) -> Option<&Seat> {

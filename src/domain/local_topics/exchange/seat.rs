@@ -35,13 +35,16 @@ pub(super) struct Seat {
     pub(super) is_told: bool,
 }
 
+/// Who is to get a message, with `QoS` 1 or not.
+pub(super) type Receivers = VecDeque<(Slot, bool)>;
+
 /// Messages that a client published together.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) number: u64,
     pub(super) messages: VecDeque<LocalMessage>,
     /// The message under way, and who has not got it yet.
-    pub(super) current: Option<(Arc<LocalMessage>, VecDeque<(Slot, bool)>)>,
+    pub(super) current: Option<(Arc<LocalMessage>, Receivers)>,
     /// The router got something of it.
     pub(super) is_routed: bool,
     /// All is sent: the router is to say that it has it.

@@ -132,10 +132,7 @@ fn a_message_goes_by_the_router_to_those_who_asked_and_is_taken_once_it_is_there
     assert_eq!(world.pull("b"), ["x/1=hi"]);
     assert_eq!(world.pull("c"), ["x/1=hi", "y=ho"]);
     assert!(world.pull("a").is_empty());
-    assert_eq!(
-        world.exchange.counts(),
-        Counts { published: 2, delivered: 3, ..Counts::default() }
-    );
+    assert_eq!(world.exchange.counts(), Counts { published: 2, delivered: 3, ..Counts::default() });
 }
 
 #[test]
@@ -170,7 +167,8 @@ fn the_router_never_has_more_than_it_can_remember_and_batches_take_turns() {
 fn a_retained_message_comes_with_a_new_subscription_and_not_with_an_old_one() {
     let mut world = World::new(LIMITS);
     world.join("a", 1, &[]);
-    let all = vec![retained("é/1", "x"), retained("é/1", "y"), retained("b", "z"), retained("b", "")];
+    let all =
+        vec![retained("é/1", "x"), retained("é/1", "y"), retained("b", "z"), retained("b", "")];
     world.publish("a", all).unwrap();
     world.join("b", 1, &["#"]);
     assert_eq!(world.pull("b"), ["é/1=y retained"]);

@@ -1,10 +1,9 @@
 //! Turns: a few references at a time go into the router, of one batch after the other; and what
 //! comes out of it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::seat::Link;
+use super::seat::{Link, Receivers};
 use super::{Effect, Exchange, IN_ROUTER, IN_ROUTER_BYTES};
 use crate::domain::local_topics::Delivery;
 use crate::domain::local_topics::tree::Slot;
@@ -66,7 +65,7 @@ impl Exchange {
                 if message.retain && !self.retained.set(&message) {
                     self.counts.unretained += 1;
                 }
-                let receivers: VecDeque<_> =
+                let receivers: Receivers =
                     self.tree.receivers(&message.topic).into_iter().collect();
                 used += usize::from(receivers.is_empty());
                 batch.current = Some((message, receivers));

@@ -124,10 +124,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// A list of texts, of which there is one at least; each with its place.
-fn texts<'a>(
-    value: Option<&'a Value>,
-    place: &str,
-) -> Result<Vec<(String, &'a str)>, BadPolicy> {
+fn texts<'a>(value: Option<&'a Value>, place: &str) -> Result<Vec<(String, &'a str)>, BadPolicy> {
     let value = match value {
         Some(value) => list(value, place, "texts")?,
         None => return bad(place, "is missing: expected a list of texts"),
@@ -165,7 +162,8 @@ fn patterns(
     check: fn(&str, &str) -> Result<(), String>,
 ) -> Result<Vec<Pattern>, BadPolicy> {
     let read = texts(value, place)?.into_iter().map(|(place, text)| {
-        let known = VARIABLES.iter().fold(text.to_owned(), |text, (name, _)| text.replace(name, "v"));
+        let known =
+            VARIABLES.iter().fold(text.to_owned(), |text, (name, _)| text.replace(name, "v"));
         match check(text, &known) {
             Ok(()) => Ok(Pattern(text.to_owned())),
             Err(why) => bad(&place, format!("{why}, not `{text}`")),

@@ -123,21 +123,55 @@ fn the_settings_and_the_twin_hold_together() {
 #[test]
 fn what_cannot_be_read_is_named_with_its_place_and_what_was_expected() {
     let rule = |rule: Value| json!([{ "identities": ["d"], "allow": [rule] }]);
-    let publish = |resources: Value| json!({ "operations": ["mqtt:publish"], "resources": resources });
+    let publish =
+        |resources: Value| json!({ "operations": ["mqtt:publish"], "resources": resources });
     let table = [
         (json!({}), "mqttBroker.authorizations: expected a list of objects, not an object"),
-        (json!(["x"]), "mqttBroker.authorizations[0]: expected an object with identities, allow, deny, not a text"),
+        (
+            json!(["x"]),
+            "mqttBroker.authorizations[0]: expected an object with identities, allow, deny, not a text",
+        ),
         (json!([{ "allow": [] }]), "mqttBroker.authorizations[0].identities: is missing"),
-        (json!([{ "identities": [] }]), "mqttBroker.authorizations[0].identities: expected one text"),
-        (json!([{ "identities": ["d"], "alow": [] }]), "mqttBroker.authorizations[0]: expected an object with identities, allow, deny, and not `alow`"),
-        (json!([{ "identities": ["d", "{{iot:nobody}}"] }]), "mqttBroker.authorizations[0].identities[1]: expected `device`"),
-        (json!([{ "identities": ["d"], "allow": {} }]), "mqttBroker.authorizations[0].allow: expected a list"),
-        (rule(json!({ "operations": ["mqtt:fly"], "resources": ["a"] })), "mqttBroker.authorizations[0].allow[0].operations[0]: expected mqtt:connect, mqtt:publish or mqtt:subscribe, not `mqtt:fly`"),
-        (rule(json!({ "operations": ["mqtt:publish"] })), "mqttBroker.authorizations[0].allow[0].resources: is missing"),
-        (rule(publish(json!(["a#"]))), "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter (`#` stands alone"),
-        (rule(publish(json!(["$SYS/#"]))), "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter (topics that begin"),
-        (rule(publish(json!(["x/{{mqtt:topic}}"]))), "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter with"),
-        (rule(publish(json!([7]))), "mqttBroker.authorizations[0].allow[0].resources[0]: expected a text, not a number"),
+        (
+            json!([{ "identities": [] }]),
+            "mqttBroker.authorizations[0].identities: expected one text",
+        ),
+        (
+            json!([{ "identities": ["d"], "alow": [] }]),
+            "mqttBroker.authorizations[0]: expected an object with identities, allow, deny, and not `alow`",
+        ),
+        (
+            json!([{ "identities": ["d", "{{iot:nobody}}"] }]),
+            "mqttBroker.authorizations[0].identities[1]: expected `device`",
+        ),
+        (
+            json!([{ "identities": ["d"], "allow": {} }]),
+            "mqttBroker.authorizations[0].allow: expected a list",
+        ),
+        (
+            rule(json!({ "operations": ["mqtt:fly"], "resources": ["a"] })),
+            "mqttBroker.authorizations[0].allow[0].operations[0]: expected mqtt:connect, mqtt:publish or mqtt:subscribe, not `mqtt:fly`",
+        ),
+        (
+            rule(json!({ "operations": ["mqtt:publish"] })),
+            "mqttBroker.authorizations[0].allow[0].resources: is missing",
+        ),
+        (
+            rule(publish(json!(["a#"]))),
+            "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter (`#` stands alone",
+        ),
+        (
+            rule(publish(json!(["$SYS/#"]))),
+            "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter (topics that begin",
+        ),
+        (
+            rule(publish(json!(["x/{{mqtt:topic}}"]))),
+            "mqttBroker.authorizations[0].allow[0].resources[0]: expected a topic filter with",
+        ),
+        (
+            rule(publish(json!([7]))),
+            "mqttBroker.authorizations[0].allow[0].resources[0]: expected a text, not a number",
+        ),
     ];
     for (authorizations, wanted) in table {
         let said = Policy::of_desired(&desired(&authorizations)).unwrap_err().to_string();
