@@ -1,22 +1,13 @@
 #!/usr/bin/env bash
 # Builds edge-runtime/python-module:local from this machine's own Python, with no registry of images:
-# interpreter, standard library, azure-iot-device, the shared libraries they need, `docker import`.
+# interpreter, standard library, azure-iot-device, the shared libraries they need.
 set -euo pipefail
-# shellcheck source=scripts/docker.sh
-source "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
-# shellcheck source=scripts/prereqs.sh
-source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
+# shellcheck source=scripts/host-image.sh
+source "$(dirname "${BASH_SOURCE[0]}")/host-image.sh"
 
 image=edge-runtime/python-module:local
 sdk=azure-iot-device==2.14.0
-work=$root/target/images/python-module
-files=$work/files
-label=io.edge-runtime.content
-
-# Everything that ldd names for these files, links resolved, the loader included.
-shared_libraries() {
-    ldd "$@" 2>/dev/null | grep -o '/[^ ]*' | grep -v ':$' | sort -u
-}
+files=$root/target/images/python-module/files
 
 need_python "$root/target/venv-image" pip
 docker_ready
@@ -27,17 +18,16 @@ version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'
 content=$({
     "$python" -VV
     echo "$sdk $python"
-    cat "${BASH_SOURCE[0]}" "$root/examples/python-module/main.py"
+    cat "$root"/scripts/{host,python}-image.sh "$root/examples/python-module/main.py"
 } | sha256sum | cut -c1-32)
-if [ "$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$image" 2>/dev/null || true)" = "$content" ]; then
+if is_imported "$image" "$content" && [ -d "$files" ]; then
     note "$image is up to date"
     exit 0
 fi
 
 step "gathering $version and $sdk"
 rm -rf "$files"
-mkdir -p "$files/usr/local/bin" "$files/usr/local/lib/$version" "$files/app" "$files/etc/ssl/certs" "$files/tmp"
-chmod 1777 "$files/tmp"
+mkdir -p "$files/usr/local/bin" "$files/usr/local/lib/$version" "$files/app"
 cp "$python" "$files/usr/local/bin/$version"
 ln -s "$version" "$files/usr/local/bin/python"
 ln -s "$version" "$files/usr/local/bin/python3"
@@ -52,24 +42,7 @@ ln -sfn site-packages "$files/usr/local/lib/$version/dist-packages"
 cp "$root/examples/python-module/main.py" "$files/app/"
 
 mapfile -t objects < <(find "$files" -name '*.so*' -type f)
-while read -r library; do
-    mkdir -p "$files$(dirname "$library")"
-    cp -L "$library" "$files$library"
-done < <(shared_libraries "$python" "${objects[@]}")
-echo 'hosts: files dns' >"$files/etc/nsswitch.conf"
-if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
-    cp -L /etc/ssl/certs/ca-certificates.crt "$files/etc/ssl/certs/"
-fi
-
-step "importing $image"
-tar -C "$files" --owner=0 --group=0 -c . |
-    docker import -c 'ENV PATH=/usr/local/bin' -c 'ENV PYTHONUNBUFFERED=1' -c 'ENV PYTHONDONTWRITEBYTECODE=1' \
-        -c "LABEL $label=$content" -c 'CMD ["python", "/app/main.py"]' - "$image" >/dev/null
-# Not `docker run`: attached to something this short it fails on Podman.
-probe=$(docker create --network none "$image" python -c 'import azure.iot.device, ssl')
-docker start "$probe" >/dev/null
-ended=$(docker wait "$probe")
-docker rm -f "$probe" >/dev/null
-[ "$ended" = 0 ] ||
-    die "the image was made, but the SDK does not load in it" "docker run --rm $image python -c 'import azure.iot.device'"
-note "$image ($(($(docker image inspect -f '{{.Size}}' "$image") / 1048576)) MiB)"
+add_libraries "$files" "$python" "${objects[@]}"
+import_image "$image" "$content" "$files" 'ENV PATH=/usr/local/bin' 'ENV PYTHONUNBUFFERED=1' \
+    'ENV PYTHONDONTWRITEBYTECODE=1' 'CMD ["python", "/app/main.py"]'
+probe_image "$image" python -c 'import azure.iot.device, ssl'

@@ -16,7 +16,7 @@ kind() {
     if "$@"; then note "$name: passed in $((SECONDS - began)) s"; else failed+=("$name"); fi
 }
 
-make_images() { scripts/images.sh && scripts/python-image.sh; }
+make_images() { scripts/images.sh && scripts/python-image.sh && scripts/node-image.sh; }
 
 need_rust
 need_cc

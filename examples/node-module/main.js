@@ -1,5 +1,5 @@
 // A Node module with the unmodified Azure IoT SDK: sends a counter to `output1` every PERIOD
-// seconds, echoes every input to `echo`, reports what is desired.
+// seconds, echoes every input to `echo`, reports what is desired, answers the method `ping`.
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -35,6 +35,8 @@ async function main() {
     for (const { key, value } of properties) if (!key.startsWith('$')) echo.properties.add(key, value);
     await client.sendOutputEvent('echo', echo).catch((error) => console.log(`not echoed: ${error}`));
   });
+  let count = 0;
+  client.onMethod('ping', (request, response) => response.send(200, { count, payload: request.payload }));
   const twin = await client.getTwin();
   console.log(`connected; desired: ${JSON.stringify(twin.properties.desired)}`);
   const report = (patch) => twin.properties.reported.update(patch, (error) => error && console.log(`not reported: ${error}`));
@@ -43,8 +45,6 @@ async function main() {
     report({ echo: Object.fromEntries(Object.entries(patch).filter(([key]) => !key.startsWith('$'))) });
   });
   report({ node: process.version });
-
-  let count = 0;
   for (await pause(PERIOD); !stop.signal.aborted; await pause(PERIOD)) {
     const message = new Message(JSON.stringify({ count: count + 1, time: Date.now() / 1000 }));
     Object.assign(message, { contentType: 'application/json', contentEncoding: 'utf-8' });

@@ -1,5 +1,5 @@
 """A Python module with the unmodified Azure IoT SDK: sends a counter to `output1` every PERIOD
-seconds, echoes every input to `echo`, reports what is desired."""
+seconds, echoes every input to `echo`, reports what is desired, answers the method `ping`."""
 import json
 import os
 import platform
@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from azure.iot.device import IoTHubModuleClient, Message
+from azure.iot.device import IoTHubModuleClient, Message, MethodResponse
 
 PERIOD = float(os.environ.get("PERIOD", "5"))
 
@@ -17,6 +17,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
+    count = 0
     client = IoTHubModuleClient.create_from_edge_environment()
 
     def on_input(message):
@@ -29,7 +30,13 @@ def main():
         print(f"desired: {json.dumps(patch)}", flush=True)
         client.patch_twin_reported_properties({"echo": {k: v for k, v in patch.items() if k[0] != "$"}})
 
+    def on_method(request):
+        known = request.name == "ping"
+        answer = {"count": count, "payload": request.payload} if known else {"unknown": request.name}
+        client.send_method_response(MethodResponse.create_from_method_request(request, 200 if known else 404, answer))
+
     client.on_message_received = on_input
+    client.on_method_request_received = on_method
     client.on_twin_desired_properties_patch_received = on_desired
     while not stop.is_set():
         try:
@@ -42,7 +49,6 @@ def main():
         twin = client.get_twin()
         print(f"connected; desired: {json.dumps(twin['desired'])}", flush=True)
         client.patch_twin_reported_properties({"python": platform.python_version()})
-    count = 0
     while not stop.wait(PERIOD):
         message = Message(json.dumps({"count": count + 1, "time": time.time()}))
         message.content_type, message.content_encoding = "application/json", "utf-8"

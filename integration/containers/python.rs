@@ -12,19 +12,10 @@ use serde_json::{Value, json};
 use super::support::gateway::{Gateway, docker, make_images};
 use super::support::wait_for;
 use super::support::world::EDGE;
+use super::{body, count};
 
 const MODULE: &str = "python-module";
 const SOON: Duration = Duration::from_secs(60);
-
-fn body(item: &Value) -> Value {
-    let bytes = STANDARD.decode(item["body"].as_str().unwrap()).unwrap();
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {item}"))
-}
-
-/// The counter in what it sent to `output1`; `None` for an echo.
-fn count(item: &Value) -> Option<u64> {
-    body(item)["count"].as_u64()
-}
 
 /// What the container gets of its workload socket, asked from within.
 fn workload(container: &str) -> Value {

@@ -31,7 +31,12 @@ pub fn docker(arguments: &[&str]) -> String {
 pub fn make_images(script: &'static str) {
     static SENSOR: OnceLock<()> = OnceLock::new();
     static PYTHON: OnceLock<()> = OnceLock::new();
-    let once = if script == "images" { &SENSOR } else { &PYTHON };
+    static NODE: OnceLock<()> = OnceLock::new();
+    let once = match script {
+        "images" => &SENSOR,
+        "python-image" => &PYTHON,
+        _ => &NODE,
+    };
     once.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scripts/{script}.sh"));
         let mut command = Command::new(path);
@@ -166,6 +171,18 @@ impl Gateway {
     pub fn start(name: &str) -> Self {
         let network = Network::make(name);
         let settings = network.settings();
+        Self::start_as(network, &settings)
+    }
+
+    /// Reached by its address, by programs on this machine too.
+    pub fn by_address(name: &str) -> Self {
+        let network = Network::make(name);
+        let mut settings = network.settings();
+        settings.push(("EDGE_RUNTIME__DEVICE__GATEWAY_HOSTNAME", network.address.clone()));
+        Self::start_as(network, &settings)
+    }
+
+    fn start_as(network: Network, settings: &[(&'static str, String)]) -> Self {
         let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let world = World::start_as(&json!({}), &[], &settings);
         let ctl = Ctl::new(&world.hub, &world.management.0);

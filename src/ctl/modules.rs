@@ -119,7 +119,8 @@ pub(super) async fn env(runtime: &Runtime, output: Output, module: &str) -> Resu
     if text_of(&answer, "status") == "running" {
         say(&format!(
             "{module} runs in its container, too, and the two would take each other's connection: \
-             deploy it with \"status\": \"stopped\" first"
+             stop that first (edgectl hub twin set DEVICE '$edgeAgent' \
+             modules.{module}.status=stopped, and =running afterwards)"
         ));
     }
     let gateway = text_of(&answer["environment"], "IOTEDGE_GATEWAYHOSTNAME").to_owned();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::StreamExt;
 use serde_json::Value;
 
 use super::error::CtlError;
@@ -59,11 +60,15 @@ impl Hub {
     }
 
     fn sign(&self, request: ClientRequest) -> Result<ClientRequest, CtlError> {
-        let expiry = unix_time().as_secs() + 3600;
+        Ok(request.with_header("Authorization", self.token(Duration::from_secs(3600))?))
+    }
+
+    /// A token of the service, good for so long.
+    pub(super) fn token(&self, life: Duration) -> Result<String, CtlError> {
+        let expiry = unix_time().saturating_add(life).as_secs();
         let key = self.service.key.reveal();
         let token = sas::make(&self.host, key, expiry, self.service.policy.as_deref());
-        let token = token.map_err(|e| CtlError::new("cannot sign for the hub").because(e))?;
-        Ok(request.with_header("Authorization", token))
+        token.map_err(|e| CtlError::new("cannot sign for the hub").because(e))
     }
 
     /// Asks, with all that a hub wants. Anything but 2xx is an error.
@@ -115,8 +120,16 @@ impl Hub {
     pub(super) async fn follow(&self, target: &str) -> Result<AnswerStream, CtlError> {
         let request = self.sign(versioned(ClientRequest::new("GET", target)))?;
         let followed = follow(&self.place, request, SOON).await.map_err(|e| self.explain(&e))?;
-        checked(&followed.0)?;
-        Ok(followed.1)
+        let (mut answer, mut chunks) = followed;
+        if !answer.is_success() {
+            let mut why = Vec::new();
+            while let Some(Ok(chunk)) = chunks.next().await {
+                why.extend(chunk);
+            }
+            answer.body = why.into();
+        }
+        checked(&answer)?;
+        Ok(chunks)
     }
 
     fn explain(&self, error: &AskError) -> CtlError {

@@ -233,3 +233,32 @@ async fn the_service_is_asked_over_its_own_socket() {
     let error = run(&["restart", "edgeHub"]).await.unwrap_err().to_string();
     assert!(error.contains("systemctl restart"), "{error}");
 }
+
+#[tokio::test]
+async fn a_devices_files_are_listed_fetched_deleted_and_a_refusal_is_told() {
+    let test = async {
+        let hub = StandIn::new(|request| match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/devices/d/files") => {
+                let file =
+                    json!({"name": "a/b c", "size": 5, "lastModified": "2026-01-01T00:00:00Z"});
+                HttpResponse::json(200, &[file])
+            }
+            ("GET", "/uploads/d/a/b%20c") => HttpResponse::text(200, "hello"),
+            ("DELETE", "/uploads/d/a/b%20c") => HttpResponse::empty(202),
+            _ => HttpResponse::bytes(404, "application/xml", "<Message>d has no x</Message>"),
+        })
+        .await;
+        let place = hub.dir.path().join("fetched");
+        let to = place.to_str().unwrap();
+        hub.run(&["hub", "file", "list", "d"]).await.unwrap();
+        hub.run(&["hub", "file", "get", "d", "a/b c", "--to", to]).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
+        hub.run(&["hub", "file", "delete", "d", "a/b c"]).await.unwrap();
+        let missing = hub.run(&["hub", "file", "get", "d", "x"]).await.unwrap_err().to_string();
+        assert!(missing.contains("(404): d has no x"), "{missing}");
+        let asked = hub.asked().len();
+        hub.run(&["hub", "token"]).await.unwrap();
+        assert_eq!(hub.asked().len(), asked, "a token is made here");
+    };
+    LocalSet::new().run_until(test).await;
+}

@@ -19,6 +19,12 @@ pub enum Hub {
     /// Cloud-to-device messages
     #[command(subcommand)]
     C2d(C2d),
+    /// Print a token for the hub's REST API: `curl -H "Authorization: $(edgectl hub token)" …`
+    Token {
+        /// Seconds that it is good for
+        #[arg(long, value_name = "S", default_value_t = 3600)]
+        life: u64,
+    },
     /// Files that devices have uploaded
     #[command(subcommand)]
     File(UploadedFile),

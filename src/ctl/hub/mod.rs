@@ -5,8 +5,11 @@ mod identities;
 mod messages;
 mod twins;
 
+use std::time::Duration;
+
 use super::command::{C2d, Hub as Command, Output};
 use super::error::CtlError;
+use super::output::print;
 use super::rest::Hub;
 use crate::domain::identity::Identity;
 
@@ -16,6 +19,7 @@ pub(super) async fn run(hub: &Hub, output: Output, command: Command) -> Result<(
         Command::Device(device) => identities::device(hub, output, device).await,
         Command::Module(module) => identities::module(hub, output, module).await,
         Command::Twin(twin) => twins::run(hub, twin).await,
+        Command::Token { life } => print(&format!("{}\n", hub.token(Duration::from_secs(life))?)),
         Command::File(file) => files::run(hub, output, file).await,
         Command::Method(method) => messages::method(hub, output, method).await,
         Command::C2d(C2d::Send {

@@ -18,7 +18,7 @@ use super::service_error::ServiceError;
 /// The one container of a hub.
 pub const CONTAINER: &str = "uploads";
 /// Bytes of a name on disk; file systems take 255, and there is to be room for a suffix.
-const MOST: usize = 240;
+pub const MOST: usize = 240;
 /// Stands for itself in no name: it ends a name, would hide it, or marks what is encoded.
 const SPECIAL: &AsciiSet = &CONTROLS.add(b'/').add(b'%').add(b'\\');
 

@@ -14,10 +14,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
 
 use super::staged::Staged;
-use super::{Files, children, cost, failed};
+use super::{Files, children, cost, failed, staged_file};
 use crate::domain::service_error::ServiceError;
 use crate::domain::upload::{Upload, block_file, block_list, file_name, of_file_name};
-use crate::localhub::random;
 use crate::protocol::files::make_dir;
 use crate::protocol::http::BodyStream;
 
@@ -75,7 +74,7 @@ impl Files {
         wish: &Wish,
     ) -> Result<[u8; 16], ServiceError> {
         self.check_new(upload, wish)?;
-        let beside = self.staging(&upload.id).join(format!("put-{}", random::token()));
+        let beside = staged_file(&self.staging(&upload.id));
         let staged = Staged::receive(self, beside, body).await?;
         check_md5(&staged, wish)?;
         let md5 = staged.md5;
@@ -92,7 +91,7 @@ impl Files {
         wish: &Wish,
     ) -> Result<[u8; 16], ServiceError> {
         let (directory, name) = (self.staging(&upload.id), block_file(id)?);
-        let beside = directory.join(format!("put-{}", random::token()));
+        let beside = staged_file(&directory);
         let staged = Staged::receive(self, beside, body).await?;
         check_md5(&staged, wish)?;
         let md5 = staged.md5;
@@ -120,7 +119,7 @@ impl Files {
             };
             size += fs::metadata(file).map_err(missing)?.len();
         }
-        let beside = directory.join(format!("put-{}", random::token()));
+        let beside = staged_file(&directory);
         let staged = Staged::new(self, beside, size)?;
         let path = staged.path().to_owned();
         let joined = spawn_blocking(move || join(&files, &path)).await;

@@ -24,7 +24,7 @@ pub use self::blobs::{Blob, Wish};
 use super::random;
 use crate::domain::sas;
 use crate::domain::service_error::ServiceError;
-use crate::domain::upload::{Upload, check_name};
+use crate::domain::upload::{MOST, Upload, check_name, file_name};
 use crate::protocol::files::{FileError, make_dir, read_text, write_atomically};
 
 /// How long an upload may take.
@@ -66,10 +66,16 @@ impl Files {
         for directory in children(&pending)? {
             let record = read_text(&directory.join(RECORD)).ok();
             let record = record.and_then(|text| serde_json::from_str::<Upload>(&text).ok());
-            match record {
-                Some(upload) => _ = open.insert(upload.id.clone(), upload),
-                None => _ = fs::remove_dir_all(&directory), // it never was whole
+            // Another name: it was about to be removed. No record: it never was whole.
+            let is_own = |upload: &Upload| directory.ends_with(&upload.id);
+            let Some(upload) = record.filter(is_own) else {
+                _ = fs::remove_dir_all(&directory);
+                continue;
+            };
+            for path in children(&directory)?.iter().filter(|path| is_staged(path)) {
+                _ = fs::remove_file(path); // its client's request ended with the process
             }
+            open.insert(upload.id.clone(), upload);
         }
         let used = Cell::new(size_below(root)?);
         let key = STANDARD.encode(key);
@@ -85,6 +91,9 @@ impl Files {
         now: u64,
     ) -> Result<(Upload, String), ServiceError> {
         check_name(blob)?;
+        if file_name(device).len() > MOST {
+            return Err(ServiceError::bad(format!("{device} is too long for a directory's name")));
+        }
         self.sweep(now);
         let begun = self.open.borrow().values().filter(|upload| upload.device == device).count();
         if begun >= MOST_OPEN {
@@ -158,10 +167,15 @@ impl Files {
         self.root.join(".open").join(id)
     }
 
-    /// Removes a directory and gives back what it took.
+    /// Removes the directory of an upload and gives back what it took. What is still being written
+    /// there is given back by whoever writes it.
     fn discard(&self, directory: &Path) {
-        let size = size_below(directory).unwrap_or_default();
-        match fs::remove_dir_all(directory) {
+        let paths = children(directory).unwrap_or_default();
+        let done = paths.iter().filter(|path| !is_staged(path));
+        let size = done.map(|path| fs::metadata(path).map_or(0, |found| cost(found.len()))).sum();
+        // First its name, so that nothing more is made in it.
+        let gone = directory.with_extension("gone");
+        match fs::rename(directory, &gone).and_then(|()| fs::remove_dir_all(&gone)) {
             Ok(()) => self.refund(size),
             Err(why) => tracing::warn!(%why, ?directory, "cannot be removed"),
         }
@@ -189,6 +203,15 @@ impl Files {
 fn failed(what: &str, why: &dyn std::fmt::Display) -> ServiceError {
     tracing::error!(%why, "cannot {what}");
     ServiceError::new(500, "InternalError", format!("cannot {what}: {why}"))
+}
+
+/// A file that is still being written.
+fn staged_file(directory: &Path) -> PathBuf {
+    directory.join(format!("put-{}", random::token()))
+}
+
+fn is_staged(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("put-"))
 }
 
 /// What a file of this size takes.

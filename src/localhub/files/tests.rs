@@ -76,6 +76,41 @@ async fn a_body_that_breaks_off_leaves_nothing() {
     assert_eq!(children(&files.staging(&upload.id)).unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn an_upload_that_is_ended_while_it_is_written_leaves_nothing_and_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = open(folder.path());
+    let (upload, _) = files.begin("d", "1", "a", NOW).unwrap();
+    let (kept, _) = files.begin("d", "1", "b", NOW).unwrap();
+    files.put(&kept, &mut body(&[Ok("b")]), &Wish::default()).await.unwrap();
+    let (send, mut chunks) = until_dropped(&["half"]);
+    let wish = Wish::default();
+    let mut put = Box::pin(files.put(&upload, &mut chunks, &wish));
+    while files.used.get() == 3 * UNIT {
+        assert!(futures_util::poll!(&mut put).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(files.used.get(), 4 * UNIT, "two records, a file, and what is being written");
+    files.end(&upload.id, "d").unwrap();
+    drop(send);
+    assert_eq!(put.await.unwrap_err().status, 500);
+    assert!(files.blob("d", "a").is_err());
+    assert_eq!(files.used.get(), 2 * UNIT, "a record and a file");
+    assert_eq!(open(folder.path()).used.get(), 2 * UNIT, "as it is on disk");
+}
+
+/// A body that gives these chunks and ends when the other half is dropped.
+fn until_dropped(chunks: &[&'static str]) -> (tokio::sync::mpsc::Sender<()>, BodyStream) {
+    let (send, end) = tokio::sync::mpsc::channel::<()>(1);
+    let first =
+        stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from(*chunk))).collect::<Vec<_>>());
+    let wait = stream::unfold(end, |mut end| async move {
+        end.recv().await;
+        None::<(Result<Bytes, String>, _)>
+    });
+    (send, first.chain(wait).boxed_local())
+}
+
 #[test]
 fn a_device_that_never_ends_its_uploads_gets_no_more_for_an_hour() {
     let folder = tempfile::tempdir().unwrap();

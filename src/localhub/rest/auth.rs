@@ -23,7 +23,9 @@ pub(super) enum Caller {
 impl Rest {
     pub(super) async fn caller(&self, request: &HttpRequest) -> Result<Caller, ServiceError> {
         let text = request.header("authorization");
-        let text = text.ok_or_else(|| ServiceError::unauthorized("no Authorization header"))?;
+        let none = "there is no Authorization header: send a token of the policy iothubowner, as \
+                    `edgectl hub token` prints it";
+        let text = text.ok_or_else(|| ServiceError::unauthorized(none))?;
         let refused = |why: &dyn fmt::Display| ServiceError::unauthorized(why.to_string());
         let token = SasToken::parse(&text).map_err(|why| refused(&why))?;
         let device = token.identity().filter(|_| token.key_name.is_none());
