@@ -4,16 +4,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::count;
 use super::support::gateway::{Gateway, make_images};
 use super::support::wait_for;
 use super::support::world::EDGE;
-
-const SOON: Duration = Duration::from_secs(60);
+use super::{SOON, count};
 
 /// A program of this machine; ends with the test.
 struct OnHost(Child);

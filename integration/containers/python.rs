@@ -2,20 +2,18 @@
 //! container that EdgeAgent deployed.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use edge_runtime::domain::sas;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::support::gateway::{Gateway, docker, make_images};
 use super::support::wait_for;
 use super::support::world::EDGE;
-use super::{body, count};
+use super::{SOON, assert_output_and_input, assert_twin, count};
 
 const MODULE: &str = "python-module";
-const SOON: Duration = Duration::from_secs(60);
 
 /// What the container gets of its workload socket, asked from within.
 fn workload(container: &str) -> Value {
@@ -33,22 +31,7 @@ fn a_python_module_with_the_unmodified_sdk_has_output_input_and_twin_and_outlive
     let started = |id: &str| docker(&["inspect", "-f", "{{.State.StartedAt}}", id]);
     let first_start = started(&container);
 
-    // Output, with its system and application properties; input: the sensor's readings come back.
-    let items = wait_for("five messages and two echoes at the hub", SOON, || {
-        let (items, _) = gateway.telemetry(MODULE, 0);
-        let echoes = items.iter().filter(|item| body(item)["machine"].is_object()).count();
-        let counts = items.iter().filter_map(count).count();
-        (echoes >= 2 && counts >= 5).then_some(items)
-    });
-    let first = items.iter().find(|item| count(item) == Some(1)).expect("the first message");
-    assert_eq!(first["systemProperties"]["ct"], "application/json", "{first}");
-    assert_eq!(first["systemProperties"]["ce"], "utf-8", "{first}");
-    assert_eq!(first["applicationProperties"], json!({ "count": "1" }));
-
-    // Twin: reported once it was read; a desired change comes, and what it echoes is reported.
-    let reported = wait_for("its reported version", SOON, || {
-        Some(gateway.reported(MODULE)).filter(|it| it["python"].is_string())
-    });
+    assert_output_and_input(&gateway, MODULE);
     let version = docker(&[
         "exec",
         &container,
@@ -56,11 +39,7 @@ fn a_python_module_with_the_unmodified_sdk_has_output_input_and_twin_and_outlive
         "-c",
         "import platform as p; print(p.python_version())",
     ]);
-    assert_eq!(reported["python"], version.as_str());
-    gateway.ctl.run(&["hub", "twin", "set", EDGE, MODULE, "greeting=good evening"]);
-    wait_for("the desired change, echoed", SOON, || {
-        (gateway.reported(MODULE)["echo"]["greeting"] == "good evening").then_some(())
-    });
+    assert_twin(&gateway, MODULE, "python", &version);
 
     // The workload socket: signed with this module's key, and the gateway's authorities.
     let before = workload(&container);
