@@ -8,6 +8,8 @@
 mod agent;
 #[path = "cases/agent_plan.rs"]
 mod agent_plan;
+#[path = "cases/condition.rs"]
+mod condition;
 #[path = "cases/mqtt.rs"]
 mod mqtt;
 #[path = "cases/route.rs"]

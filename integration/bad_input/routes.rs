@@ -43,10 +43,11 @@ fn bad_routes_are_named_with_their_error_and_the_good_ones_run() {
     // Each of these may not be taken for one without a condition.
     let conditions = [
         "WHERE temperature > 30",
-        "WHERE $body.temperature > 30",
-        "WHERE IS_DEFINED(a) AND IS_DEFINED(b)",
-        "WHERE alert = 'on'",
-        "WHERE true",
+        "WHERE $body.temperature > 30 && alert = 'on'",
+        "WHERE IS_DEFINED(a) AND",
+        "WHERE alert == 'on'",
+        "WHERE $twin.tags.place = 'here'",
+        "WHERE twin_change_includes(properties.reported.a)",
         "WHERE",
     ];
     let mut routes = json!({
@@ -69,6 +70,7 @@ fn bad_routes_are_named_with_their_error_and_the_good_ones_run() {
         assert!(text.contains(&format!("route `{name}`, ")), "{name} is not named: {text}");
     }
     assert!(text.contains("route `verb`, line 1, column 1, at `FRM`"), "with its place: {text}");
+    assert!(text.contains("write as_number(temperature) > 30"), "and what to write: {text}");
     for name in ["good", "defined"] {
         assert!(!text.contains(&format!("`{name}`")), "{name} is good: {text}");
     }

@@ -2,7 +2,7 @@
 
 use edge_runtime::domain::bag::Bag;
 use edge_runtime::domain::identity::Identity;
-use edge_runtime::domain::route::{Inbound, Name, wire_name};
+use edge_runtime::domain::route::{self, Expr, Inbound, Name, wire_name};
 use edge_runtime::domain::topic::{self, BadTopic, ClientTopic, FilterClass};
 use edge_runtime::domain::user_name::UserName;
 use serde_json::{Map, Value};
@@ -124,14 +124,15 @@ fn telemetry(case: &Value) -> Verdict {
         }
         (other, _) => return Verdict::Fail(format!("{other:?}")),
     };
-    let message = Inbound::of(&who, "edge", &bag);
+    let message = Inbound::of(&who, "edge", &bag, b"");
     let names = |key: &str| case["expect"][key].as_object().cloned().unwrap_or_default();
     let (system, app) = (names("sys"), names("app"));
     let system = system.iter().map(|(name, value)| (Name::System(name.clone()), value));
     let app = app.iter().map(|(name, value)| (Name::App(name.clone()), value));
     for (name, value) in system.chain(app) {
-        let ours = message.property(&name).map(|v| v.map_or(Value::Null, |v| v.as_ref().into()));
-        if ours.as_ref() != Some(value) {
+        let (_, ours) = route::evaluate(&Expr::Name(name.clone()), &message, &mut ());
+        let wanted = route::Value::of_property(value.as_str().map(Into::into));
+        if ours != wanted {
             return Verdict::Fail(format!("{name}: {ours:?}, not {value}"));
         }
     }

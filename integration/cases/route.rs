@@ -1,16 +1,15 @@
-//! Cases of routes: sources, sinks, sets, conditions as far as they are served.
+//! Cases of routes: sources, sinks, sets, who wins a message. Conditions are in `condition.rs`.
 
 use edge_runtime::domain::identity::Identity;
 use edge_runtime::domain::route::{
-    Inbound, Route, RouteSet, RouteTable, Sink, Statement, twin_change,
+    BadRoute, Inbound, Mistake, Route, RouteSet, RouteTable, Sink, Statement, twin_change,
 };
+use edge_runtime::domain::row::Priority;
 use serde_json::Value;
 
+use super::condition::{self, Sent};
 use super::mqtt::bag_of;
 use super::{Table, Verdict, equal, text};
-
-/// What every condition but `[NOT] IS_DEFINED(name)` comes to.
-const LATER: Verdict = Verdict::Otherwise("conditions-later");
 
 pub(super) fn judge(table: &Table, case: &Value) -> Verdict {
     match text(case, "kind") {
@@ -20,20 +19,21 @@ pub(super) fn judge(table: &Table, case: &Value) -> Verdict {
         "endpoint" => endpoint(case),
         "config" => config(case),
         "route_e2e" => end_to_end(case),
-        "evaluate" => evaluate(case),
-        "condition" => condition(table, case),
-        "condition_no_throw" | "constant" | "json_path" | "operator" | "dynamic_equality"
-        | "body_query" => LATER,
+        "evaluate" => evaluate(table, case),
+        "condition" | "condition_no_throw" => condition::condition(table, case),
+        "constant" => condition::constant(case),
+        "operator" => condition::operator(case),
+        "dynamic_equality" => condition::dynamic_equality(case),
+        "json_path" => condition::json_path(case),
+        "body_query" => condition::body_query(table, case),
+        "condition_twin_change_includes" if text(case, "expect") == "compile_error" => {
+            condition::condition(table, case)
+        }
         "condition_twin_change_includes" | "twin_change_json_path" => {
             Verdict::Otherwise("no-twin-change-includes")
         }
         kind => Verdict::Fail(format!("kind `{kind}` is not known here")),
     }
-}
-
-/// Whether the text is refused for its condition only.
-fn is_refused_for_now(route: &str) -> bool {
-    Statement::parse("r", route).is_err_and(|error| error.expected.contains("for now"))
 }
 
 fn parse(case: &Value) -> Verdict {
@@ -45,9 +45,12 @@ fn parse(case: &Value) -> Verdict {
     }
     let statement = match parsed {
         Ok(statement) => statement,
-        Err(_) if is_refused_for_now(route) => return LATER,
         Err(error) if error.expected.contains("nothing more after the sink") => {
             return Verdict::Otherwise("no-trailing-text");
+        }
+        // The reference's parser takes it, its compiler refuses it later.
+        Err(error) if error.kind == Mistake::Types => {
+            return Verdict::Otherwise("types-are-checked-at-once");
         }
         Err(error) => return Verdict::Fail(error.to_string()),
     };
@@ -56,10 +59,12 @@ fn parse(case: &Value) -> Verdict {
         Some(_) => Some(Sink::Upstream),
         None => Sink::of_address(text(&expect["sink"], "argument")).ok(),
     };
-    let has_condition = text(expect, "condition") != "true";
-    let ours =
-        (bare(&statement.source.to_string()), statement.condition.is_some(), Some(statement.sink));
-    equal(&ours, &(bare(text(expect, "source")), has_condition, sink))
+    let condition = match text(expect, "condition") {
+        "true" => None,
+        condition => Statement::parse_condition("r", condition).ok(),
+    };
+    let ours = (bare(&statement.source.to_string()), statement.condition, Some(statement.sink));
+    equal(&ours, &(bare(text(expect, "source")), condition, sink))
 }
 
 /// The message that has a source.
@@ -85,7 +90,7 @@ fn source(case: &Value) -> Verdict {
     let route = format!("FROM {} INTO $upstream", text(case, "route_source"));
     match (Statement::parse("r", &route), case["expect"].as_bool()) {
         (Ok(statement), Some(wanted)) => {
-            equal(&statement.takes(&Inbound::of(&sender, "edge", &bag)), &wanted)
+            equal(&statement.takes(&Inbound::of(&sender, "edge", &bag, b"")), &wanted)
         }
         // It would never match.
         (Err(_), Some(false)) => Verdict::Otherwise("known-sources-only"),
@@ -105,7 +110,7 @@ fn message_source(case: &Value) -> Verdict {
         };
         (Identity::parse(&id).expect("an id"), bag)
     };
-    let message = Inbound::of(&sender, "edge", &bag);
+    let message = Inbound::of(&sender, "edge", &bag, b"");
     let wanted = text(case, "expect");
     let takes = |source: &str| {
         let statement = Statement::parse("r", &format!("FROM {source} INTO $upstream"));
@@ -158,6 +163,10 @@ fn config(case: &Value) -> Verdict {
         };
         return equal(&(is_refused, set.good.len()), &(true, 0));
     }
+    let is_of_types = |bad: &BadRoute| bad.error.kind == Mistake::Types;
+    if set.bad.iter().any(is_of_types) && set.bad.iter().all(is_of_types) {
+        return Verdict::Otherwise("types-are-checked-at-once");
+    }
     if set.schema_error.is_some() || !set.bad.is_empty() {
         return Verdict::Fail(format!("{:?} {:?}", set.schema_error, set.bad));
     }
@@ -189,7 +198,6 @@ fn end_to_end(case: &Value) -> Verdict {
         let route = route.as_str().unwrap_or_default();
         match Route::parse(&format!("r{at}"), route, edge) {
             Ok(route) => routes.push(route),
-            Err(_) if is_refused_for_now(route) => return LATER,
             Err(error) => return Verdict::Fail(error.to_string()),
         }
     }
@@ -207,7 +215,7 @@ fn end_to_end(case: &Value) -> Verdict {
         bag = twin_change(&id);
         id = Identity::module(edge, "$edgeHub").expect("an id");
     }
-    let wins = RouteTable::new(1, routes, None).winners(&Inbound::of(&id, edge, &bag));
+    let wins = RouteTable::new(1, routes, None).winners(&Inbound::of(&id, edge, &bag, b""));
     let mut ours: Vec<_> =
         wins.iter().map(|win| id_of(&win.endpoint.0, win.input.as_deref())).collect();
     ours.sort();
@@ -217,36 +225,40 @@ fn end_to_end(case: &Value) -> Verdict {
     equal(&ours, &wanted)
 }
 
-/// Endpoints of these cases are names; they stand for inputs here.
-fn evaluate(case: &Value) -> Verdict {
+/// Endpoints of these cases are names; they stand for modules here.
+fn evaluate(table: &Table, case: &Value) -> Verdict {
+    let Some(sent) = Sent::of(table, text(case, "message")) else {
+        return Verdict::Otherwise("known-sources-only");
+    };
+    let mut routes = Vec::new();
     for route in case["routes"].as_array().into_iter().flatten() {
-        let condition = text(route, "condition");
-        let parsed =
-            Statement::parse("r", &format!("FROM {} INTO $upstream", text(route, "source")));
-        if parsed.is_err() {
+        let sink = format!("BrokeredEndpoint('/modules/{}/inputs/in')", text(route, "endpoint"));
+        let (source, condition) = (text(route, "source"), text(route, "condition"));
+        if Statement::parse("r", &format!("FROM {source} INTO $upstream")).is_err() {
             return Verdict::Otherwise("known-sources-only");
         }
-        if is_refused_for_now(&format!("FROM /* WHERE {condition} INTO $upstream")) {
-            return LATER;
+        let said = format!("FROM {source} WHERE {condition} INTO {sink}");
+        match Route::parse(text(route, "id"), &said, "edge") {
+            Ok(parsed) => routes.push(Route {
+                priority: Priority(route["priority"].as_u64().map_or(10, |it| it.min(10)) as u8),
+                ttl: route["timeToLiveSecs"].as_u64().filter(|ttl| *ttl > 0),
+                ..parsed
+            }),
+            Err(error) => return Verdict::Fail(error.to_string()),
         }
     }
-    Verdict::Fail("cases without conditions are not judged here".into())
-}
-
-fn condition(table: &Table, case: &Value) -> Verdict {
-    let route = format!("FROM /* WHERE {} INTO $upstream", text(case, "condition"));
-    let wanted = text(case, "expect");
-    let statement = match Statement::parse("r", &route) {
-        Ok(statement) => statement,
-        // First: what is refused altogether is not refused for the reason of the case.
-        Err(_) if is_refused_for_now(&route) => return LATER,
-        Err(_) if wanted == "compile_error" => return Verdict::Pass,
-        Err(error) => return Verdict::Fail(error.to_string()),
-    };
-    let message = &table.0["messages"][text(case, "message")];
-    let (bag, sender) = bag_of(&message["app"], &message["sys"], &message["sys"]);
-    let sender = sender.unwrap_or_else(|| Identity::device("leaf").expect("an id"));
-    let is_true = statement.takes(&Inbound::of(&sender, "edge", &bag));
-    // What is not true does not route, whether it is false or undefined.
-    equal(&is_true, &(wanted == "true"))
+    let wins = RouteTable::new(1, routes, None).winners(&sent.inbound());
+    let ours = wins.iter().map(|win| {
+        let name = win.endpoint.0.trim_start_matches("edge/").to_owned();
+        (name, u64::from(win.priority.0), win.ttl.unwrap_or(0))
+    });
+    let mut ours: Vec<_> = ours.collect();
+    ours.sort();
+    let wanted = case["expect"].as_array().into_iter().flatten().map(|win| {
+        let number = |key: &str| win[key].as_u64().unwrap_or(0);
+        (text(win, "endpoint").to_owned(), number("priority").min(10), number("timeToLiveSecs"))
+    });
+    let mut wanted: Vec<_> = wanted.collect();
+    wanted.sort();
+    equal(&ours, &wanted)
 }

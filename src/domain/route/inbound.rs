@@ -1,8 +1,7 @@
-//! A message as routes see it: its sender, its kind, and its properties by name.
+//! A message as routes see it: its sender, its kind, its properties, its body.
 
 use std::borrow::Cow;
 
-use super::condition::Name;
 use crate::domain::bag::{Bag, eq_ignore_case};
 use crate::domain::identity::Identity;
 
@@ -16,7 +15,7 @@ pub enum SourceKind {
 }
 
 /// See the module documentation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Inbound<'a> {
     /// Whose it is.
     pub sender: &'a Identity,
@@ -24,12 +23,17 @@ pub struct Inbound<'a> {
     pub edge_device: &'a str,
     /// All properties.
     pub bag: &'a Bag,
+    /// Opaque, but for conditions that ask for a place in it.
+    pub body: &'a [u8],
     /// What it is.
     pub kind: SourceKind,
 }
 
+/// How many system properties have a place in a bag.
+pub(super) const WIRES: usize = 14;
+
 /// System properties by the name they have in a bag, and in a route (edgehub.md 1.7).
-const SYSTEM: [(&str, &str); 14] = [
+const SYSTEM: [(&str, &str); WIRES] = [
     ("$.mid", "messageId"),
     ("$.cid", "cid"),
     ("$.ct", "contentType"),
@@ -46,12 +50,42 @@ const SYSTEM: [(&str, &str); 14] = [
     ("iothub-operation", "operation"),
 ];
 
-/// The value of a property; `None` within: it is there without one.
-pub type Property<'a> = Option<Option<Cow<'a, str>>>;
+/// A system property: of a bag, or one that the hub itself knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum System {
+    /// Of the bag, by its number.
+    Wire(usize),
+    ConnectionDeviceId,
+    ConnectionModuleId,
+    MessageType,
+    OriginInterface,
+    /// No message has it.
+    Unknown,
+}
+
+impl System {
+    /// By its name in a route, whatever the case.
+    pub(super) fn parse(name: &str) -> System {
+        let is = |known| eq_ignore_case(name, known);
+        match SYSTEM.iter().position(|(_, known)| is(known)) {
+            Some(wire) => System::Wire(wire),
+            None if is("connectionDeviceId") => System::ConnectionDeviceId,
+            None if is("connectionModuleId") => System::ConnectionModuleId,
+            None if is("messageType") => System::MessageType,
+            None if is("edgeHubOriginInterface") => System::OriginInterface,
+            None => System::Unknown,
+        }
+    }
+}
 
 /// Name in a bag of a system property, whatever the case.
 pub fn wire_name(system: &str) -> Option<&'static str> {
     SYSTEM.iter().find(|(_, name)| eq_ignore_case(name, system)).map(|(wire, _)| *wire)
+}
+
+/// Number of the system property that has this name in a bag.
+pub(super) fn wire_number(name: &str) -> Option<usize> {
+    SYSTEM.iter().position(|(wire, _)| *wire == name)
 }
 
 /// The properties of the message that says that `who` has changed its reported properties. It is
@@ -71,11 +105,11 @@ pub fn twin_change(who: &Identity) -> Bag {
 
 impl<'a> Inbound<'a> {
     /// A message of `sender`; of `$edgeHub` it is a twin change, see [`twin_change`].
-    pub fn of(sender: &'a Identity, edge_device: &'a str, bag: &'a Bag) -> Self {
+    pub fn of(sender: &'a Identity, edge_device: &'a str, bag: &'a Bag, body: &'a [u8]) -> Self {
         let is_hub = sender.device_id() == edge_device && sender.module_id() == Some("$edgeHub");
         let is_twin_change = is_hub && bag.get("$.cdid").is_some();
         let kind = if is_twin_change { SourceKind::TwinChange } else { SourceKind::Telemetry };
-        Inbound { sender, edge_device, bag, kind }
+        Inbound { sender, edge_device, bag, body, kind }
     }
 
     /// The output that a module has sent it to.
@@ -85,38 +119,20 @@ impl<'a> Inbound<'a> {
         output.filter(|output| !output.is_empty())
     }
 
-    /// The property that a route means.
-    pub fn property(&self, name: &Name) -> Property<'a> {
-        match name {
-            Name::App(name) => self.app(name),
-            Name::System(name) => self.system(name),
-            Name::Either(name) => self.app(&format!("${name}")).or_else(|| self.system(name)),
-        }
-    }
-
-    fn app(&self, wanted: &str) -> Property<'a> {
-        let is_system = |name: &str| SYSTEM.iter().any(|(wire, _)| *wire == name);
-        let mut all = self.bag.pairs();
-        all.find(|(name, _)| eq_ignore_case(name, wanted) && !is_system(name))
-            .map(|(_, value)| value)
-    }
-
-    fn system(&self, wanted: &str) -> Property<'a> {
-        let is = |name| eq_ignore_case(name, wanted);
-        let some = |value: &'a str| Some(Some(Cow::Borrowed(value)));
+    /// A system property that the hub knows of the message, whatever its bag says.
+    pub(super) fn stamped(&self, system: System) -> Option<&'a str> {
         let is_twin_change = self.kind == SourceKind::TwinChange;
-        if is("connectionDeviceId") {
-            some(if is_twin_change { self.edge_device } else { self.sender.device_id() })
-        } else if is("connectionModuleId") {
-            let module = if is_twin_change { Some("$edgeHub") } else { self.sender.module_id() };
-            module.and_then(some)
-        } else if is("messageType") && is_twin_change {
-            some("twinChangeNotification")
-        } else if is("edgeHubOriginInterface") {
-            let is_internal = is_twin_change || self.sender.device_id() == self.edge_device;
-            some(if is_internal { "internal" } else { "downstream" })
-        } else {
-            wire_name(wanted).and_then(|wire| self.bag.get(wire))
+        match system {
+            System::ConnectionDeviceId if is_twin_change => Some(self.edge_device),
+            System::ConnectionDeviceId => Some(self.sender.device_id()),
+            System::ConnectionModuleId if is_twin_change => Some("$edgeHub"),
+            System::ConnectionModuleId => self.sender.module_id(),
+            System::MessageType => is_twin_change.then_some("twinChangeNotification"),
+            System::OriginInterface => {
+                let is_internal = is_twin_change || self.sender.device_id() == self.edge_device;
+                Some(if is_internal { "internal" } else { "downstream" })
+            }
+            System::Wire(_) | System::Unknown => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tokens of a route. The longest match wins (edgehub.md 2.1), so operators need spaces: `a-b` is
-//! one name. All tokens of the full language are known here.
+//! one name.
+//!
+//! next: `parse.rs`
 
 use std::ops::Range;
 
@@ -7,6 +9,8 @@ use winnow::Parser;
 use winnow::ascii::digit1;
 use winnow::combinator::{alt, delimited, opt, preceded, repeat};
 use winnow::token::{any, one_of, take_until, take_while};
+
+use super::error::Fault;
 
 /// What a token is.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +22,7 @@ pub(super) enum Kind {
     /// A string literal, unescaped.
     Text(String),
     /// INT, HEX or REAL.
-    Number,
+    Number(f64),
     /// Everything else.
     Sign,
     /// After the last one.
@@ -27,9 +31,20 @@ pub(super) enum Kind {
 
 /// A token and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Token {
+pub(super) struct Token<'a> {
     pub(super) kind: Kind,
+    pub(super) text: &'a str,
     pub(super) at: Range<usize>,
+}
+
+impl Token<'_> {
+    pub(super) fn is_sign(&self, sign: &str) -> bool {
+        self.kind == Kind::Sign && self.text == sign
+    }
+
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
+    }
 }
 
 type Input<'a> = &'a str;
@@ -62,13 +77,16 @@ fn text(input: &mut Input<'_>) -> winnow::Result<String> {
     alt((within('"'), within('\''))).parse_next(input)
 }
 
-fn number(input: &mut Input<'_>) -> winnow::Result<()> {
+fn number(input: &mut Input<'_>) -> winnow::Result<f64> {
     let exponent = || (one_of(['e', 'E']), opt(one_of(['+', '-'])), digit1).void();
-    let hex = ("0x", take_while(1.., |c: char| c.is_ascii_hexdigit())).void();
+    let digits = take_while(1..=16, |c: char| c.is_ascii_hexdigit());
+    let hex = preceded(alt(("0x", "0X")), digits)
+        .verify_map(|digits| u64::from_str_radix(digits, 16).ok())
+        .map(|whole| whole as f64);
     let real = (opt('-'), opt(digit1), '.', digit1, opt(exponent())).void();
     let power = (opt('-'), digit1, exponent()).void();
     let int = (opt('-'), digit1).void();
-    alt((hex, real, power, int)).parse_next(input)
+    alt((hex, alt((real, power, int)).take().parse_to())).parse_next(input)
 }
 
 fn sign(input: &mut Input<'_>) -> winnow::Result<()> {
@@ -88,12 +106,21 @@ fn taken<'a, O>(rest: &'a str, mut parser: impl Parser<Input<'a>, O, Error>) -> 
 const SWALLOWS: &str = "a later `*/` makes a comment of this `/*` and of the clause behind it; write \
                         `/` for `/*`, which means the same";
 
+const UNREADABLE: &str =
+    "this string is not closed, or has an escape other than \\\" \\' \\\\ \\uXXXX";
+
 fn is_clause(word: &str) -> bool {
     ["WHERE", "INTO"].iter().any(|clause| clause.eq_ignore_ascii_case(word))
 }
 
+/// As much as a whole twin may have.
+const MOST_BYTES: usize = 32_768;
+
 /// All tokens, with `End` as the last; or what cannot be read, and why.
-pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token>, (Range<usize>, &'static str)> {
+pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token<'_>>, Fault> {
+    if text_of_route.len() > MOST_BYTES {
+        return Err(Fault::new(0..0, format!("a route can have {MOST_BYTES} bytes at most")));
+    }
     let mut found = Vec::new();
     let mut at = 0;
     let mut is_source = false;
@@ -103,12 +130,12 @@ pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token>, (Range<usize>, &
         if let Some(comment) = text_of_route[start..at].find("/*").filter(|_| is_source) {
             let comment = start + comment;
             if text_of_route[comment..at].split_ascii_whitespace().any(is_clause) {
-                return Err((comment..comment + 2, SWALLOWS));
+                return Err(Fault::new(comment..comment + 2, SWALLOWS));
             }
         }
         let rest = &text_of_route[at..];
         let Some(first) = rest.chars().next() else {
-            found.push(Token { kind: Kind::End, at: at..at });
+            found.push(Token { kind: Kind::End, text: "", at: at..at });
             return Ok(found);
         };
         let name = taken(rest, take_while(1.., is_name).void()).map(|(l, ())| (l, Kind::Word));
@@ -116,28 +143,33 @@ pub(super) fn tokens(text_of_route: &str) -> Result<Vec<Token>, (Range<usize>, &
         let candidates = [
             system.map(|(length, ())| (length, Kind::System)),
             taken(rest, text).map(|(length, text)| (length, Kind::Text(text))),
-            taken(rest, number).map(|(length, ())| (length, Kind::Number)),
+            taken(rest, number).map(|(length, number)| (length, Kind::Number(number))),
             taken(rest, sign).map(|(length, ())| (length, Kind::Sign)),
             name,
         ];
         // Of equally long ones the first.
         let longest = candidates.into_iter().flatten().reduce(|a, b| if b.0 > a.0 { b } else { a });
-        let length = match (&longest, first) {
+        let (length, kind) = match (longest, first) {
             (Some((1, Kind::Word)) | None, '"' | '\'') => {
-                let why =
-                    "this string is not closed, or has an escape other than \\\" \\' \\\\ \\uXXXX";
-                return Err((at..at + rest.lines().next().unwrap_or("").len(), why));
+                let line = rest.lines().next().unwrap_or("").len();
+                return Err(Fault::new(at..at + line, UNREADABLE));
+            }
+            (None, ';') => {
+                let fault = Fault::new(at..at + 1, "this character has no meaning in a route");
+                return Err(fault.hint("a route ends without a semicolon"));
             }
             (None, _) => {
                 let length = taken(rest, any).map_or(1, |(length, _)| length);
-                return Err((at..at + length, "this character has no meaning in a route"));
+                return Err(Fault::new(
+                    at..at + length,
+                    "this character has no meaning in a route",
+                ));
             }
-            (Some((length, _)), _) => *length,
+            (Some(longest), _) => longest,
         };
-        let kind = longest.map_or(Kind::End, |(_, kind)| kind);
         let word = &rest[..length];
         is_source = word.eq_ignore_ascii_case("FROM") || is_source && !is_clause(word);
-        found.push(Token { kind, at: at..at + length });
+        found.push(Token { kind, text: word, at: at..at + length });
         at += length;
     }
 }

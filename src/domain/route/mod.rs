@@ -1,34 +1,55 @@
 //! Routes: `[SELECT *] FROM source [WHERE condition] INTO sink`, and which of them take a message.
 //!
-//! `lex` makes tokens, `parse` a [`Statement`], `set` reads all routes of `$edgeHub`'s desired
-//! properties, `table` says who wins a message. Differences from the reference (edgehub.md 2):
-//! text behind the sink, sources that no message ever has, comments that swallow a clause, and
-//! unknown keys are errors; a bad route leaves the others alone; `routes` may be missing.
+//! `lex` makes tokens, `parse` and `grammar` a [`Statement`] of them, `types` refuses what cannot be
+//! compared, `hint` says what to write instead. `set` reads all routes of `$edgeHub`'s desired
+//! properties; `table` says who wins a message: by `index`, then by `condition`, which asks `reading`
+//! for what the message has. Differences from the reference (edgehub.md 2) are in docs/differences.md.
 //!
 //! next: `store/queue`, which writes a row for each winner.
 
+mod body;
 mod condition;
 mod error;
+mod expr;
+mod fold;
+mod function;
+mod grammar;
+mod hint;
 mod inbound;
+mod index;
 mod lex;
+mod names;
 mod parse;
+mod path;
+mod reading;
 mod set;
 mod sink;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod types;
+mod value;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::condition::{Condition, Name};
-pub use self::error::RouteError;
-pub use self::inbound::{Inbound, Property, SourceKind, twin_change, wire_name};
+use self::condition::Condition;
+pub use self::condition::Observer;
+pub use self::error::{Mistake, RouteError};
+pub use self::expr::{Expr, Literal, Name, Number, Operator};
+pub use self::function::Function;
+pub use self::inbound::{Inbound, SourceKind, twin_change, wire_name};
+use self::names::Names;
+pub use self::path::{BadPath, BodyPath};
+use self::reading::Reading;
 pub use self::set::{BadRoute, RouteSet};
 pub use self::sink::{BadSink, Sink};
 pub use self::source::{BadSource, Source};
-pub use self::table::{RouteTable, Win};
+pub use self::table::{Judged, Outcome, RouteTable, Win};
+pub use self::types::{Type, type_of};
+pub use self::value::{Value, negate, not, operate};
 use super::row::{Endpoint, Priority};
 
 /// What a route's text says.
@@ -37,7 +58,7 @@ pub struct Statement {
     /// Where messages come from.
     pub source: Source,
     /// Which of them; all if there is none.
-    pub condition: Option<Condition>,
+    pub condition: Option<Expr>,
     /// Where they go.
     pub sink: Sink,
 }
@@ -48,7 +69,12 @@ impl Statement {
         parse::statement(name, text)
     }
 
-    /// Whether it takes the message.
+    /// Parses what stands behind WHERE.
+    pub fn parse_condition(name: &str, text: &str) -> Result<Expr, RouteError> {
+        parse::condition(name, text)
+    }
+
+    /// Whether it takes the message. For many messages a [`RouteTable`] is made ready once.
     pub fn takes(&self, message: &Inbound<'_>) -> bool {
         takes(&self.source, self.condition.as_ref(), message)
     }
@@ -74,7 +100,7 @@ pub struct Route {
     /// Where messages come from.
     pub source: Source,
     /// Which of them; all if there is none.
-    pub condition: Option<Condition>,
+    pub condition: Option<Expr>,
     /// Where they go.
     pub sink: Sink,
     /// Whose rows it makes.
@@ -110,12 +136,36 @@ impl Route {
         })
     }
 
-    /// Whether it takes the message.
+    /// Whether it takes the message. For many messages a [`RouteTable`] is made ready once.
     pub fn takes(&self, message: &Inbound<'_>) -> bool {
         takes(&self.source, self.condition.as_ref(), message)
     }
+
+    fn win(&self) -> Win {
+        Win {
+            route: self.name.clone(),
+            endpoint: self.endpoint.clone(),
+            input: self.input.clone(),
+            priority: self.priority,
+            ttl: self.ttl,
+        }
+    }
 }
 
-fn takes(source: &Source, condition: Option<&Condition>, message: &Inbound<'_>) -> bool {
-    source.covers(message) && condition.is_none_or(|condition| condition.holds(message))
+fn takes(source: &Source, condition: Option<&Expr>, message: &Inbound<'_>) -> bool {
+    let holds = |expr| evaluate(expr, message, &mut ()).0 == Some(true);
+    source.covers(message) && condition.is_none_or(holds)
+}
+
+/// What a parsed condition comes to for one message: its truth, of which only true routes, and its
+/// value.
+pub fn evaluate<O: Observer>(
+    expr: &Expr,
+    message: &Inbound<'_>,
+    seen: &mut O,
+) -> (Option<bool>, Value<'static>) {
+    let mut names = Names::default();
+    let condition = Condition::new(expr, &mut names);
+    let reading = Reading::new(Some(message), &names);
+    (condition.truth(&reading, seen), condition.value(&reading).into_owned())
 }

@@ -1,198 +1,161 @@
-//! From tokens to a [`Statement`].
+//! From a text to a [`Statement`], or to a condition alone.
 //!
-//! The condition is `[NOT] IS_DEFINED(name)`; whatever else the language has is refused by name
-//! of the place, never ignored.
+//! next: `grammar.rs`, which reads conditions.
 
+use std::ops::Range;
+
+use winnow::Parser;
+use winnow::combinator::{alt, opt, repeat};
+use winnow::error::ErrMode;
+use winnow::stream::{Stateful, TokenSlice};
+use winnow::token::any;
+
+use super::error::Fault;
+use super::expr::{Expr, Literal};
 use super::lex::{Kind, Token, tokens};
-use super::{Condition, Name, RouteError, Sink, Source, Statement};
+use super::tokens::{Failure, Tokens, is_reserved, last, must, peek, sign, word, wrong};
+use super::{RouteError, Sink, Source, Statement, grammar, hint};
 
-const ONLY: &str = "for now a condition can only be [NOT] IS_DEFINED(name)";
-
-/// Words that are not names unless written `{$word}`, in any case.
-const RESERVED: [&str; 7] = ["select", "from", "where", "into", "and", "or", "not"];
-
-/// Literals, in lower case only.
-const LITERALS: [&str; 4] = ["true", "false", "null", "undefined"];
-
-struct Parser<'a> {
-    route: &'a str,
-    text: &'a str,
-    tokens: Vec<Token>,
-    at: usize,
+/// Of the route `name`.
+pub(super) fn statement(name: &str, text: &str) -> Result<Statement, RouteError> {
+    read(name, text, whole_statement)
 }
 
-pub(super) fn statement(route: &str, text: &str) -> Result<Statement, RouteError> {
-    let tokens = tokens(text).map_err(|(range, why)| RouteError::at(route, text, range, why))?;
-    let mut parser = Parser { route, text, tokens, at: 0 };
-    if parser.take_word("SELECT") {
-        parser.sign("*", "expected `*` after SELECT")?;
-        parser.word("FROM", "expected FROM after SELECT *")?;
+/// What stands behind WHERE; the empty text is undefined.
+pub(super) fn condition(name: &str, text: &str) -> Result<Expr, RouteError> {
+    read(name, text, |input| {
+        if peek(input).kind == Kind::End {
+            return Ok(Expr::Literal(Literal::Undefined));
+        }
+        let part = grammar::condition(input)?;
+        match peek(input).kind {
+            Kind::End => Ok(part.expr),
+            _ => Err(wrong(hint::after_condition(input, "the end"))),
+        }
+    })
+}
+
+fn read<O>(
+    name: &str,
+    text: &str,
+    parser: impl for<'t> FnOnce(&mut Tokens<'t>) -> Result<O, Failure>,
+) -> Result<O, RouteError> {
+    let read = || {
+        let tokens = tokens(text)?;
+        let mut input = Stateful { input: TokenSlice::new(&tokens), state: 0 };
+        parser(&mut input).map_err(|failure| match failure {
+            ErrMode::Cut(fault) | ErrMode::Backtrack(fault) => fault,
+            ErrMode::Incomplete(_) => Fault::new(text.len()..text.len(), "expected more"),
+        })
+    };
+    read().map_err(|fault| RouteError::of(name, text, fault))
+}
+
+fn whole_statement(input: &mut Tokens<'_>) -> Result<Statement, Failure> {
+    if opt(word("SELECT")).parse_next(input)?.is_some() {
+        must(sign("*"), || "expected `*` after SELECT".to_owned()).parse_next(input)?;
+        keyword("FROM", "expected FROM after SELECT *").parse_next(input)?;
     } else {
-        parser.word("FROM", "expected FROM, or SELECT *")?;
+        keyword("FROM", "expected FROM, or SELECT *").parse_next(input)?;
     }
-    let source = parser.source()?;
-    let condition = match parser.take_word("WHERE") {
-        true => Some(parser.condition()?),
-        false => None,
+    let source = source(input)?;
+    let condition = match opt(word("WHERE")).parse_next(input)? {
+        Some(_) => Some(grammar::condition(input)?.expr),
+        None => None,
     };
-    let why = match &condition {
-        Some(_) => format!("expected INTO; {ONLY}"),
-        None => "expected WHERE or INTO after the source".to_owned(),
-    };
-    parser.word("INTO", &why)?;
-    let sink = parser.sink()?;
-    match parser.peek().kind {
+    if condition.is_some() && !peek(input).is_word("INTO") {
+        return Err(wrong(hint::after_condition(input, "INTO")));
+    }
+    keyword("INTO", "expected WHERE or INTO after the source").parse_next(input)?;
+    let sink = sink(input)?;
+    match peek(input).kind {
         Kind::End => Ok(Statement { source, condition, sink }),
-        _ => Err(parser.error_to_end("expected nothing more after the sink")),
+        _ => Err(wrong(trailing(input))),
     }
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> &Token {
-        &self.tokens[self.at]
-    }
-
-    fn text_of(&self, token: &Token) -> &str {
-        &self.text[token.at.clone()]
-    }
-
-    /// Never goes past the end.
-    fn advance(&mut self) {
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
-    }
-
-    fn error(&self, why: &str) -> RouteError {
-        RouteError::at(self.route, self.text, self.peek().at.clone(), why)
-    }
-
-    fn error_to_end(&self, why: &str) -> RouteError {
-        let end = self.text.trim_end().len();
-        RouteError::at(self.route, self.text, self.peek().at.start..end, why)
-    }
-
-    fn is_word(&self, word: &str) -> bool {
-        let token = self.peek();
-        token.kind == Kind::Word && self.text_of(token).eq_ignore_ascii_case(word)
-    }
-
-    fn take_word(&mut self, word: &str) -> bool {
-        let is_there = self.is_word(word);
-        if is_there {
-            self.advance();
-        }
-        is_there
-    }
-
-    fn word(&mut self, word: &str, why: &str) -> Result<(), RouteError> {
-        if self.take_word(word) { Ok(()) } else { Err(self.error(why)) }
-    }
-
-    fn take_sign(&mut self, sign: &str) -> bool {
-        let is_there = self.peek().kind == Kind::Sign && self.text_of(self.peek()) == sign;
-        if is_there {
-            self.advance();
-        }
-        is_there
-    }
-
-    fn sign(&mut self, sign: &str, why: &str) -> Result<(), RouteError> {
-        if self.take_sign(sign) { Ok(()) } else { Err(self.error(why)) }
-    }
-
-    fn is_reserved(&self) -> bool {
-        let token = self.peek();
-        let is_literal = token.kind == Kind::Word && LITERALS.contains(&self.text_of(token));
-        is_literal || RESERVED.iter().any(|word| self.is_word(word))
-    }
-
-    fn source(&mut self) -> Result<Source, RouteError> {
-        let start = self.peek().at.start;
-        let mut items = Vec::new();
-        let mut end = start;
-        while self.take_sign("/") {
-            end = self.tokens[self.at - 1].at.end;
-            let token = self.peek();
-            let is_item = match token.kind {
-                Kind::Word => !self.is_reserved(),
-                Kind::System | Kind::Number => true,
-                Kind::Sign => self.text_of(token) == "*",
-                Kind::Text(_) | Kind::End => false,
-            };
-            if is_item {
-                items.push(self.text_of(token).to_owned());
-                end = token.at.end;
-                self.advance();
-            } else {
-                items.push(String::new());
-            }
-        }
-        if items.is_empty() {
-            return Err(self.error("expected a source, as /messages/*"));
-        }
-        Source::of_items(&items)
-            .map_err(|bad| RouteError::at(self.route, self.text, start..end, bad.to_string()))
-    }
-
-    fn condition(&mut self) -> Result<Condition, RouteError> {
-        if self.take_word("NOT") {
-            return Ok(Condition::Not(Box::new(self.is_defined()?)));
-        }
-        self.is_defined()
-    }
-
-    fn is_defined(&mut self) -> Result<Condition, RouteError> {
-        self.word("IS_DEFINED", &format!("this condition is not supported; {ONLY}"))?;
-        self.sign("(", "expected `(` after IS_DEFINED")?;
-        let name = self.name()?;
-        self.sign(")", &format!("expected `)` after the name; {ONLY}"))?;
-        Ok(Condition::IsDefined(name))
-    }
-
-    fn name(&mut self) -> Result<Name, RouteError> {
-        let is_braced = self.take_sign("{");
-        let token = self.peek().clone();
-        let text = self.text_of(&token).to_owned();
-        if text.to_ascii_lowercase().starts_with("$body") && token.kind == Kind::System {
-            let rest = text[5..].chars().next();
-            if rest.is_none_or(|c| ".[".contains(c)) {
-                return Err(self.error(&format!("queries of the body are not supported; {ONLY}")));
-            }
-        }
-        let name = match token.kind {
-            Kind::System if text.contains(['[', ']']) => {
-                return Err(self.error("`[` and `]` are for queries of the body only"));
-            }
-            Kind::System if is_braced => Name::System(text[1..].to_owned()),
-            Kind::System => Name::Either(text[1..].to_owned()),
-            Kind::Word if text.starts_with('\'') => {
-                return Err(self.error("this string is not closed"));
-            }
-            Kind::Word if !is_braced && !self.is_reserved() => Name::App(text),
-            _ if is_braced => return Err(self.error("expected a system property, as {$userId}")),
-            _ => return Err(self.error(&format!("expected the name of a property; {ONLY}"))),
-        };
-        self.advance();
-        if is_braced {
-            self.sign("}", "expected `}` after the name")?;
-        }
-        Ok(name)
-    }
-
-    fn sink(&mut self) -> Result<Sink, RouteError> {
-        const SINKS: &str = "expected $upstream or BrokeredEndpoint(\"/modules/m/inputs/i\")";
-        let token = self.peek();
-        if token.kind == Kind::System && self.text_of(token).eq_ignore_ascii_case("$upstream") {
-            self.advance();
-            return Ok(Sink::Upstream);
-        }
-        self.word("BrokeredEndpoint", SINKS)?;
-        self.sign("(", "expected `(` after BrokeredEndpoint")?;
-        let Kind::Text(address) = self.peek().kind.clone() else {
-            return Err(self.error("expected an address in quotes, as \"/modules/m/inputs/i\""));
-        };
-        let sink = Sink::of_address(&address).map_err(|bad| self.error(&bad.to_string()))?;
-        self.advance();
-        self.sign(")", "expected `)` after the address")?;
-        Ok(sink)
+fn keyword<'t>(
+    wanted: &'static str,
+    expected: &'static str,
+) -> impl Parser<Tokens<'t>, &'t Token<'t>, Failure> {
+    move |input: &mut Tokens<'t>| {
+        let token = peek(input);
+        let keywords = ["SELECT", "FROM", "WHERE", "INTO"];
+        let near =
+            hint::nearest(token.text, keywords.into_iter()).filter(|near| *near != token.text);
+        let near = near.filter(|_| token.kind == Kind::Word && !token.is_word("SELECT"));
+        let fault = Fault::new(token.at.clone(), expected)
+            .hint_if(near.map(|word| format!("did you mean {word}?")));
+        word(wanted).parse_next(input).map_err(|_: Failure| wrong(fault))
     }
 }
+
+/// All that is left; in the reference it is ignored.
+fn trailing(input: &Tokens<'_>) -> Fault {
+    let mut rest = input.input.iter().filter(|token| token.kind != Kind::End);
+    let start = peek(input).at.start;
+    let end = rest.next_back().map_or(start, |token| token.at.end);
+    let fault = Fault::new(start..end, "expected nothing more after the sink");
+    match peek(input).is_word("WHERE") {
+        true => fault.hint("WHERE stands before INTO"),
+        false => fault,
+    }
+}
+
+fn source(input: &mut Tokens<'_>) -> Result<Source, Failure> {
+    let start = peek(input).at.start;
+    let item = any.verify_map(|token: &Token<'_>| {
+        let is_item = match token.kind {
+            Kind::Word => !is_reserved(token),
+            Kind::System | Kind::Number(_) => true,
+            Kind::Sign => token.text == "*",
+            Kind::Text(_) | Kind::End => false,
+        };
+        is_item.then(|| token.text.to_owned())
+    });
+    let item = (sign("/"), opt(item)).map(|(_, item)| item.unwrap_or_default());
+    let items: Vec<String> = repeat(0.., item).parse_next(input)?;
+    if items.is_empty() {
+        return Err(wrong(Fault::new(peek(input).at.clone(), "expected a source, as /messages/*")));
+    }
+    let end = last(input).map_or(start, |token| token.at.end);
+    Source::of_items(&items).map_err(|bad| {
+        let fault = Fault::new(start..end, bad.to_string());
+        wrong(fault.hint_if(near_source(&items)))
+    })
+}
+
+fn near_source(items: &[String]) -> Option<String> {
+    let known = ["messages", "twinChangeNotifications"];
+    let near = hint::nearest(items.first()?, known.into_iter())?;
+    (near != items[0]).then(|| format!("did you mean /{near}?"))
+}
+
+fn sink(input: &mut Tokens<'_>) -> Result<Sink, Failure> {
+    let upstream = any.verify(|token: &&Token<'_>| {
+        token.kind == Kind::System && token.text.eq_ignore_ascii_case("$upstream")
+    });
+    let found = peek(input);
+    let fault = || {
+        let known = ["$upstream", "BrokeredEndpoint"];
+        let near = hint::nearest(found.text, known.into_iter());
+        Fault::new(found.at.clone(), SINKS).hint_if(near.map(|it| format!("did you mean {it}?")))
+    };
+    match alt((upstream, word("BrokeredEndpoint"))).parse_next(input) {
+        Ok(token) if token.kind == Kind::System => return Ok(Sink::Upstream),
+        Ok(_) => {}
+        Err(_) => return Err(wrong(fault())),
+    }
+    must(sign("("), || "expected `(` after BrokeredEndpoint".to_owned()).parse_next(input)?;
+    let address = any.verify_map(|token: &Token<'_>| match &token.kind {
+        Kind::Text(address) => Some((address.clone(), token.at.clone())),
+        _ => None,
+    });
+    let expected = || "expected an address in quotes, as \"/modules/m/inputs/i\"".to_owned();
+    let (address, at): (String, Range<usize>) = must(address, expected).parse_next(input)?;
+    let sink = Sink::of_address(&address).map_err(|bad| wrong(Fault::new(at, bad.to_string())))?;
+    must(sign(")"), || "expected `)` after the address".to_owned()).parse_next(input)?;
+    Ok(sink)
+}
+
+const SINKS: &str = "expected $upstream or BrokeredEndpoint(\"/modules/m/inputs/i\")";

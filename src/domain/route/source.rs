@@ -68,23 +68,36 @@ impl Source {
         Ok(Source(items))
     }
 
+    /// What stands between its slashes.
+    pub(super) fn items(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether the message comes from here.
     pub fn covers(&self, message: &Inbound<'_>) -> bool {
-        let output = message.output();
-        let module = message.sender.module_id();
-        let mut has = Vec::with_capacity(5);
-        match (message.kind, module) {
-            (SourceKind::TwinChange, _) => has.push("twinChangeNotifications"),
-            (SourceKind::Telemetry, None) => has.push("messages"),
-            (SourceKind::Telemetry, Some(module)) => {
-                has.extend(["messages", "modules", module]);
-                if let Some(output) = &output {
-                    has.push("outputs");
-                    has.extend(output.split('/'));
-                }
-            }
-        }
-        self.0.len() <= has.len() && self.0.iter().zip(has).all(|(a, b)| eq_ignore_case(a, b))
+        let mut left = self.0.iter().peekable();
+        walk(message, |item| left.next_if(|wanted| eq_ignore_case(wanted, item)).is_some());
+        left.peek().is_none()
+    }
+}
+
+/// Calls `step` with the items of the message's own source, one after the other, until it says no.
+pub(super) fn walk(message: &Inbound<'_>, mut step: impl FnMut(&str) -> bool) {
+    if message.kind == SourceKind::TwinChange {
+        step("twinChangeNotifications");
+        return;
+    }
+    if !step("messages") {
+        return;
+    }
+    let Some(module) = message.sender.module_id() else { return };
+    if !(step("modules") && step(module)) {
+        return;
+    }
+    if let Some(output) = message.output()
+        && step("outputs")
+    {
+        let _ = output.split('/').all(step);
     }
 }
 

@@ -1,17 +1,34 @@
 //! The routes in force, and who wins a message.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::condition::{Condition, Observer};
+use super::index::SourceIndex;
+use super::names::Names;
+use super::reading::Reading;
 use super::{Inbound, Route};
 use crate::domain::row::{Endpoint, Priority};
 
 /// Immutable, swapped whole, numbered by generation. A table of generation 0 was never set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RouteTable {
     generation: u64,
     /// By priority, then name by bytes: of several that go to one place the first wins.
     routes: Vec<Route>,
+    /// What each of them needs to be judged.
+    ready: Vec<Ready>,
+    index: SourceIndex,
+    names: Names,
+    places: usize,
     global_ttl: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Ready {
+    condition: Option<Condition>,
+    /// Number of its endpoint and input.
+    place: usize,
 }
 
 /// A row that a message makes.
@@ -29,11 +46,60 @@ pub struct Win {
     pub ttl: Option<u64>,
 }
 
+/// What came of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// One row for each endpoint and input that a route takes the message to.
+    pub wins: Vec<Win>,
+    /// How often its body was parsed: not at all, if no condition asked for it; else once.
+    pub parses: u32,
+    /// A condition asked for its body, which is not the JSON that the message says it is.
+    pub is_body_bad: bool,
+}
+
+/// What came of a message at one route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Its source is another one.
+    OtherSource,
+    /// Its condition is not true: false, or undefined (`None`).
+    Refused(Option<bool>),
+    /// It would take it, but one that comes before it takes it to the same place.
+    Beaten,
+    /// It takes it.
+    Wins,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new(0, Vec::new(), None)
+    }
+}
+
+/// Two tables are alike if they say the same.
+impl PartialEq for RouteTable {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.generation, it.global_ttl);
+        of(self) == of(other) && self.routes == other.routes
+    }
+}
+
 impl RouteTable {
     /// A table of these routes; `global_ttl` is for those without a time to live of their own.
     pub fn new(generation: u64, mut routes: Vec<Route>, global_ttl: Option<u64>) -> Self {
         routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-        RouteTable { generation, routes, global_ttl }
+        let (mut names, mut places) = (Names::default(), BTreeMap::new());
+        let mut ready = Vec::with_capacity(routes.len());
+        for route in &routes {
+            let next = places.len();
+            let place = *places.entry((&*route.endpoint.0, route.input.as_deref())).or_insert(next);
+            let condition = route.condition.as_ref();
+            let condition = condition.map(|expr| Condition::new(expr, &mut names));
+            ready.push(Ready { condition, place });
+        }
+        let places = places.len();
+        let index = SourceIndex::new(routes.iter().map(|route| &route.source));
+        RouteTable { generation, routes, ready, index, names, places, global_ttl }
     }
 
     /// Its number.
@@ -64,20 +130,91 @@ impl RouteTable {
 
     /// One row for each endpoint and input that a route takes the message to.
     pub fn winners(&self, message: &Inbound<'_>) -> Vec<Win> {
-        let mut wins: Vec<Win> = Vec::new();
-        for route in &self.routes {
-            let is_taken =
-                wins.iter().any(|win| win.endpoint == route.endpoint && win.input == route.input);
-            if !is_taken && route.takes(message) {
-                wins.push(Win {
-                    route: route.name.clone(),
-                    endpoint: route.endpoint.clone(),
-                    input: route.input.clone(),
-                    priority: route.priority,
-                    ttl: route.ttl,
-                });
+        self.judge(message, &mut ()).wins
+    }
+
+    /// The same, and how it came about. Whoever watches sees every route; what comes of the message
+    /// does not depend on it.
+    pub fn judge<O: Observer>(&self, message: &Inbound<'_>, seen: &mut O) -> Outcome {
+        let reading = Reading::new(Some(message), &self.names);
+        let mut taken = Taken::new(self.places);
+        let mut wins = Vec::new();
+        let candidates = self.index.candidates(message);
+        for at in Candidates::new::<O>(candidates, self.routes.len()) {
+            let (route, ready) = (&self.routes[at], &self.ready[at]);
+            if O::EVERY && !route.source.covers(message) {
+                seen.route(route, Judged::OtherSource);
+                continue;
             }
+            let is_taken = taken.has(ready.place);
+            if is_taken && !O::EVERY {
+                continue;
+            }
+            let truth = match &ready.condition {
+                Some(condition) => condition.truth(&reading, seen),
+                None => Some(true),
+            };
+            let judged = match truth {
+                Some(true) if is_taken => Judged::Beaten,
+                Some(true) => Judged::Wins,
+                truth => Judged::Refused(truth),
+            };
+            if judged == Judged::Wins {
+                taken.add(ready.place);
+                wins.push(route.win());
+            }
+            seen.route(route, judged);
         }
-        wins
+        Outcome { wins, parses: reading.parses(), is_body_bad: reading.is_bad() }
+    }
+}
+
+/// The routes to look at: those of the source, or all for whoever watches.
+enum Candidates<'a> {
+    OfSource(std::slice::Iter<'a, usize>),
+    All(std::ops::Range<usize>),
+}
+
+impl<'a> Candidates<'a> {
+    fn new<O: Observer>(of_source: &'a [usize], all: usize) -> Self {
+        if O::EVERY { Candidates::All(0..all) } else { Candidates::OfSource(of_source.iter()) }
+    }
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Candidates::OfSource(some) => some.next().copied(),
+            Candidates::All(all) => all.next(),
+        }
+    }
+}
+
+/// A set of places.
+struct Taken {
+    few: u64,
+    many: Vec<u64>,
+}
+
+impl Taken {
+    fn new(places: usize) -> Self {
+        Taken { few: 0, many: vec![0; places.saturating_sub(1) / 64] }
+    }
+
+    fn part(&mut self, place: usize) -> &mut u64 {
+        match place / 64 {
+            0 => &mut self.few,
+            part => &mut self.many[part - 1],
+        }
+    }
+
+    fn has(&mut self, place: usize) -> bool {
+        *self.part(place) & (1 << (place % 64)) != 0
+    }
+
+    fn add(&mut self, place: usize) {
+        *self.part(place) |= 1 << (place % 64);
     }
 }

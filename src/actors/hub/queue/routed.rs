@@ -21,8 +21,8 @@ impl Routed {
 
 impl Matcher for Routed {
     fn winners(&self, message: &Message) -> Vec<Win> {
-        let Message { sender, bag, .. } = message;
-        let inbound = Inbound::of(sender, &self.edge_device, bag);
+        let Message { sender, bag, body, .. } = message;
+        let inbound = Inbound::of(sender, &self.edge_device, bag, body);
         let wins = self.table.winners(&inbound).into_iter().map(|win| Win {
             endpoint: win.endpoint,
             input: win.input,
@@ -34,8 +34,8 @@ impl Matcher for Routed {
     }
 
     fn source(&self, message: &Message) -> String {
-        let Message { sender, bag, .. } = message;
-        let inbound = Inbound::of(sender, &self.edge_device, bag);
+        let Message { sender, bag, body, .. } = message;
+        let inbound = Inbound::of(sender, &self.edge_device, bag, body);
         match (inbound.kind, sender.module_id(), inbound.output()) {
             (SourceKind::TwinChange, ..) => "/twinChangeNotifications".into(),
             (_, None, _) => "/messages".into(),

@@ -1,5 +1,10 @@
 //! Tables of routes, sources and sinks.
 
+mod bodies;
+mod errors;
+mod language;
+mod properties;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -23,7 +28,7 @@ fn routes_are_read_whatever_the_case_and_spacing() {
     reads(
         "FROM /messages/modules/a.b/outputs/* WHERE not is_defined( x-y )\r\n INTO \
          brokeredendpoint('modules/m/inputs/i')",
-        "FROM /messages/modules/a.b/outputs WHERE NOT IS_DEFINED(x-y) INTO \
+        "FROM /messages/modules/a.b/outputs WHERE NOT is_defined(x-y) INTO \
          BrokeredEndpoint(\"/modules/m/inputs/i\")",
     );
     reads(
@@ -33,68 +38,9 @@ fn routes_are_read_whatever_the_case_and_spacing() {
     for name in
         ["name", "True", "is_defined", "$connectionModuleId", "{$outputName}", "a.b", "5x", "$"]
     {
-        let text = format!("FROM /messages WHERE IS_DEFINED({name}) INTO $upstream");
+        let text = format!("FROM /messages WHERE is_defined({name}) INTO $upstream");
         reads(&text, &text);
     }
-}
-
-#[track_caller]
-fn fails(text: &str, line: usize, column: usize, found: &str, part: &str) {
-    let error = Statement::parse("r1", text).unwrap_err();
-    let place = (error.line, error.column, error.found.as_str());
-    assert_eq!(place, (line, column, found), "{error}");
-    assert!(error.to_string().contains(part), "{error}");
-    assert!(error.to_string().starts_with("route `r1`"), "{error}");
-}
-
-#[test]
-fn what_is_wrong_is_named_with_its_place() {
-    fails("FORM /messages INTO $upstream", 1, 1, "`FORM`", "expected FROM");
-    fails("", 1, 1, "the end", "expected FROM");
-    fails("SELECT FROM /messages INTO $upstream", 1, 8, "`FROM`", "`*` after SELECT");
-    fails("FROM INTO $upstream", 1, 6, "`INTO`", "expected a source");
-    fails("FROM /messages $upstream", 1, 16, "`$upstream`", "expected WHERE or INTO");
-    fails("FROM /messages INTO $upstream x y ", 1, 31, "`x y`", "nothing more");
-    fails("FROM /messages INTO upstream", 1, 21, "`upstream`", "expected $upstream");
-    fails("FROM /messages\n  INTO\n", 3, 1, "the end", "expected $upstream");
-    fails(
-        "FROM /deviceLifecycleEvents INTO $upstream",
-        1,
-        6,
-        "`/deviceLifecycleEvents`",
-        "only the cloud hub",
-    );
-    fails("FROM /foo INTO $upstream", 1, 6, "`/foo`", "no message has this source");
-    fails("FROM /messages/mod* INTO $upstream", 1, 6, "`/messages/mod*`", "no message");
-    fails(
-        "FROM /messages/modules/*/outputs/o INTO $upstream",
-        1,
-        6,
-        "`/messages/modules/*/outputs/o`",
-        "only stand at the end",
-    );
-    fails("FROM /messages WHERE temp > 5 INTO $upstream", 1, 22, "`temp`", "IS_DEFINED(name)");
-    fails("FROM /messages WHERE INTO $upstream", 1, 22, "`INTO`", "IS_DEFINED(name)");
-    fails("FROM /* WHERE IS_DEFINED(a) AND b INTO $upstream", 1, 29, "`AND`", "expected INTO");
-    fails("FROM /* WHERE IS_DEFINED('a') INTO $upstream", 1, 26, "`'a'`", "name of a property");
-    fails("FROM /* WHERE IS_DEFINED($body.a) INTO $upstream", 1, 26, "`$body.a`", "body");
-    fails("FROM /* WHERE IS_DEFINED({a}) INTO $upstream", 1, 27, "`a`", "{$userId}");
-    fails("FROM /* WHERE IS_DEFINED(a + 1) INTO $upstream", 1, 28, "`+`", "expected `)`");
-    fails("FROM /* WHERE IS_DEFINED(true) INTO $upstream", 1, 26, "`true`", "name of a property");
-    fails("FROM /* INTO BrokeredEndpoint(\"/m\")", 1, 31, "`\"/m\"`", "/modules/MODULE");
-    fails("FROM /* INTO BrokeredEndpoint(\"/m)", 1, 31, "`\"/m)`", "not closed");
-    fails("FROM /* INTO BrokeredEndpoint(\"/\\n\")", 1, 31, "`\"/\\n\")`", "escape");
-    fails("FROM /* WHERE IS_DEFINED('a) INTO $upstream", 1, 26, "`'a`", "not closed");
-    fails("FROM /messages/* WHERE x /* y */ INTO $upstream", 1, 15, "`/*`", "of the clause behind");
-    fails("FROM /* INTO BrokeredEndpoint(\"/a/*/b/c\")", 1, 6, "`/*`", "of the clause behind");
-    fails("FROM /messages INTO \n$upstream\t\nx\n", 3, 1, "`x`", "nothing more");
-    fails("FROM /messages\nWHERE é; INTO $upstream", 2, 8, "`;`", "no meaning");
-}
-
-#[test]
-fn the_place_of_an_error_is_marked_under_its_line() {
-    let error = Statement::parse("r", "FROM /messages\nWHERE ü AND b INTO $upstream").unwrap_err();
-    assert_eq!(error.marked(), "WHERE ü AND b INTO $upstream\n      ^");
 }
 
 fn takes(text: &str, sender: &str, bag: &str) -> bool {
@@ -102,9 +48,9 @@ fn takes(text: &str, sender: &str, bag: &str) -> bool {
     let route = Route::parse("r", text, "gw").unwrap();
     if bag.get("twin").is_some() {
         let (hub, bag) = (Identity::parse("gw/$edgeHub").unwrap(), twin_change(&sender));
-        return route.takes(&Inbound::of(&hub, "gw", &bag));
+        return route.takes(&Inbound::of(&hub, "gw", &bag, b""));
     }
-    route.takes(&Inbound::of(&sender, "gw", &bag))
+    route.takes(&Inbound::of(&sender, "gw", &bag, b""))
 }
 
 #[track_caller]
@@ -185,7 +131,13 @@ fn one_route_wins_each_endpoint_and_input() {
     let sender = Identity::parse("leaf").unwrap();
     let names = |bag: &str, kind| -> Vec<_> {
         let bag = Bag::parse(bag).unwrap();
-        let wins = table.winners(&Inbound { sender: &sender, edge_device: "gw", bag: &bag, kind });
+        let wins = table.winners(&Inbound {
+            sender: &sender,
+            edge_device: "gw",
+            bag: &bag,
+            body: b"",
+            kind,
+        });
         let short = |win: &Win| format!("{} {} {:?}", win.route, win.endpoint.0, win.ttl);
         wins.iter().map(short).collect()
     };
@@ -286,70 +238,4 @@ fn a_bad_route_is_named_and_leaves_the_others_alone() {
     assert_eq!(set.bad[6].error.to_string(), far);
     let old = json!({"schemaVersion": "1.0", "routes": {"r": {"route": "FROM /* INTO $upstream"}}});
     assert!(RouteSet::parse(&old, "gw").bad[0].error.expected.contains("1.1"));
-}
-
-mod properties {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn name() -> impl Strategy<Value = Name> {
-        let name = "[a-zA-Zé_.-]{1,6}";
-        prop_oneof![
-            name.prop_filter("a word of its own", |n| {
-                !["or", "and", "not", "from", "into", "where", "select", "null", "true", "false"]
-                    .contains(&n.to_lowercase().as_str())
-                    && n != "-"
-            })
-            .prop_map(Name::App),
-            name.prop_map(Name::Either),
-            name.prop_map(Name::System),
-        ]
-    }
-
-    fn source() -> impl Strategy<Value = String> {
-        let (id, output) = ("[a-zA-Z0-9_.$-]{1,5}x", "[a-zé.]{1,5}x");
-        prop_oneof![
-            Just("/*".to_owned()),
-            Just("/messages".to_owned()),
-            Just("/twinChangeNotifications/*".to_owned()),
-            id.prop_map(|id| format!("/messages/modules/{id}")),
-            (id, output)
-                .prop_map(|(id, output)| format!("/messages/modules/{id}/outputs/{output}")),
-        ]
-    }
-
-    fn sink() -> impl Strategy<Value = Sink> {
-        let input = ("[a-zA-Z0-9.%_*?!(),:=@$'-]{1,9}", "[ a-zé\"'\\\\(){};]{1,9}");
-        prop_oneof![
-            Just(Sink::Upstream),
-            input.prop_map(|(module, input)| Sink::Input { module, input }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_a_route_says_is_read_back(
-            source in source(),
-            condition in prop::option::of((any::<bool>(), name())),
-            sink in sink(),
-        ) {
-            let condition = condition.map(|(is_not, name)| match is_not {
-                true => Condition::Not(Box::new(Condition::IsDefined(name))),
-                false => Condition::IsDefined(name),
-            });
-            let base = Statement::parse("r", &format!("FROM {source} INTO $upstream")).unwrap();
-            let statement = Statement { condition, sink, ..base };
-            let text = statement.to_string();
-            let again = Statement::parse("r", &text);
-            prop_assert_eq!(again, Ok(statement), "{}", text);
-        }
-
-        #[test]
-        fn no_text_makes_it_panic(text in "(FROM /messages |WHERE |IS_DEFINED\\()?[ -~é\n]{0,40}") {
-            if let Err(error) = Statement::parse("r", &text) {
-                let _ = error.marked();
-            }
-        }
-    }
 }
