@@ -41,6 +41,50 @@ fn a_slow_reader_loses_the_oldest_by_count_and_its_iot_hub_topics_are_served() {
     assert!((32 + 12..32 + 18).contains(&got), "a window, and an outbox of 64 KiB: {got}");
 }
 
+/// What `config/default.toml` says of memory, with clients that take nothing.
+#[test]
+fn many_slow_readers_take_no_more_memory_than_is_said() {
+    const CLIENTS: u64 = 20;
+    let world = start(&[]);
+    let mut sender = world.leaf("leaf").connect().unwrap();
+    publish_taken(&mut sender, "warm", false, "up");
+    let before = anonymous(&world);
+    let readers: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut mqtt = world.leaf(&format!("reader{number}")).connect().unwrap();
+            subscribe(&mut mqtt, &["all/#", &format!("own/{number}")], AtLeastOnce);
+            mqtt
+        })
+        .collect();
+    let idle = anonymous(&world).saturating_sub(before);
+    for (length, count) in [(10, 400), (60_000, 8)] {
+        let body = "x".repeat(length);
+        for _ in 0..count {
+            publish(&mut sender, "all/é", AtLeastOnce, false, 7, &body);
+        }
+        for _ in 0..count {
+            assert!(matches!(sender.read(SOON), Ok(Some(Packet::PubAck(_)))));
+        }
+    }
+    let full = anonymous(&world).saturating_sub(before);
+    println!(
+        "{CLIENTS} clients: {} KiB each idle, {} KiB each with all full",
+        idle / CLIENTS / 1024,
+        full / CLIENTS / 1024
+    );
+    assert!(metric(&world, "dropped_total") > 0, "their outboxes are full");
+    let said = CLIENTS * ((200 + 256) << 10) + (20 << 20);
+    assert!(full <= said, "{full} bytes, and {said} were said");
+    drop(readers);
+}
+
+/// Memory of the edge's own.
+fn anonymous(world: &crate::support::world::World) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", world.edge.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 #[cfg(feature = "faults")]
 #[test]
 fn local_topics_come_back_after_a_panic_and_nobody_else_notices() {
