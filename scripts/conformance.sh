@@ -5,7 +5,7 @@ set -uo pipefail
 # shellcheck source=scripts/sdk-world.sh
 source "$(dirname "${BASH_SOURCE[0]}")/sdk-world.sh"
 
-ours=(integration/conformance/sdk_scenarios.py integration/conformance/sdk_scenarios_2.py)
+ours=(integration/conformance/sdk_scenarios{,_2,_3}.py)
 [ -z "${SCENARIOS:-}" ] || ours=("$SCENARIOS")
 gateway_only=output_to_input,output_order,output_without_route,input_,module_to_module,edge_environment
 packages=(azure-iot-device==2.14.0 azure-iot-hub==2.7.0 six paho-mqtt==1.6.1 azure-storage-blob==12.31.1)

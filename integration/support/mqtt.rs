@@ -36,6 +36,11 @@ impl LogIn {
         }
     }
 
+    /// A token for an hour.
+    pub fn token(&self) -> String {
+        token(&self.resource(), &self.key, None)
+    }
+
     /// The topic of its messages, to `output` if it is a module.
     pub fn telemetry_topic(&self, output: &str) -> String {
         match self.id.split_once('/') {
@@ -48,7 +53,7 @@ impl LogIn {
 
     /// A session that outlives the connection; an error says why there is none now.
     pub fn connect(&self) -> Result<Mqtt, String> {
-        self.connect_with(&token(&self.resource(), &self.key, None))
+        self.connect_with(&self.token())
     }
 
     /// With another password; without one it is to be known by its certificate.

@@ -58,6 +58,18 @@ impl Service {
         Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
+    /// Sends a body as it is; the status.
+    pub fn post(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
+        let token = token(&self.host, &self.key, Some("iothubowner"));
+        let request = ClientRequest::new("POST", target).with_header("Authorization", token);
+        let add = |request: ClientRequest, (name, value): &(&str, &str)| {
+            request.with_header(name, (*value).to_owned())
+        };
+        let mut request = headers.iter().fold(request, add);
+        request.body = body.to_vec().into();
+        ask_now(&self.place, request).unwrap().status
+    }
+
     /// The body of a success.
     #[track_caller]
     pub fn call(&self, method: &str, target: &str, body: Option<&Value>) -> Value {

@@ -73,6 +73,17 @@ where
         }
     }
 
+    /// As `ask`, for what is to be done whoever waits for the answer: a message that is only asked
+    /// is never handled if the asker has gone before its turn.
+    pub fn order(
+        &self,
+        message: M,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<M::Result, NoAnswer>> + 'static + use<M> {
+        let asked = actix::spawn(self.ask(message, deadline));
+        async move { asked.await.unwrap_or(Err(NoAnswer)) }
+    }
+
     /// The recipient as it is now, for threads that answer later.
     pub fn recipient(&self) -> Option<Recipient<M>> {
         self.0.borrow().clone()

@@ -28,6 +28,12 @@ pub fn http_date(unix: Duration) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_default()
 }
 
+/// Unix time as text with seven digits of a second: the only form that the .NET client reads.
+pub fn ticks(unix: Duration) -> String {
+    let digits = format!("{:04}", unix.subsec_nanos() / 100 % 10_000);
+    text(unix).replace('Z', &format!("{digits}Z"))
+}
+
 /// Text as Unix time, UTC if it does not say; `None` if it is none, or before 1970.
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -46,6 +52,9 @@ mod tests {
         let time = Duration::from_millis(1_700_000_000_123);
         assert_eq!(text(time), "2023-11-14T22:13:20.123Z");
         assert_eq!(parse(&text(time)), Some(time));
+        assert_eq!(ticks(time), "2023-11-14T22:13:20.1230000Z");
+        let finer = time + Duration::from_nanos(456_789);
+        assert_eq!(ticks(finer), "2023-11-14T22:13:20.1234567Z");
         assert_eq!(parse("2023-11-14T23:13:20.123+01:00"), Some(time));
         assert_eq!(parse("2023-11-14T22:13:20.123"), Some(time));
         assert_eq!(parse("2999-01-01T00:00:00Z").map(|time| time.as_secs()), Some(32_472_144_000));

@@ -60,6 +60,11 @@ impl PacketIds {
         self.sent.values().any(|(_, sent)| sent == what)
     }
 
+    /// Whether the client has anything that the parent holds a lock on.
+    pub fn has_locked(&self) -> bool {
+        self.sent.values().any(|(_, sent)| matches!(sent, Sent::Locked(_)))
+    }
+
     fn note(&mut self, id: u16, what: Sent) {
         self.sendings += 1;
         self.sent.insert(id, (self.sendings, what));

@@ -1,6 +1,8 @@
 //! The topics of IoT Hub, both ways (spec edgehub 1.5 to 1.8, sdk.md 1.4), bound to the identity
 //! that has logged in.
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
 use super::bag::{BadBag, Bag};
 use super::features::Features;
 use super::identity::Identity;
@@ -241,9 +243,15 @@ pub fn desired(version: u64) -> String {
     format!("$iothub/twin/PATCH/properties/desired/?$version={version}")
 }
 
-/// A direct method; its name is sent raw (sdk.md 1.4).
+/// A direct method. Its name is sent raw, as not every client decodes it (sdk.md 1.4), but not
+/// where it would not be one level of a topic, or be decoded to another name.
 pub fn method(name: &str, rid: &str) -> String {
-    format!("$iothub/methods/POST/{name}/?$rid={rid}")
+    const UNSAFE: &AsciiSet = &CONTROLS.add(b'/').add(b'?').add(b'#').add(b'+').add(b'%');
+    let is_level = !name.contains(|c: char| c.is_control() || "/?#+".contains(c));
+    match is_level && percent_decode_str(name).decode_utf8().is_ok_and(|decoded| decoded == name) {
+        true => format!("$iothub/methods/POST/{name}/?$rid={rid}"),
+        false => format!("$iothub/methods/POST/{}/?$rid={rid}", utf8_percent_encode(name, UNSAFE)),
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub struct Closed {
     pub epoch: u64,
     /// Rows sent and not acknowledged, in order of sending.
     pub unacked: Vec<(u16, Key)>,
+    /// Messages that the parent holds a lock on are not settled.
+    pub has_locked: bool,
 }
 
 /// Adds and removes filters of a session and answers once that is on disk, and the parent knows

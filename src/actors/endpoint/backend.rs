@@ -109,7 +109,8 @@ impl Backend {
     ) -> impl Future<Output = Option<TwinAnswer>> + 'static + use<> {
         let (identity, body) = (patch.identity.clone(), patch.patch.clone());
         let (answer, backend) = (self.patch_reported.ask(patch, deadline), self.clone());
-        async move {
+        // A client may hang up right behind its patch.
+        let patched = actix::spawn(async move {
             let answer = answer.await.ok()?;
             let is_done = (200..300).contains(&answer.status);
             if let Some(sender) = backend.twin_changes.filter(|_| is_done) {
@@ -126,7 +127,8 @@ impl Backend {
                 }
             }
             Some(answer)
-        }
+        });
+        async move { patched.await.ok().flatten() }
     }
 }
 

@@ -124,5 +124,13 @@ fn topics_to_clients_have_the_exact_form_that_sdks_parse() {
     assert_eq!(twin_answer(200, "r", None), "$iothub/twin/res/200/?$rid=r");
     assert_eq!(twin_answer(204, "r", Some(3)), "$iothub/twin/res/204/?$rid=r&$version=3");
     assert_eq!(desired(4), "$iothub/twin/PATCH/properties/desired/?$version=4");
-    assert_eq!(method("do it", "1"), "$iothub/methods/POST/do it/?$rid=1");
+    for (name, sent) in [
+        ("do it", "do it"),
+        ("ünï=&$100%", "ünï=&$100%"),
+        ("a/b?c+d#e", "a%2Fb%3Fc%2Bd%23e"),
+        ("%41/", "%2541%2F"),
+        ("%41", "%2541"),
+    ] {
+        assert_eq!(method(name, "1"), format!("$iothub/methods/POST/{sent}/?$rid=1"));
+    }
 }

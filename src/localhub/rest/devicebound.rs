@@ -69,7 +69,6 @@ pub(super) fn properties(request: &HttpRequest, to: &str) -> Result<Bag, Service
         ("iothub-contenttype", "$.ct"),
         ("content-encoding", "$.ce"),
         ("iothub-contentencoding", "$.ce"),
-        ("iothub-expiry", "$.exp"),
         ("iothub-ack", "iothub-ack"),
     ];
     for (name, key) in known {
@@ -77,6 +76,9 @@ pub(super) fn properties(request: &HttpRequest, to: &str) -> Result<Bag, Service
             pairs.retain(|(other, _)| other != key);
             pairs.push((key.to_owned(), value));
         }
+    }
+    if let Some(expiry) = expiry(request)? {
+        pairs.push(("$.exp".to_owned(), iso8601::ticks(expiry)));
     }
     for (name, value) in &request.headers {
         if let Some(name) = name.strip_prefix("iothub-app-").filter(|name| !name.is_empty()) {

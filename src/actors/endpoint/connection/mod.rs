@@ -218,8 +218,8 @@ impl Actor for Connection {
     fn stopped(&mut self, _: &mut Self::Context) {
         if self.epoch != 0 {
             let (identity, epoch) = (self.identity.clone(), self.epoch);
-            let unacked = self.outbox.unacked();
-            self.backend.closed.tell(Closed { identity, epoch, unacked }); // once
+            let (unacked, has_locked) = (self.outbox.unacked(), self.outbox.has_locked());
+            self.backend.closed.tell(Closed { identity, epoch, unacked, has_locked }); // once
             self.leave_local();
         }
     }

@@ -67,6 +67,11 @@ impl Outbox {
     pub(super) fn unacked(&self) -> Vec<(u16, Key)> {
         self.ids.unacked_rows()
     }
+
+    /// Whether anything that the parent holds a lock on is not settled.
+    pub(super) fn has_locked(&self) -> bool {
+        !self.held.is_empty() || self.ids.has_locked()
+    }
 }
 
 impl Connection {
@@ -160,7 +165,8 @@ impl Connection {
 
     fn finish(&mut self, ends: Vec<(Key, End)>, ctx: &mut Context<Self>) {
         let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
-        let ended = self.backend.finish.ask(finish, STORE).into_actor(self);
+        // A client may hang up right behind its PUBACK.
+        let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
             .map(|ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(keys) => {

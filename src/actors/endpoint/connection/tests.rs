@@ -11,9 +11,11 @@ use crate::actors::stand_in::{Log, noted, port, settle};
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Share;
 use crate::domain::packet::Connect;
+use crate::domain::row::{Key, Offset, Priority, Row};
 use crate::messages::identities::Refusal;
-use crate::messages::queue::{Ingest, Telemetry};
+use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
 use crate::messages::sessions::Settle;
+use crate::messages::twins::{PatchReported, TwinAnswer};
 
 type Line = Rc<RefCell<Option<Recipient<Downlink>>>>;
 
@@ -21,6 +23,9 @@ struct Scene {
     client: DuplexStream,
     stored: Log<String>,
     settled: Log<String>,
+    /// What was asked for, whoever waits for the answer: ends of rows, patches.
+    ordered: Log<String>,
+    owed: Log<Row>,
     line: Line,
     _connection: Running,
 }
@@ -43,6 +48,10 @@ impl Scene {
         let filters: Vec<_> = filters.iter().map(|filter| ((*filter).to_owned(), true)).collect();
         let is_present = !filters.is_empty();
         let (settle_port, settled) = noted(|settle: Settle| settle.lock);
+        let ordered = Log::default();
+        let (ended, patched) = (Log::clone(&ordered), Log::clone(&ordered));
+        let owed = Log::default();
+        let pulled = Log::clone(&owed);
         let backend = Backend {
             open: port(move |open: Open| {
                 *plugged.borrow_mut() = Some(open.downlink);
@@ -56,6 +65,15 @@ impl Scene {
             }),
             settle: settle_port,
             log_in: port(move |_: LogIn| again.clone()),
+            pull: port(move |_: Pull| Ok(pulled.take())),
+            finish: port(move |finish: Finish| {
+                ended.borrow_mut().push(format!("end of {:?}", finish.ends[0].0.offset));
+                Ok(finish.ends.into_iter().map(|(key, _)| key).collect())
+            }),
+            patch_reported: port(move |patch: PatchReported| {
+                patched.borrow_mut().push(format!("patch {:?}", patch.patch));
+                TwinAnswer { status: 204, body: Bytes::new(), version: None }
+            }),
             ..Backend::default()
         };
         let (client, ours) = tokio::io::duplex(1 << 16);
@@ -93,7 +111,8 @@ impl Scene {
             edge_device: None,
         };
         let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
-        let mut scene = Scene { client, stored, settled, line, _connection: connection };
+        let mut scene =
+            Scene { client, stored, settled, ordered, owed, line, _connection: connection };
         assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);
         scene
     }
@@ -123,6 +142,19 @@ impl Scene {
     fn tell(&self, what: Down) {
         let to = Identity::parse("d").unwrap();
         self.line.borrow().as_ref().unwrap().do_send(Downlink { to, what });
+    }
+}
+
+/// A message that is owed to the client.
+fn row() -> Row {
+    Row {
+        key: Key { priority: Priority::DEFAULT, offset: Offset(7) },
+        sender: Identity::parse("d").unwrap(),
+        route: "".into(),
+        input: None,
+        stamp: None,
+        bag: Bag::default(),
+        body: "x".into(),
     }
 }
 
@@ -206,4 +238,18 @@ async fn who_was_let_in_and_would_not_be_any_more_is_closed_once_its_session_is_
     let denied = Err(Refusal::Denied("another key".into()));
     let mut scene = Scene::granted(&[], None, granted, denied).await;
     assert!(scene.is_closed().await);
+}
+
+#[actix::test]
+async fn what_a_client_acknowledged_or_patched_before_it_hung_up_counts() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&["devices/d/messages/devicebound/#"], None).await;
+    scene.owed.borrow_mut().push(row());
+    tokio::time::sleep(Duration::from_secs(2)).await; // it is held until then
+    let sent = scene.read(5).await;
+    assert_eq!(sent[0] & 0x36, 0x32, "a row with QoS 1");
+    let topic = b"$iothub/twin/PATCH/properties/reported/?$rid=1";
+    let patch = [&[0x30, topic.len() as u8 + 4, 0, topic.len() as u8], &topic[..], b"{}"].concat();
+    scene.write(&[&[0x40, 2, 0, 1], &patch[..], &[0xE0, 0]].concat()).await;
+    assert_eq!(*scene.ordered.borrow(), ["end of Offset(7)", r#"patch b"{}""#]);
 }

@@ -195,7 +195,8 @@ impl Actor for LinkServer {
         if self.epoch != 0 {
             let (identity, epoch) = (self.edge.clone(), self.epoch);
             self.backend.detach.tell(Detach { identity: None, epoch }); // once
-            self.backend.closed.tell(Closed { identity, epoch, unacked: Vec::new() });
+            let (unacked, has_locked) = (Vec::new(), false);
+            self.backend.closed.tell(Closed { identity, epoch, unacked, has_locked });
         }
     }
 }

@@ -148,7 +148,7 @@ impl LinkServer {
         ctx: &mut Context<Self>,
     ) {
         let finish = Finish { endpoint: Endpoint::client(&who), ends };
-        let ended = self.backend.finish.ask(finish, STORE).into_actor(self);
+        let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
             .map(move |ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(keys) => {

@@ -68,8 +68,9 @@ pub struct Sessions {
     directory: Directory<Recipient<Downlink>>,
     is_restored: bool,
     epochs: u64,
-    /// Openings that wait for the connection before them to leave: by its epoch.
-    waiting: HashMap<u64, tokio::sync::oneshot::Sender<()>>,
+    /// Openings that wait for the connection before them to leave: by its epoch. They are told
+    /// whether it left anything unsettled that the parent holds a lock on.
+    waiting: HashMap<u64, tokio::sync::oneshot::Sender<bool>>,
     takeovers: Takeovers,
     /// Clients that wait because their id is fought for, by their number.
     held: HashMap<u64, (Identity, Recipient<Downlink>)>,
@@ -205,16 +206,18 @@ impl Sessions {
         });
         let saved = forgotten.then(|| self.save(vec![Change::delete(TABLE, identity.as_str())]));
         let ready = async move {
-            if let Some(left) = earlier {
-                let _ = tokio::time::timeout(TAKEOVER, left).await; // then it is left behind
-            }
+            let has_locked = match earlier {
+                // One that does not say so in time is left behind.
+                Some(left) => !matches!(tokio::time::timeout(TAKEOVER, left).await, Ok(Ok(false))),
+                None => false,
+            };
             match saved {
-                Some(saved) => saved.await,
-                None => Ok(()),
+                Some(saved) => saved.await.map(|()| has_locked),
+                None => Ok(has_locked),
             }
         };
-        Box::pin(ready.into_actor(self).map(move |saved, this, ctx| {
-            saved?;
+        Box::pin(ready.into_actor(self).map(move |ready, this, ctx| {
+            let has_locked = ready?;
             if this.directory.seat(&identity).is_none_or(|seat| seat.epoch != epoch) {
                 return Err(StoreError::Unavailable); // taken over while it waited
             }
@@ -225,6 +228,9 @@ impl Sessions {
                 filters: session.map(|stored| stored.filters).unwrap_or_default(),
                 unacked: this.directory.take_unacked(&identity),
             };
+            if has_locked {
+                this.farewell(identity.clone()); // so the parent gives it again, and not in a minute
+            }
             this.arrived(&identity);
             this.reached(&identity, ctx);
             Ok(opened)
@@ -236,10 +242,10 @@ impl Handler<Closed> for Sessions {
     type Result = ();
 
     fn handle(&mut self, closed: Closed, ctx: &mut Self::Context) {
-        let Closed { identity, epoch, unacked } = closed;
+        let Closed { identity, epoch, unacked, has_locked } = closed;
         if let Some(waiting) = self.waiting.remove(&epoch).filter(|it| !it.is_closed()) {
             self.directory.hand_over(&identity, unacked);
-            let _ = waiting.send(());
+            let _ = waiting.send(has_locked);
             return;
         }
         if self.directory.closed(&identity, epoch, unacked) {

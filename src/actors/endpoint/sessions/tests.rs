@@ -72,6 +72,10 @@ fn who() -> Identity {
     Identity::parse("d").unwrap()
 }
 
+fn closed(epoch: u64) -> Closed {
+    Closed { identity: who(), epoch, unacked: vec![], has_locked: false }
+}
+
 #[actix::test]
 async fn clients_that_fight_for_one_id_take_it_from_each_other_ever_more_slowly() {
     let house = House::new().await;
@@ -118,7 +122,7 @@ async fn who_bears_a_deleted_id_anew_has_none_of_its_subscriptions() {
     assert_eq!(house.shelf.len(TABLE), 1, "the same device comes again");
     house.send(Down::Gone("deleted".into())).await;
     assert_eq!(house.shelf.len(TABLE), 0);
-    house.sessions.do_send(Closed { identity: who(), epoch, unacked: vec![] });
+    house.sessions.do_send(closed(epoch));
     assert_eq!(told.borrow()[0], r#"Close("its key was changed")"#);
     assert!(!house.open().1.await.unwrap().unwrap().is_present);
 }
@@ -142,7 +146,7 @@ async fn a_call_to_a_client_that_leaves_ends_soon_unless_it_comes_back_and_answe
             actix::spawn(house.sessions.send(Invoke { target: who(), call: call.clone() }));
         settle().await;
         let begin = tokio::time::Instant::now();
-        house.sessions.do_send(Closed { identity: who(), epoch, unacked: vec![] });
+        house.sessions.do_send(closed(epoch));
         settle().await;
         if is_back {
             let (told, opened) = house.open();
