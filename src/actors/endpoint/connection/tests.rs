@@ -65,7 +65,7 @@ impl Scene {
             }),
             settle: settle_port,
             log_in: port(move |_: LogIn| again.clone()),
-            pull: port(move |_: Pull| Ok(pulled.take())),
+            pull: port(move |_: Pull| Ok(pulled.take().into())),
             finish: port(move |finish: Finish| {
                 ended.borrow_mut().push(format!("end of {:?}", finish.ends[0].0.offset));
                 Ok(finish.ends.into_iter().map(|(key, _)| key).collect())
