@@ -70,6 +70,8 @@ impl Scene {
                 ended.borrow_mut().push(format!("end of {:?}", finish.ends[0].0.offset));
                 Ok(finish.ends.into_iter().map(|(key, _)| key).collect())
             }),
+            subscribe: port(|_| Ok(())),
+            get_twin: port(|_| TwinAnswer { status: 200, body: "{}".into(), version: None }),
             patch_reported: port(move |patch: PatchReported| {
                 patched.borrow_mut().push(format!("patch {:?}", patch.patch));
                 TwinAnswer { status: 204, body: Bytes::new(), version: None }
@@ -252,4 +254,52 @@ async fn what_a_client_acknowledged_or_patched_before_it_hung_up_counts() {
     let patch = [&[0x30, topic.len() as u8 + 4, 0, topic.len() as u8], &topic[..], b"{}"].concat();
     scene.write(&[&[0x40, 2, 0, 1], &patch[..], &[0xE0, 0]].concat()).await;
     assert_eq!(*scene.ordered.borrow(), ["end of Offset(7)", r#"patch b"{}""#]);
+}
+
+/// PUBLISH with `QoS` 1 and packet id 5.
+fn request(topic: &str) -> Vec<u8> {
+    let length = topic.len() as u8;
+    [&[0x32, length + 5, 0, length], topic.as_bytes(), &[0, 5, b' ']].concat()
+}
+
+#[actix::test]
+async fn a_twin_request_is_answered_without_a_subscription_and_acknowledged_behind_that() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&[], None).await;
+    scene.write(&request("$iothub/twin/GET/?$rid=7")).await;
+    let topic = b"$iothub/twin/res/200/?$rid=7";
+    let answer = [&[0x30, topic.len() as u8 + 4, 0, topic.len() as u8], &topic[..], b"{}"].concat();
+    assert_eq!(scene.read(answer.len()).await, answer);
+    assert_eq!(scene.read(4).await, [0x40, 2, 0, 5]);
+}
+
+#[actix::test]
+async fn a_method_without_a_payload_is_sent_with_null() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&["$iothub/methods/POST/#"], None).await;
+    scene.tell(Down::Method { call: 9, name: "go".into(), payload: Bytes::new() });
+    let topic = b"$iothub/methods/POST/go/?$rid=9";
+    let call = [&[0x30, topic.len() as u8 + 6, 0, topic.len() as u8], &topic[..], b"null"].concat();
+    assert_eq!(scene.read(call.len()).await, call);
+}
+
+#[actix::test]
+async fn a_filter_that_the_hub_does_not_have_is_refused_and_one_of_another_closes() {
+    for (filter, answer) in [
+        ("nonsense/#", Some(0x80)),
+        ("$iothub/methods/POST/#", Some(1)),
+        ("devices/other/messages/devicebound/#", None),
+    ] {
+        tokio::time::pause();
+        let mut scene = Scene::new(&[], None).await;
+        let length = filter.len() as u8;
+        scene
+            .write(&[&[0x82, length + 5, 0, 3, 0, length], filter.as_bytes(), &[1]].concat())
+            .await;
+        match answer {
+            Some(code) => assert_eq!(scene.read(5).await, [0x90, 3, 0, 3, code], "{filter}"),
+            None => assert!(scene.is_closed().await, "{filter}"),
+        }
+        tokio::time::resume();
+    }
 }

@@ -96,6 +96,18 @@ async fn clients_that_fight_for_one_id_take_it_from_each_other_ever_more_slowly(
     assert!(begin.elapsed() > Duration::from_secs(20));
 }
 
+/// A token that is good for two minutes only makes the SDK connect anew at once, for ever.
+#[actix::test]
+async fn a_client_that_leaves_before_it_comes_again_is_never_held_back() {
+    let house = House::new().await;
+    let begin = tokio::time::Instant::now();
+    for _ in 0..200 {
+        let epoch = house.open().1.await.unwrap().unwrap().epoch;
+        house.sessions.send(closed(epoch)).await.unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
 #[actix::test]
 async fn who_is_held_back_is_closed_with_the_others_and_takes_nothing_over() {
     let house = House::new().await;
