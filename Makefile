@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is; scripts/ holds how.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test conformance node-suite cases crash link bench break images lint fmt docs clean clean-local
+.PHONY: help run-local test conformance node-suite cases crash link load fuzz bench break images lint fmt docs clean clean-local
 
 FOR ?=
 WHAT ?=
@@ -30,6 +30,12 @@ crash: ## the fault loops: kill -9 under load, nothing lost [CYCLES=50] [SEED=1]
 
 link: ## many identities over a link that is cut again and again [LINK_IDENTITIES=200] [LINK_SECONDS=20]
 	@scripts/link.sh
+
+load: ## many TLS clients: connect rate, memory for each, a message of each [CLIENTS=5000]
+	@scripts/load.sh
+
+fuzz: ## libFuzzer on packets, topics, bags, log-ins [RUNS=1000000] [TARGET=codec]
+	@scripts/fuzz.sh
 
 bench: ## benchmarks beside peers, in one run
 	@scripts/bench.sh

@@ -51,6 +51,12 @@ impl LogIn {
         }
     }
 
+    /// A CONNECT for a session that outlives the connection.
+    pub fn connect_packet(&self) -> BytesMut {
+        let user = format!("{}/{}/?api-version=2021-04-12", self.hub, self.id);
+        connect_packet(&user, &self.id, &token(&self.resource(), &self.key, None))
+    }
+
     /// A session that outlives the connection; an error says why there is none now.
     pub fn connect(&self) -> Result<Mqtt, String> {
         self.connect_with(&self.token())
@@ -60,6 +66,16 @@ impl LogIn {
     pub fn connect_with(&self, password: &str) -> Result<Mqtt, String> {
         Mqtt::open(self.address)?.log_in(&self.hub, &self.id, password)
     }
+}
+
+fn connect_packet(user: &str, id: &str, password: &str) -> BytesMut {
+    let mut connect = Connect::new(id);
+    connect.clean_session = false;
+    connect.keep_alive = 60;
+    connect.login = Some(Login::new(user, password));
+    let mut bytes = BytesMut::new();
+    connect.write(&mut bytes).unwrap();
+    bytes
 }
 
 /// A connection.
@@ -99,13 +115,7 @@ impl Mqtt {
 
     /// With this user name.
     pub fn log_in_as(mut self, user: &str, id: &str, password: &str) -> Result<Mqtt, String> {
-        let mut connect = Connect::new(id);
-        connect.clean_session = false;
-        connect.keep_alive = 60;
-        connect.login = Some(Login::new(user, password));
-        let mut bytes = BytesMut::new();
-        connect.write(&mut bytes).unwrap();
-        self.write(&bytes)?;
+        self.write(&connect_packet(user, id, password))?;
         match self.read_until(Instant::now() + Duration::from_secs(5))? {
             Some(Packet::ConnAck(ack)) if ack.code == ConnectReturnCode::Success => Ok(self),
             Some(Packet::ConnAck(ack)) => Err(format!("CONNACK {:?}", ack.code)),

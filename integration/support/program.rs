@@ -12,6 +12,9 @@ use super::wait_for;
 /// Long, as many tests may share two cores.
 const START: Duration = Duration::from_secs(90);
 
+/// A variable for the words of a `ulimit` before a program.
+pub const OPEN_FILES: &str = "TEST_OPEN_FILES";
+
 /// Where a program is: built with this test, or in `EDGE_BIN_DIR` (the mutants).
 pub fn binary(name: &str) -> PathBuf {
     if let Ok(folder) = std::env::var("EDGE_BIN_DIR") {
@@ -134,6 +137,10 @@ impl Drop for Program {
 
 fn command(name: &str, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(binary(name));
+    if environment.iter().any(|(name, _)| name == OPEN_FILES) {
+        command = Command::new("sh");
+        command.args(["-c", "ulimit $TEST_OPEN_FILES; exec \"$0\""]).arg(binary(name));
+    }
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         ["EDGE_RUNTIME__", "LOCALHUB__", "EDGECTL_"].iter().any(|it| name.starts_with(it))

@@ -9,6 +9,7 @@ pub mod connection_string;
 pub mod delivery;
 pub mod devicebound;
 pub mod directory;
+pub mod door;
 pub mod edge_twin;
 pub mod features;
 pub mod identity;

@@ -13,8 +13,10 @@ use super::telemetry::Retention;
 use super::wires::{Ports, Wires};
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
+use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
+use crate::actors::endpoint::writer::Unwritten;
 use crate::actors::process::{self, Vital};
 use crate::actors::supervision::{Factory, Running};
 use crate::domain::delivery::Share;
@@ -22,6 +24,7 @@ use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::files::make_dir;
 use crate::protocol::lock::StateLock;
+use crate::protocol::open_files;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::{ClientAuthorities, TlsServer};
 use crate::settings::LocalhubSettings;
@@ -32,6 +35,7 @@ const PARKING: usize = 64 << 20;
 
 /// Runs the hub until it is told to stop.
 pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
+    let open_files = open_files::raise();
     let path = &settings.state.path;
     make_dir(path, 0o700)?;
     let _lock = StateLock::take(path)?; // held until the process ends
@@ -67,6 +71,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
         hostname: settings.hostname,
         store: Arc::clone(&store),
         mqtt: Rc::new(mqtt),
+        keeper: Doorkeeper::new(open_files),
         https: Rc::new(https),
         tls,
         owner,
@@ -80,6 +85,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
             parking: Shared::new(PARKING),
             window: 10,
             share: Share::NONE,
+            unwritten: Unwritten::default(),
             edge_device: None,
         },
         ports,

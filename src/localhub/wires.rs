@@ -14,6 +14,7 @@ use super::rest::{Owner, Rest, RestPorts};
 use super::telemetry::{Retention, Telemetry, TelemetryPorts};
 use super::twins::{Twins, TwinsPorts};
 use crate::actors::endpoint::backend::Backend;
+use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Door, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
 use crate::actors::hub::state::State;
@@ -31,6 +32,7 @@ pub(super) struct Wires {
     pub(super) hostname: String,
     pub(super) store: Arc<Kv>,
     pub(super) mqtt: Rc<Vec<Bound>>,
+    pub(super) keeper: Doorkeeper,
     pub(super) https: Rc<Vec<Arc<TcpListener>>>,
     pub(super) tls: TlsServer,
     pub(super) owner: Owner,
@@ -61,9 +63,9 @@ impl Factory for Wires {
     fn start(&self, name: &'static str, obituary: Obituary) -> Running {
         match name {
             "listener" => {
-                let listener =
-                    Listener::new(Rc::clone(&self.mqtt), self.ports.accept.clone(), obituary);
-                Running::worker(&listener.start())
+                let (sockets, keeper) = (Rc::clone(&self.mqtt), self.keeper.clone());
+                let accept = self.ports.accept.clone();
+                Running::worker(&Listener::new(sockets, keeper, accept, obituary).start())
             }
             "state" => self.start_state(obituary),
             "registry" => self.start_registry(obituary),
@@ -80,9 +82,9 @@ impl Factory for Wires {
                     socket: Arc::clone(socket),
                     door: Door::Https(self.tls.clone(), Rc::clone(&handler), limits),
                 });
+                let (sockets, keeper) = (Rc::new(bound.collect()), self.keeper.clone());
                 let accept = self.ports.accept.clone();
-                let listener = Listener::new(Rc::new(bound.collect()), accept, obituary);
-                Running::worker(&listener.start())
+                Running::worker(&Listener::new(sockets, keeper, accept, obituary).start())
             }
             other => unreachable!("the tree has no worker `{other}`"),
         }

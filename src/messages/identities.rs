@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::StoreError;
 use crate::domain::certificate::ClientCertificate;
+use crate::domain::door::Place;
 use crate::domain::identity::Identity;
 use crate::domain::proof::Proven;
 
@@ -20,6 +21,8 @@ pub struct LogIn {
     pub certificate: Option<ClientCertificate>,
     /// It wants to be a link (link.md), of this version.
     pub link: Option<u32>,
+    /// Where its socket comes from, if it has one of its own.
+    pub place: Option<Place>,
 }
 
 /// It may, until then: its connection ends. A module that came in by its device also goes when

@@ -66,7 +66,8 @@ pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
 }
 
 /// Looks at what a connection begins with, as far as it is there: a CONNECT of a sensible size.
-pub fn check_first(bytes: &[u8]) -> Result<(), BadPacket> {
+/// Answers its length, 0 while that is not known.
+pub fn check_first(bytes: &[u8]) -> Result<usize, BadPacket> {
     if bytes.first().is_some_and(|first| *first != 0x10) {
         return Err(BadPacket::Malformed("not a CONNECT of MQTT".into()));
     }
@@ -74,7 +75,7 @@ pub fn check_first(bytes: &[u8]) -> Result<(), BadPacket> {
         Some(frame) if frame.length > MAX_CONNECT => {
             Err(BadPacket::Malformed(format!("CONNECT of {} bytes", frame.length)))
         }
-        _ => Ok(()),
+        frame => Ok(frame.map_or(0, |frame| frame.length)),
     }
 }
 
@@ -286,9 +287,9 @@ mod tests {
 
     #[test]
     fn a_connection_begins_with_a_connect_of_a_sensible_size() {
-        assert_eq!(check_first(&[]), Ok(()));
-        assert_eq!(check_first(&[0x10]), Ok(()));
-        assert_eq!(check_first(&[0x10, 0xff, 0x01, 0]), Ok(()));
+        assert_eq!(check_first(&[]), Ok(0));
+        assert_eq!(check_first(&[0x10]), Ok(0));
+        assert_eq!(check_first(&[0x10, 0xff, 0x01, 0]), Ok(258));
         for bad in [&b"GET /"[..], b"AMQP", &[0x30, 2], &[0x11, 2], &[0x10, 0x80, 0x80, 7]] {
             assert!(check_first(bad).is_err(), "{bad:?}");
         }

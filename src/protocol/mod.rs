@@ -12,6 +12,7 @@ pub mod lock;
 pub mod logging;
 pub mod netns;
 pub mod notify;
+pub mod open_files;
 pub mod parent_rest;
 pub mod sockets;
 pub mod tls;

@@ -1,11 +1,16 @@
 //! Listening sockets, bound once by the process and kept over every restart of who listens; and
 //! what comes in by them.
 
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// TCP, TLS, or a WebSocket.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -44,9 +49,115 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<Arc<TcpListener>, 
     bind().map_err(|why| BindError { key, address, why })
 }
 
+/// How many sockets of clients may be open.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    most: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+/// One of them; free again when it is dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Seats {
+    /// `most` of them.
+    pub fn new(most: usize) -> Self {
+        Seats { most, taken: Arc::default() }
+    }
+
+    /// Takes one, if one is free.
+    pub fn take(&self) -> Option<Seat> {
+        let seat = Seat(Arc::clone(&self.taken));
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(seat)
+    }
+
+    /// How many there are.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket that has its seat for as long as it is open.
+#[derive(Debug)]
+pub struct Seated {
+    stream: TcpStream,
+    _seat: Seat,
+}
+
+impl Seated {
+    /// Of one that was accepted.
+    pub fn new(stream: TcpStream, seat: Seat) -> Self {
+        Seated { stream, _seat: seat }
+    }
+
+    /// Waits until the client has said something, or is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+}
+
+impl AsyncRead for Seated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Seated {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seat_is_free_again_when_its_socket_is_gone() {
+        let seats = Seats::new(2);
+        let (one, other) = (seats.take().unwrap(), seats.take().unwrap());
+        assert!(seats.take().is_none() && seats.take().is_none());
+        drop(one);
+        let again = seats.take().unwrap();
+        assert!(seats.take().is_none());
+        drop((other, again));
+        assert_eq!(seats.taken.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn an_address_that_is_not_there_yet_stops_nothing_and_one_in_use_is_named() {

@@ -20,6 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -29,7 +30,7 @@ use super::certs::ServerCertificate;
 use crate::domain::certificate::ClientCertificate;
 
 /// A connection that was accepted.
-pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
+pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
 /// A connection that we made.
 pub type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
 
@@ -75,12 +76,15 @@ impl TlsServer {
     }
 
     /// Shakes hands. The caller sets the deadline.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<ServerStream> {
+    pub async fn accept<S>(&self, stream: S) -> io::Result<ServerStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
     }
 
     /// The certificate that the client showed, and what it is worth at `now` (Unix time).
-    pub fn peer(&self, stream: &ServerStream, now: Duration) -> Option<ClientCertificate> {
+    pub fn peer<S>(&self, stream: &ServerStream<S>, now: Duration) -> Option<ClientCertificate> {
         let sent = stream.get_ref().1.peer_certificates()?;
         self.authorities.look_at(sent, now)
     }

@@ -111,7 +111,8 @@ impl ClientsApi {
         if request.header(CALLER).is_some_and(|named| named != identity.as_str()) {
             return Err(refused(format!("{CALLER} differs from the token's {identity}")));
         }
-        let log_in = LogIn { identity, token: Some(token), certificate: None, link: None };
+        let (certificate, link, place) = (None, None, None);
+        let log_in = LogIn { identity, token: Some(token), certificate, link, place };
         match self.log_in.ask(log_in, LOG_IN).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(refusal @ Refusal::Denied(_))) => Err(refused(refusal)),

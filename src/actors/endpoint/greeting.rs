@@ -13,16 +13,18 @@ use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::time::timeout;
 
 use super::backend::{Backend, LOG_IN};
+use super::doorkeeper::Visit;
 use super::reader::{ReadEnd, Reader};
 use super::stream::{Arrived, ByteStream};
 use crate::domain::certificate::ClientCertificate;
+use crate::domain::identity::Identity;
 use crate::domain::packet::{ClientPacket, Connect, ConnectCode, ServerPacket};
 use crate::domain::user_name::UserName;
 use crate::messages::identities::{Granted, LogIn, Refusal};
 use crate::protocol::codec::{self, BadPacket};
 
 /// The first packet must be whole by then.
-const CONNECT: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(20);
 
 /// A client that may come in; CONNACK is not sent yet.
 pub struct Greeted {
@@ -43,72 +45,104 @@ pub struct Greeted {
 impl Greeted {
     /// Those who would take it are about to stop.
     pub async fn turn_away(mut self) {
-        refuse(&mut self.half, ConnectCode::ServerUnavailable).await;
+        answer(&mut self.half, ConnectCode::ServerUnavailable).await;
     }
 }
 
 /// Reads CONNECT and checks who it is. Whoever may not come in is answered, logged and closed.
 pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
-    let Arrived { stream, peer, certificate } = arrived;
+    let Arrived { stream, peer, certificate, visit } = arrived;
     let (read, mut half) = tokio::io::split(stream);
     let mut reader = Reader::new(read);
-    let connect = match timeout(CONNECT, reader.first()).await {
-        Ok(Ok(ClientPacket::Connect(connect))) => *connect,
-        Ok(Ok(_)) => {
-            tracing::warn!(peer, "first packet is not CONNECT: closed");
+    let connect = match listen(&mut reader, &visit).await {
+        Ok(connect) => connect,
+        Err(Unheard::Gone(why)) => {
+            tracing::debug!(peer, why, "gone before CONNECT");
             return None;
         }
-        Ok(Err(ReadEnd::Bad(bad @ BadPacket::OtherVersion(_)))) => {
-            tracing::warn!(peer, why = %bad, "log-in refused");
-            refuse(&mut half, ConnectCode::OtherVersion).await;
-            return None;
-        }
-        Ok(Err(ReadEnd::Bad(bad))) => {
-            tracing::warn!(peer, why = %bad, "first packet is not CONNECT: closed");
-            return None;
-        }
-        Ok(Err(end)) => {
-            tracing::debug!(peer, %end, "gone before CONNECT");
-            return None;
-        }
-        Err(_) => {
-            tracing::info!(peer, "no CONNECT in a minute: closed");
+        Err(Unheard::Bad(why, code)) => {
+            let (hold, is_said) = visit.refused(None);
+            match code {
+                Some(_) if is_said => tracing::warn!(peer, why, "log-in refused"),
+                None if is_said => tracing::warn!(peer, why, "first packet is not CONNECT: closed"),
+                _ => {}
+            }
+            if let Some(code) = code {
+                refuse(&mut half, code, hold, &visit).await;
+            }
             return None;
         }
     };
-    if connect.client_id.is_empty() {
-        tracing::warn!(peer, user = connect.user_name, "log-in refused: there is no client id");
-        refuse(&mut half, ConnectCode::BadClientId).await;
-        return None;
-    }
-    match admit(&connect, certificate, &backend).await {
+    match admit(&connect, certificate, &visit, &backend).await {
         Ok((log_in, granted)) => {
             Some(Greeted { reader, half, connect, log_in: Box::new(log_in), granted, peer })
         }
         Err(refusal) => {
-            tracing::warn!(peer, client = connect.client_id, %refusal, "log-in refused");
+            let identity = Identity::parse(&connect.client_id).ok();
+            let (hold, is_said) = visit.refused(identity.as_ref());
+            if is_said {
+                let client = cut(&connect.client_id);
+                tracing::warn!(peer, client, %refusal, "log-in refused");
+            }
             let code = match refusal {
                 Refusal::NotReady(_) => ConnectCode::ServerUnavailable,
                 Refusal::Denied(_) => ConnectCode::NotAuthorized,
             };
-            refuse(&mut half, code).await;
+            refuse(&mut half, code, hold, &visit).await;
             None
         }
     }
+}
+
+/// There is no CONNECT.
+enum Unheard {
+    /// It has left.
+    Gone(String),
+    /// Or none that could be answered otherwise than with this.
+    Bad(String, Option<ConnectCode>),
+}
+
+async fn listen(reader: &mut Reader, visit: &Visit) -> Result<Connect, Unheard> {
+    let heard = tokio::select! {
+        heard = timeout(CONNECT, reader.first(visit)) => heard,
+        () = visit.evicted() => {
+            let why = "no CONNECT yet, and others need the room".to_owned();
+            return Err(Unheard::Bad(why, None));
+        }
+    };
+    let (why, code) = match heard {
+        Ok(Ok(ClientPacket::Connect(connect))) if connect.client_id.is_empty() => {
+            let user = cut(connect.user_name.as_deref().unwrap_or_default());
+            (format!("there is no client id; the user is `{user}`"), Some(ConnectCode::BadClientId))
+        }
+        Ok(Ok(ClientPacket::Connect(connect))) => return Ok(*connect),
+        Ok(Ok(_)) => ("another packet".to_owned(), None),
+        Ok(Err(ReadEnd::Bad(bad @ BadPacket::OtherVersion(_)))) => {
+            (bad.to_string(), Some(ConnectCode::OtherVersion))
+        }
+        Ok(Err(end @ (ReadEnd::Closed | ReadEnd::Socket(_)))) => {
+            return Err(Unheard::Gone(end.to_string()));
+        }
+        Ok(Err(end)) => (end.to_string(), None),
+        Err(_) => (format!("none came in {} s", CONNECT.as_secs()), None),
+    };
+    Err(Unheard::Bad(why, code))
 }
 
 /// Nobody is there to take a client: it is told to come again.
 pub async fn turn_away(arrived: Arrived) {
     let (read, mut half) = tokio::io::split(arrived.stream);
     let mut reader = Reader::new(read);
-    if let Ok(Ok(ClientPacket::Connect(_))) = timeout(CONNECT, reader.first()).await {
-        refuse(&mut half, ConnectCode::ServerUnavailable).await;
+    if listen(&mut reader, &arrived.visit).await.is_ok() {
+        let code = ConnectCode::ServerUnavailable;
+        refuse(&mut half, code, Duration::ZERO, &arrived.visit).await;
     }
 }
 
 async fn admit(
     connect: &Connect,
     certificate: Option<ClientCertificate>,
+    visit: &Visit,
     backend: &Backend,
 ) -> Result<(LogIn, Granted), Refusal> {
     let denied = |why: &dyn std::fmt::Display| Refusal::Denied(why.to_string());
@@ -126,13 +160,27 @@ async fn admit(
         token: connect.password.clone(),
         certificate,
         link: user.link,
+        place: Some(visit.place()),
     };
     let answer = backend.log_in.ask(log_in.clone(), LOG_IN).await;
     let granted = answer.unwrap_or_else(|error| Err(Refusal::NotReady(error.to_string())))?;
     Ok((log_in, granted))
 }
 
-async fn refuse(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
+/// Answers, after a while, and closes.
+async fn refuse(
+    half: &mut WriteHalf<Box<dyn ByteStream>>,
+    code: ConnectCode,
+    hold: Duration,
+    visit: &Visit,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(hold) => answer(half, code).await,
+        () = visit.evicted() => {}
+    }
+}
+
+async fn answer(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
     let mut bytes = BytesMut::new();
     codec::encode(&ServerPacket::ConnAck(false, code), &mut bytes).expect("CONNACK has a form");
     let answer = async {
@@ -141,4 +189,9 @@ async fn refuse(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
         half.shutdown().await
     };
     let _ = timeout(Duration::from_secs(5), answer).await; // it is going anyway
+}
+
+/// Enough of a text of a stranger's for a log line.
+fn cut(text: &str) -> String {
+    text.chars().take(300).collect()
 }

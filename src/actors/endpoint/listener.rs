@@ -4,15 +4,16 @@
 //!
 //! next: `sessions/owner.rs`
 
+use std::cell::RefCell;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::doorkeeper::{Doorkeeper, Visit};
 use super::greeting::turn_away;
 use super::sessions::Accept;
 use super::stream::Arrived;
@@ -20,13 +21,16 @@ use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::messages::supervision::Health;
-use crate::protocol::http::{Handler, Limits, Tunnel, serve_with_web_sockets};
-use crate::protocol::tls::TlsServer;
+use crate::protocol::http::{self, Handler, Limits, Tunnel, serve_with_web_sockets};
+use crate::protocol::sockets::Seated;
+use crate::protocol::tls::{ServerStream, TlsServer};
 
-/// A handshake must be done by then.
+/// A handshake must be done by then, its line at the door included.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// After an error of `accept` (out of file descriptors), so that it does not spin.
 const BREATH: Duration = Duration::from_millis(200);
+/// So often it is said that accepting goes wrong.
+const SAY: Duration = Duration::from_secs(10);
 
 /// What comes in by a socket.
 #[derive(Clone)]
@@ -51,14 +55,20 @@ pub struct Bound {
 /// See the module documentation.
 pub struct Listener {
     sockets: Rc<Vec<Bound>>,
+    keeper: Doorkeeper,
     accept: Port<Accept>,
     obituary: Obituary,
 }
 
 impl Listener {
     /// Accepts on `sockets`; without sessions in the port clients are turned away with CONNACK 3.
-    pub fn new(sockets: Rc<Vec<Bound>>, accept: Port<Accept>, obituary: Obituary) -> Self {
-        Listener { sockets, accept, obituary }
+    pub fn new(
+        sockets: Rc<Vec<Bound>>,
+        keeper: Doorkeeper,
+        accept: Port<Accept>,
+        obituary: Obituary,
+    ) -> Self {
+        Listener { sockets, keeper, accept, obituary }
     }
 }
 
@@ -72,7 +82,8 @@ impl Actor for Listener {
                 Ok(socket) => {
                     let (door, port) = (bound.door.clone(), self.accept.clone());
                     // Of this actor, so that the loop ends with it.
-                    ctx.spawn(accept_for_ever(socket, door, port).into_actor(self));
+                    let keeper = self.keeper.clone();
+                    ctx.spawn(accept_for_ever(socket, door, keeper, port).into_actor(self));
                 }
                 Err(error) => self.fail(&format!("socket cannot be listened on: {error}"), ctx),
             }
@@ -80,50 +91,114 @@ impl Actor for Listener {
     }
 }
 
-async fn accept_for_ever(socket: tokio::net::TcpListener, door: Door, port: Port<Accept>) {
+async fn accept_for_ever(
+    socket: tokio::net::TcpListener,
+    door: Door,
+    keeper: Doorkeeper,
+    port: Port<Accept>,
+) {
+    let mut said: Option<tokio::time::Instant> = None;
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
-                let (door, port) = (door.clone(), port.clone());
-                actix::spawn(async move {
-                    let _ = stream.set_nodelay(true); // a hint
-                    welcome(stream, peer.to_string(), door, port).await;
-                });
+                let _ = stream.set_nodelay(true); // a hint
+                if let Some((seat, visit)) = keeper.enter(peer.ip()) {
+                    let (door, port) = (door.clone(), port.clone());
+                    let stream = Seated::new(stream, seat);
+                    actix::spawn(welcome(stream, peer.to_string(), door, port, visit));
+                }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                if said.is_none_or(|said| said.elapsed() > SAY) {
+                    said = Some(tokio::time::Instant::now());
+                    tracing::warn!(%error, "cannot accept; clients wait, it is tried again");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }
     }
 }
 
-async fn welcome(stream: TcpStream, peer: String, door: Door, port: Port<Accept>) {
+async fn welcome(stream: Seated, peer: String, door: Door, port: Port<Accept>, visit: Visit) {
     let (tls, handler) = match door {
         Door::Plain => {
             let stream = Box::new(stream);
-            return hand_on(Arrived { stream, peer, certificate: None }, port).await;
+            return hand_on(Arrived { stream, peer, certificate: None, visit }, port).await;
         }
         Door::Tls(tls) => (tls, None),
         Door::Https(tls, handler, limits) => (tls, Some((handler, limits))),
     };
-    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::info!(peer, %error, "TLS handshake failed"),
-        Err(_) => return tracing::info!(peer, "no TLS handshake in time"),
-    };
+    let Some(stream) = shake_hands(stream, &peer, &tls, &visit).await else { return };
     let certificate = tls.peer(&stream, clock::unix_time());
     let Some((handler, limits)) = handler else {
-        return hand_on(Arrived { stream: Box::new(stream), peer, certificate }, port).await;
+        return hand_on(Arrived { stream: Box::new(stream), peer, certificate, visit }, port).await;
     };
-    let client = peer.clone();
+    // A request is answered to a stranger; a WebSocket takes the visit along.
+    let visit = Rc::new(RefCell::new(Some(visit)));
+    let (client, visitor) = (peer.clone(), Rc::clone(&visit));
     let tunnel: Tunnel = Rc::new(move |stream| {
+        let Some(visit) = visitor.take() else { return };
         let (peer, certificate) = (client.clone(), certificate.clone());
-        actix::spawn(hand_on(Arrived { stream, peer, certificate }, port.clone()));
+        actix::spawn(hand_on(Arrived { stream, peer, certificate, visit }, port.clone()));
     });
-    if let Err(error) = serve_with_web_sockets(stream, handler, tunnel, limits).await {
-        tracing::debug!(peer, %error, "HTTP connection ended");
+    let evicted = visit.borrow().as_ref().map(Visit::evicted);
+    let handler = damped(handler, visit);
+    let served = serve_with_web_sockets(stream, handler, tunnel, limits);
+    let end = async {
+        match evicted {
+            Some(evicted) => evicted.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = served => {
+            if let Err(error) = served {
+                tracing::debug!(peer, %error, "HTTP connection ended");
+            }
+        }
+        () = end => tracing::debug!(peer, "HTTP connection made room for others"),
     }
+}
+
+/// Who is refused waits for the answer, as at a log-in.
+fn damped(handler: Handler, visit: Rc<RefCell<Option<Visit>>>) -> Handler {
+    http::handler(move |request| {
+        let (answer, visit) = (handler(request), Rc::clone(&visit));
+        async move {
+            let answer = answer.await;
+            if answer.status == 401 {
+                let hold = visit.borrow().as_ref().map(|visit| visit.refused(None).0);
+                tokio::time::sleep(hold.unwrap_or_default()).await;
+            }
+            answer
+        }
+    })
+}
+
+/// By its deadline, if nobody else needs the room, and when it is its turn. `None` is closed.
+async fn shake_hands(
+    stream: Seated,
+    peer: &str,
+    tls: &TlsServer,
+    visit: &Visit,
+) -> Option<ServerStream<Seated>> {
+    let shake = async {
+        stream.readable().await?; // who says nothing gets no turn
+        visit.turn().await;
+        tls.accept(stream).await
+    };
+    let why = tokio::select! {
+        shaken = timeout(HANDSHAKE, shake) => match shaken {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => format!("TLS handshake failed: {error}"),
+            Err(_) => "no TLS handshake in time".to_owned(),
+        },
+        () = visit.evicted() => "no TLS handshake, and others need the room".to_owned(),
+    };
+    if visit.offence() {
+        tracing::info!(peer, why, "closed");
+    }
+    None
 }
 
 /// To the sessions that are there.

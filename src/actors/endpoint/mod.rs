@@ -11,6 +11,7 @@
 pub mod backend;
 pub mod budget;
 pub mod connection;
+pub mod doorkeeper;
 pub mod greeting;
 pub mod link_server;
 pub mod listener;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::time::timeout;
 
 use super::budget::Budget;
+use super::doorkeeper::Visit;
 use super::stream::ByteStream;
 use crate::domain::packet::ClientPacket;
 use crate::protocol::codec::{self, BadPacket};
@@ -24,6 +25,8 @@ const ROOM: Duration = Duration::from_secs(10);
 const STALL: Duration = Duration::from_secs(30);
 /// A packet is complete in this time, or the connection is closed.
 const WHOLE: Duration = Duration::from_secs(300);
+/// A CONNECT of more bytes needs room.
+const LARGE: usize = 8 << 10;
 /// Packets in one batch at most, so that no client keeps the thread to itself.
 const BATCH: usize = 64;
 
@@ -83,9 +86,14 @@ impl Reader {
     }
 
     /// The first packet, a CONNECT: whatever else it is ends the connection at its first byte.
-    pub async fn first(&mut self) -> Result<ClientPacket, ReadEnd> {
+    /// A large one is read if there is room for it.
+    pub async fn first(&mut self, visit: &Visit) -> Result<ClientPacket, ReadEnd> {
+        let mut room = None;
         loop {
-            codec::check_first(&self.buffer)?;
+            let length = codec::check_first(&self.buffer)?;
+            if length > LARGE && room.is_none() {
+                room = Some(visit.room().ok_or(ReadEnd::NoRoom)?);
+            }
             if let Some((packet, _)) = self.take().await? {
                 return Ok(packet);
             }
@@ -163,9 +171,8 @@ impl Reader {
 
     /// Reads what there is. An idle connection holds no buffer.
     async fn fill(&mut self) -> Result<(), ReadEnd> {
-        let is_idle = self.buffer.is_empty();
-        if is_idle {
-            self.buffer = BytesMut::new();
+        if self.buffer.is_empty() {
+            return self.wait().await;
         }
         let wanted = codec::peek(&self.buffer)?.map_or(0, |frame| frame.length);
         let missing = wanted.saturating_sub(self.buffer.len());
@@ -173,27 +180,23 @@ impl Reader {
             let mut got = 0;
             loop {
                 self.buffer.reserve(missing.clamp(4096, 65_536));
-                let read = if is_idle {
-                    self.half.read_buf(&mut self.buffer).await
-                } else {
-                    let read = timeout(STALL, self.half.read_buf(&mut self.buffer)).await;
-                    read.map_err(|_| ReadEnd::Stalled)?
-                };
-                match read {
-                    Ok(0) => return Err(ReadEnd::Closed),
-                    Ok(read) => got += read,
-                    Err(error) => return Err(ReadEnd::Socket(error.to_string())),
-                }
+                let read = timeout(STALL, self.half.read_buf(&mut self.buffer)).await;
+                got += count(read.map_err(|_| ReadEnd::Stalled)?)?;
                 if got >= missing {
                     return Ok(());
                 }
             }
         };
-        if is_idle {
-            read.await // keep-alive is the connection's business
-        } else {
-            timeout(WHOLE, read).await.map_err(|_| ReadEnd::Stalled)?
-        }
+        timeout(WHOLE, read).await.map_err(|_| ReadEnd::Stalled)?
+    }
+
+    /// Waits for the next packet to begin; how long is the connection's business.
+    async fn wait(&mut self) -> Result<(), ReadEnd> {
+        self.buffer = BytesMut::new();
+        let mut begin = [0; 64];
+        let read = count(self.half.read(&mut begin).await)?;
+        self.buffer.extend_from_slice(&begin[..read]);
+        Ok(())
     }
 
     /// Batches for ever, then the reason why no more will come.
@@ -204,6 +207,14 @@ impl Reader {
             let is_end = batch.is_err();
             Some((batch, (!is_end).then_some(reader)))
         })
+    }
+}
+
+fn count(read: std::io::Result<usize>) -> Result<usize, ReadEnd> {
+    match read {
+        Ok(0) => Err(ReadEnd::Closed),
+        Ok(read) => Ok(read),
+        Err(error) => Err(ReadEnd::Socket(error.to_string())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client's byte stream, whatever it goes through.
 
+use super::doorkeeper::Visit;
 use crate::domain::certificate::ClientCertificate;
 pub use crate::protocol::sockets::ByteStream;
 
@@ -11,4 +12,6 @@ pub struct Arrived {
     pub peer: String,
     /// Of its TLS, if it showed one.
     pub certificate: Option<ClientCertificate>,
+    /// Until it has logged in.
+    pub visit: Visit,
 }

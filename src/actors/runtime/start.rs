@@ -14,9 +14,11 @@ use crate::actors::apis::overview::About;
 use crate::actors::apis::workload::WorkloadConfig;
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
+use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::local::Local;
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
+use crate::actors::endpoint::writer::Unwritten;
 use crate::actors::hub::identities::{self, IdentitiesConfig};
 use crate::actors::hub::local_topics::BusHouse;
 use crate::actors::hub::twins;
@@ -36,6 +38,7 @@ use crate::protocol::http_client::Place;
 use crate::protocol::link::Address;
 use crate::protocol::lock::StateLock;
 use crate::protocol::logging::LogRing;
+use crate::protocol::open_files;
 use crate::protocol::parent_rest::ParentRest;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::{ClientAuthorities, TlsClient, TlsServer, Trust};
@@ -54,6 +57,7 @@ const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TA
 /// Runs the service until it is told to stop.
 pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Error>> {
     let (connection, device) = settings.connection()?.clone();
+    let open_files = open_files::raise();
     let key = connection.key.clone();
     let path = settings.state.path.clone();
     make_dir(&path, 0o700)?;
@@ -138,6 +142,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         vital,
         vault,
         mqtt: Rc::new(mqtt),
+        keeper: Doorkeeper::new(open_files),
         connections: ConnectionSettings {
             limits: Limits {
                 packets: PARKED,
@@ -146,6 +151,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             parking: Shared::new(settings.hub.parking_bytes.bytes()),
             window: WINDOW,
             share,
+            unwritten: Unwritten::default(),
             edge_device: Some(device.device_id().to_owned()),
         },
         identities: IdentitiesConfig {

@@ -18,6 +18,7 @@ use crate::actors::apis::metrics::Metrics;
 use crate::actors::apis::overview::{About, ApiPorts};
 use crate::actors::apis::workload::{Workload, WorkloadConfig, WorkloadPorts};
 use crate::actors::endpoint::backend::Backend;
+use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Listener};
 use crate::actors::endpoint::sessions::{Accept, ConnectionSettings, Sessions};
 use crate::actors::hub::identities::{Identities, IdentitiesConfig, IdentitiesPorts};
@@ -53,6 +54,7 @@ pub(super) struct Wires {
     pub(super) vital: Vital,
     pub(super) vault: Rc<Vault>,
     pub(super) mqtt: Rc<Vec<Bound>>,
+    pub(super) keeper: Doorkeeper,
     pub(super) connections: ConnectionSettings,
     pub(super) identities: IdentitiesConfig,
     pub(super) upstream: UpstreamConfig,
@@ -99,8 +101,9 @@ impl Factory for Wires {
     fn start(&self, name: &'static str, obituary: Obituary) -> Running {
         match name {
             "listener" => {
-                let (sockets, accept) = (Rc::clone(&self.mqtt), self.ports.accept.clone());
-                Running::worker(&Listener::new(sockets, accept, obituary).start())
+                let (sockets, keeper) = (Rc::clone(&self.mqtt), self.keeper.clone());
+                let accept = self.ports.accept.clone();
+                Running::worker(&Listener::new(sockets, keeper, accept, obituary).start())
             }
             "state" => self.start_state(obituary),
             "twins" => self.start_twins(obituary),

@@ -10,7 +10,7 @@ use crate::messages::identities::{LogIn, Lookup, Refusal, Sign};
 use crate::messages::registry::{AskScope, DeleteIdentity, ListIdentities, PutIdentity, ScopeAsk};
 
 fn showing_nothing(who: &str) -> LogIn {
-    LogIn { identity: id(who), token: None, certificate: None, link: None }
+    LogIn { identity: id(who), token: None, certificate: None, link: None, place: None }
 }
 
 struct House {

@@ -52,8 +52,8 @@ impl Rest {
             let why = "a module's token is of no use here; use its device's";
             return Err(ServiceError::unauthorized(why));
         }
-        let log_in =
-            LogIn { identity: identity.clone(), token: Some(token), certificate: None, link: None };
+        let (who, token) = (identity.clone(), Some(token));
+        let log_in = LogIn { identity: who, token, certificate: None, link: None, place: None };
         match self.ports.log_in.ask(log_in, super::DEADLINE).await {
             Ok(Ok(_)) => Ok(Caller::Device(identity)),
             Ok(Err(refusal)) => Err(ServiceError::unauthorized(refusal.to_string())),

@@ -43,8 +43,6 @@ use crate::messages::supervision::Health;
 
 /// The store answers an opening long before.
 const OPEN: Duration = Duration::from_secs(40);
-/// More unwritten bytes than this, and the client does not read: it is closed.
-const MAX_BACKLOG: usize = 16 << 20;
 
 /// See the module documentation.
 pub struct Connection {
@@ -88,7 +86,7 @@ impl Connection {
         let Greeted { reader, half, connect, log_in, granted, peer } = greeted;
         let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
-        let writer = Writer::default();
+        let writer = Writer::new(settings.unwritten);
         let outbox = Outbox::new(Endpoint::client(&identity), settings.window, settings.share);
         let local = backend.local.clone().map(|local| LocalUse::new(local, &identity));
         let connection = Connection {
@@ -172,7 +170,7 @@ impl Connection {
         self.writer.send(&ServerPacket::Publish(publish));
     }
 
-    /// Keep-alive, token expiry, a client that does not read: looked at every so often.
+    /// Keep-alive and token expiry: looked at every so often.
     fn watch(&mut self, ctx: &mut Context<Self>) {
         let silent = clock::now().saturating_duration_since(self.heard);
         let is_expired = clock::unix_time().as_secs() > self.granted.until;
@@ -180,8 +178,6 @@ impl Connection {
             self.close("nothing heard within 1.5 times the keep-alive", ctx);
         } else if is_expired {
             self.close("its token, or certificate, has expired", ctx);
-        } else if self.writer.backlog() > MAX_BACKLOG {
-            self.close("the client does not read", ctx);
         } else {
             self.watch_local(ctx);
             let next = (self.keep_alive - silent)

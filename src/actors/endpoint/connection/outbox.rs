@@ -186,7 +186,9 @@ impl Connection {
         };
         if !self.is_at_least_once(&topic) {
             self.publish(topic, row.body); // with QoS 0 it is delivered once it is written
-            return self.on_row_taken(row.key, ctx);
+            let (key, written) = (row.key, self.writer.written().into_actor(self));
+            written.map(move |(), this, ctx| this.on_row_taken(key, ctx)).spawn(ctx);
+            return;
         }
         let Some((id, was_sent)) = self.outbox.ids.for_row(row.key) else {
             return; // all 65,535 ids are in use: the window is far below that

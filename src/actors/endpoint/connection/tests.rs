@@ -101,6 +101,7 @@ impl Scene {
                 token: None,
                 certificate: None,
                 link: None,
+                place: None,
             }),
             granted,
             peer: "test".into(),
@@ -110,6 +111,7 @@ impl Scene {
             parking: Shared::new(1 << 20),
             window: 10,
             share: Share::NONE,
+            unwritten: Default::default(),
             edge_device: None,
         };
         let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());

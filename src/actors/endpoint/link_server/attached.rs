@@ -102,7 +102,8 @@ impl LinkServer {
         }
         let token = String::from_utf8(payload.to_vec()).ok();
         let link = Some(link::VERSION);
-        let log_in = LogIn { identity: who.clone(), token, certificate: None, link };
+        let (certificate, place) = (None, None);
+        let log_in = LogIn { identity: who.clone(), token, certificate, link, place };
         let granted = self.backend.log_in.ask(log_in, ASK).into_actor(self);
         granted
             .map(move |granted, this, _| match granted {

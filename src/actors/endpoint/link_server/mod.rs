@@ -80,7 +80,7 @@ impl LinkServer {
     ) -> Running {
         let Greeted { reader, half, log_in, granted, peer, .. } = greeted;
         let budget = Budget::new(Rc::clone(&settings.parking), LIMITS);
-        let writer = Writer::default();
+        let writer = Writer::of_link(settings.unwritten.clone());
         let link = LinkServer {
             edge: log_in.identity.clone(),
             log_in: Some(log_in),

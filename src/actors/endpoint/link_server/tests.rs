@@ -83,6 +83,7 @@ impl Scene {
                 token: None,
                 certificate: None,
                 link: Some(1),
+                place: None,
             }),
             granted: Granted { until: u64::MAX, by_device: false },
             peer: "test".into(),
@@ -92,6 +93,7 @@ impl Scene {
             parking: crate::actors::endpoint::budget::Shared::new(1 << 20),
             window: 10,
             share: Share::NONE,
+            unwritten: Default::default(),
             edge_device: None,
         };
         let link = LinkServer::accept(greeted, backend, &settings, Obituary::unsupervised());

@@ -19,6 +19,7 @@ use actix::prelude::*;
 
 use super::backend::Backend;
 use super::budget::{Limits, Shared};
+use super::writer::Unwritten;
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Running, Supervised};
@@ -55,6 +56,8 @@ pub struct ConnectionSettings {
     pub window: usize,
     /// What each priority has of it in any case.
     pub share: Share,
+    /// What clients have not read yet.
+    pub unwritten: Unwritten,
     /// This process is an edge: `{id}/$edgeHub` and `$edgeAgent` live in it.
     pub edge_device: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The check of a client that wants to come in, and signatures for those that are known.
 
 use actix::prelude::*;
-use tracing::warn;
+use tracing::debug;
 
 use super::Identities;
 use super::lookups::Looked;
@@ -54,7 +54,7 @@ impl Identities {
             (Err(why), Ok(())) => Refusal::Denied(why),
             (Err(why), Err(unasked)) => Refusal::NotReady(format!("{why}, and {unasked}")),
         };
-        warn!(%identity, %refusal, "client is not let in");
+        debug!(%identity, %refusal, "client is not let in"); // who asked has it in the log
         Err(refusal)
     }
 }
@@ -73,11 +73,11 @@ impl Handler<LogIn> for Identities {
         if let Ok(granted) = self.judge(&log_in) {
             return now(Ok(granted));
         }
-        let id = &log_in.identity;
+        let (id, place) = (&log_in.identity, log_in.place);
         let token = log_in.token.as_deref().and_then(|token| SasToken::parse(token).ok());
         let by_device = token.is_some_and(|token| is_of_device(&token, id));
-        let device = by_device.then(|| self.look_up(&id.of_device(), ctx));
-        let own = self.look_up(id, ctx);
+        let device = by_device.then(|| self.look_up_for_stranger(&id.of_device(), place, ctx));
+        let own = self.look_up_for_stranger(id, place, ctx);
         let looked = async move {
             match device {
                 Some(device) => own.await.and(device.await),

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Identities;
 use crate::actors::clock;
+use crate::domain::door::{Pace, Place};
 use crate::domain::identity::Identity;
 use crate::messages::identities::IdentityRecord;
 use crate::messages::upstream::{Ask, LinkAnswer, NotConnected, Request};
@@ -26,6 +27,14 @@ pub(super) type Looked = Result<(), &'static str>;
 pub(super) struct Lookups {
     pending: BTreeMap<Identity, Vec<oneshot::Sender<Looked>>>,
     fresh: BTreeMap<Identity, Instant>,
+    pace: Pace,
+}
+
+impl Lookups {
+    fn is_fresh(&mut self, id: &Identity, now: Instant) -> bool {
+        self.fresh.retain(|_, at| now.saturating_duration_since(*at) < FRESH);
+        self.fresh.contains_key(id)
+    }
 }
 
 impl Lookups {
@@ -47,6 +56,27 @@ impl Identities {
         self.look_up(id, ctx)
     }
 
+    /// As [`Self::look_up`], for one that may not come in as far as is known, from `place`: no
+    /// more often than the parent is to be asked because of strangers.
+    pub(super) fn look_up_for_stranger(
+        &mut self,
+        id: &Identity,
+        place: Option<Place>,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Looked> + 'static + use<> {
+        let lookups = &mut self.lookups;
+        let now = clock::now();
+        let is_asked = lookups.pending.contains_key(id) || lookups.is_fresh(id, now);
+        let is_paced = !is_asked && !lookups.pace.take(place, now);
+        let looked = (!is_paced).then(|| self.look_up(id, ctx));
+        async move {
+            match looked {
+                Some(looked) => looked.await,
+                None => Err("the parent is not asked more often because of log-ins that fail"),
+            }
+        }
+    }
+
     /// Brings what is known of `id` up to date; the cache holds the answer when this is `Ok`.
     pub(super) fn look_up(
         &mut self,
@@ -56,8 +86,7 @@ impl Identities {
         let (done, looked) = oneshot::channel();
         let now = clock::now();
         let lookups = &mut self.lookups;
-        lookups.fresh.retain(|_, at| now.saturating_duration_since(*at) < FRESH);
-        if lookups.fresh.contains_key(id) {
+        if lookups.is_fresh(id, now) {
             let _ = done.send(Ok(()));
         } else if let Some(waiting) = lookups.pending.get_mut(id) {
             waiting.push(done);

@@ -185,7 +185,8 @@ impl Scene {
         token: Option<String>,
         certificate: Option<ClientCertificate>,
     ) -> Result<Granted, Refusal> {
-        let log_in = LogIn { identity: id_of(id), token, certificate, link: None };
+        let (link, place) = (None, None);
+        let log_in = LogIn { identity: id_of(id), token, certificate, link, place };
         self.identities.send(log_in).await.unwrap()
     }
 

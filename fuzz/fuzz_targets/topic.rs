@@ -1,0 +1,8 @@
+//! See `targets.rs`.
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::topic(input));
