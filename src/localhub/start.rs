@@ -86,7 +86,6 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
             window: 10,
             share: Share::NONE,
             unwritten: Unwritten::default(),
-            edge_device: None,
         },
         ports,
     };

@@ -152,7 +152,6 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             window: WINDOW,
             share,
             unwritten: Unwritten::default(),
-            edge_device: Some(device.device_id().to_owned()),
         },
         identities: IdentitiesConfig {
             device_id: device.device_id().to_owned(),

@@ -18,6 +18,11 @@ use super::thumbprints;
 use crate::domain::certificate::{ClientCertificate, Period};
 use crate::protocol::files::{FileError, read_text};
 
+/// So many are looked at between a client's own and a trusted one: all orders of them are tried,
+/// for clients that nobody knows yet.
+const BETWEEN: usize = 6;
+/// Stands for a name that cannot be read; no id has it.
+const UNREADABLE: &str = "\u{fffd}";
 /// Files of these kinds are read in a directory.
 const EXTENSIONS: [&str; 3] = ["pem", "crt", "cer"];
 
@@ -88,7 +93,9 @@ impl ClientAuthorities {
         let chain = self.chain(leaf, &read, others, now);
         Some(ClientCertificate {
             thumbprints: thumbprints(leaf),
-            common_names: names.map(|name| name.as_str().unwrap_or("?").to_owned()).collect(),
+            common_names: names
+                .map(|name| name.as_str().unwrap_or(UNREADABLE).to_owned())
+                .collect(),
             valid: period(&read),
             chain,
         })
@@ -103,6 +110,9 @@ impl ClientAuthorities {
     ) -> Result<Period, String> {
         if self.0.anchors.is_empty() {
             return Err("no authority is trusted for clients here; set client_ca".into());
+        }
+        if others.len() > BETWEEN {
+            return Err(format!("more than {BETWEEN} certificates were sent with it"));
         }
         let leaf = EndEntityCert::try_from(leaf).map_err(|error| text(&error))?;
         let algorithms = ring::default_provider().signature_verification_algorithms.all;

@@ -112,7 +112,6 @@ impl Scene {
             window: 10,
             share: Share::NONE,
             unwritten: Default::default(),
-            edge_device: None,
         };
         let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
         let mut scene =

@@ -94,7 +94,6 @@ impl Scene {
             window: 10,
             share: Share::NONE,
             unwritten: Default::default(),
-            edge_device: None,
         };
         let link = LinkServer::accept(greeted, backend, &settings, Obituary::unsupervised());
         let mut scene = Scene { edge, scope, stored, _link: link };

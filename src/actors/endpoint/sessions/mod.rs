@@ -58,8 +58,6 @@ pub struct ConnectionSettings {
     pub share: Share,
     /// What clients have not read yet.
     pub unwritten: Unwritten,
-    /// This process is an edge: `{id}/$edgeHub` and `$edgeAgent` live in it.
-    pub edge_device: Option<String>,
 }
 
 /// See the module documentation.

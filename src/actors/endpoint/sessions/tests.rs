@@ -45,7 +45,6 @@ impl House {
             window: 1,
             share: Share::NONE,
             unwritten: Default::default(),
-            edge_device: None,
         };
         let (save, scan) = (shelf.save(), shelf.scan());
         let backend = Backend::default();

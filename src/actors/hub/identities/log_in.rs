@@ -6,6 +6,7 @@ use tracing::debug;
 use super::Identities;
 use super::lookups::Looked;
 use crate::actors::clock;
+use crate::domain::identity::Identity;
 use crate::domain::proof::{Door, Registered, Shown, is_of_device, prove};
 use crate::domain::sas::{self, SasToken};
 use crate::messages::identities::{
@@ -46,6 +47,12 @@ impl Identities {
         prove(id, shown, registered, device_keys, door).map_err(|why| why.to_string())
     }
 
+    /// Messages in their names are the hub's own.
+    fn lives_here(&self, id: &Identity) -> bool {
+        id.device_id() == self.config.device_id
+            && matches!(id.module_id(), Some("$edgeAgent" | "$edgeHub"))
+    }
+
     /// With what the parent said just now, if it could be asked.
     fn decide(&self, log_in: &LogIn, looked: Looked) -> Result<Granted, Refusal> {
         let identity = &log_in.identity;
@@ -67,6 +74,11 @@ impl Handler<LogIn> for Identities {
         if log_in.link.is_some() {
             return now(Err(Refusal::Denied("this edge serves no links".into())));
         }
+        if self.lives_here(&log_in.identity) {
+            let why = "it lives in this edge, and does not come in from outside";
+            warn!(identity = %log_in.identity, why, "client is not let in");
+            return now(Err(Refusal::Denied(why.into())));
+        }
         if !self.is_ready {
             return now(Err(Refusal::NotReady("the scope was never read".into())));
         }
@@ -76,7 +88,10 @@ impl Handler<LogIn> for Identities {
         let (id, place) = (&log_in.identity, log_in.place);
         let token = log_in.token.as_deref().and_then(|token| SasToken::parse(token).ok());
         let by_device = token.is_some_and(|token| is_of_device(&token, id));
-        let device = by_device.then(|| self.look_up_for_stranger(&id.of_device(), place, ctx));
+        let is_disabled = |known: &IdentityRecord| known.status == IdentityStatus::Disabled;
+        let device = id.module_id().map(|_| id.of_device()); // it may be what has changed
+        let device = device.filter(|id| by_device || self.cache.get(id).is_some_and(is_disabled));
+        let device = device.map(|id| self.look_up_for_stranger(&id, place, ctx));
         let own = self.look_up_for_stranger(id, place, ctx);
         let looked = async move {
             match device {

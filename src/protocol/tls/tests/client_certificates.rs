@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use rcgen::string::BmpString;
 use rcgen::{
-    BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::SupportedProtocolVersion;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -177,6 +179,41 @@ async fn only_an_authority_that_may_sign_and_is_in_date_leads_to_the_root() {
         let expected = Period { from: at(2020), until: at(year) };
         assert_eq!(chain.ok(), is_good.then_some(expected), "a root until {year}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_read_is_nobodys() {
+    let root = make(ca("root"), None);
+    let mut params = params("dev1");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let name = BmpString::try_from("dev1").unwrap();
+    params.distinguished_name.push(DnType::CommonName, DnValue::BmpString(name));
+    let leaf = make(params, Some(&root));
+    let names = look(&root.pem, &[&leaf]).await.common_names;
+    assert!(names.len() == 1 && !crate::domain::identity::is_id(&names[0]), "{names:?}");
+}
+
+/// All of one name and one key: to try all their orders would take seconds for each hand-shake.
+#[tokio::test]
+async fn a_heap_of_certificates_is_not_gone_through() {
+    let root = make(ca("root"), None);
+    let one = make(ca("root"), None);
+    let same = ca("root");
+    let key = KeyPair::from_pem(&one.key).unwrap();
+    let heap: Vec<Made> = (0..80)
+        .map(|_| {
+            let pem = same.signed_by(&key, &one.issuer).unwrap().pem();
+            let key = KeyPair::from_pem(&one.key).unwrap();
+            Made { pem, key: one.key.clone(), issuer: Issuer::new(same.clone(), key) }
+        })
+        .collect();
+    let leaf = make(params("dev1"), Some(&one));
+    let sent: Vec<&Made> = std::iter::once(&leaf).chain(&heap).collect();
+    let began = std::time::Instant::now();
+    let why = look(&root.pem, &sent).await.chain.unwrap_err();
+    assert!(why.contains("more than 6"), "{why} after {:?}", began.elapsed());
+    let why = look(&root.pem, &sent[..7]).await.chain.unwrap_err();
+    assert!(!why.contains("more than"), "{why}");
 }
 
 #[tokio::test]

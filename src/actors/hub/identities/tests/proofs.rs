@@ -52,6 +52,9 @@ async fn a_module_comes_in_by_its_device_and_goes_when_the_keys_of_that_are_chan
     settle().await;
     let own = scene.log_in("gw/m", OTHER_KEY).await;
     assert!(is_denied(&own), "its device is disabled: {own:?}");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    scene.parent.borrow_mut().put("gw", OTHER_KEY, IdentityStatus::Enabled);
+    assert!(scene.log_in("gw/m", OTHER_KEY).await.is_ok(), "it is enabled again: found by asking");
 }
 
 #[actix::test]
@@ -74,4 +77,17 @@ fn what_the_parent_says_in_words_that_we_do_not_know_opens_nothing() {
     }
     let unknown = read(json!({"id": "d", "tpm": "x", "status": "enabled"}));
     assert!(unknown.keys.is_empty() && unknown.thumbprints.is_empty() && !unknown.ca);
+}
+
+#[actix::test]
+async fn nobody_comes_in_as_a_part_of_this_edge() {
+    let scene = scene(true).await;
+    scene.parent.borrow_mut().put("other/$edgeHub", KEY, IdentityStatus::Enabled);
+    for id in ["gw/$edgeHub", "gw/$edgeAgent"] {
+        assert!(is_denied(&scene.log_in(id, KEY).await), "{id}");
+        let by_device = Some(token("gw", "hub.local", KEY));
+        assert!(is_denied(&scene.log_in_with(id, by_device, None).await), "{id}");
+    }
+    assert!(scene.log_in("other/$edgeHub", KEY).await.is_ok(), "of another one it may be");
+    assert!(scene.log_in("gw", KEY).await.is_ok());
 }
