@@ -100,7 +100,8 @@ where
     T: std::marker::Send,
     E: std::marker::Send,
 {
-    for _ in 0..10_000 {
+    for _ in 0..1_000_000 {
+        // a busy disk takes its time
         if let Ok(answer) = actor.send(message()).await.unwrap() {
             return answer;
         }
