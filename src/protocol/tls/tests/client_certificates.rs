@@ -209,9 +209,8 @@ async fn a_heap_of_certificates_is_not_gone_through() {
         .collect();
     let leaf = make(params("dev1"), Some(&one));
     let sent: Vec<&Made> = std::iter::once(&leaf).chain(&heap).collect();
-    let began = std::time::Instant::now();
     let why = look(&root.pem, &sent).await.chain.unwrap_err();
-    assert!(why.contains("more than 6"), "{why} after {:?}", began.elapsed());
+    assert!(why.contains("more than 6"), "{why}");
     let why = look(&root.pem, &sent[..7]).await.chain.unwrap_err();
     assert!(!why.contains("more than"), "{why}");
 }
