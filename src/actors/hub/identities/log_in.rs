@@ -76,7 +76,6 @@ impl Handler<LogIn> for Identities {
         }
         if self.lives_here(&log_in.identity) {
             let why = "it lives in this edge, and does not come in from outside";
-            warn!(identity = %log_in.identity, why, "client is not let in");
             return now(Err(Refusal::Denied(why.into())));
         }
         if !self.is_ready {
