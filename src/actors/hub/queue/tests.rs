@@ -1,5 +1,8 @@
 //! The queue as its neighbours see it.
 
+mod lives;
+mod model;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
