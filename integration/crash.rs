@@ -5,12 +5,15 @@
 //! have arrived, once, in order per sender, and the runtime's own account must be whole:
 //! received = stored + named ends, and delivered = what the hub has.
 //!
-//! A further loop kills nobody: routes are swapped under traffic.
+//! Two further loops kill nobody: routes are swapped under traffic, and `SWAPS` times as fast as that
+//! goes (`crash/churn.rs`).
 //!
 //! One line per loop on stdout; status 1 if anything was lost, doubled or out of order. `LOOPS`
 //! chooses loops by name, `EDGE_BIN_DIR` other programs (the mutants).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "crash/churn.rs"]
+mod churn;
 mod support;
 
 use std::process::ExitCode;
@@ -59,6 +62,9 @@ fn main() -> ExitCode {
     }
     if wanted.is_empty() || wanted.split(',').any(|it| it == "routes-swapped") {
         is_clean &= swap_routes(cycles, seed);
+    }
+    if wanted.is_empty() || wanted.split(',').any(|it| it == "routes-churned") {
+        is_clean &= churn::run(number("SWAPS", 10 * cycles), seed);
     }
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

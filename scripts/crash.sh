@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The fault loops, a line each: CYCLES (50), SEED (1), LOOPS (edge-killed,hub-killed,relay,routes-swapped).
+# The fault loops, a line each: CYCLES (50), SEED (1), SWAPS (10 for each cycle; in full 10,000),
+# LOOPS (edge-killed,hub-killed,relay,routes-swapped,routes-churned).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"

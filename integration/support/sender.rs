@@ -73,7 +73,8 @@ impl Sender {
         Self::with_pause(log_in, output, Duration::ZERO)
     }
 
-    fn with_pause(log_in: LogIn, output: &str, pause: Duration) -> Self {
+    /// A few messages after each such pause.
+    pub fn with_pause(log_in: LogIn, output: &str, pause: Duration) -> Self {
         let topic = log_in.telemetry_topic(output);
         let shared = Arc::new(Shared {
             log_in,

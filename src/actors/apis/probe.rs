@@ -9,7 +9,9 @@ use futures_util::stream::{StreamExt, iter};
 use super::overview::{About, ApiPorts};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
+use crate::domain::row::Offset;
 use crate::messages::agent::*;
+use crate::messages::dead_letters::{DeadLetter, Letter, Pause, Progress, ReadDeadLetters, Settle};
 use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup};
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{EndpointStatus, GetQueueStatus, QueueStatus, RouteCounts};
@@ -66,6 +68,9 @@ impl Probe {
         ports.desired.plug(&addr);
         ports.routes.plug(&addr);
         ports.lookup.plug(&addr);
+        ports.letters.plug(&addr);
+        ports.settle.plug(&addr);
+        ports.pause.plug(&addr);
         ports.tree.plug(&addr);
         (addr, ports)
     }
@@ -158,6 +163,24 @@ answers!(GetQueueStatus, |self, _m| Ok::<_, StoreError>(QueueStatus {
     state: "ready".into(),
     ..Default::default()
 }));
+answers!(Pause, |self, m| {
+    self.restarted.push(format!("{} {}", m.route, m.is_paused));
+    Ok::<_, StoreError>(())
+});
+answers!(ReadDeadLetters, |self, m| {
+    let known = DeadLetter { offset: 7, sender: "leaf".into(), ..DeadLetter::default() };
+    let (properties, body) = match m.is_whole {
+        true => ([("a".into(), "1".into())].into(), Some(b"{}".to_vec())),
+        false => Default::default(),
+    };
+    let is_there = m.pick.has(Offset(7)) && m.after < Offset(7);
+    let letter = is_there.then_some(Letter { known, properties, body });
+    Ok::<Vec<Letter>, StoreError>(letter.into_iter().collect())
+});
+answers!(Settle, |self, m| {
+    self.restarted.push(format!("{:?} {:?}", m.how, m.pick.offsets));
+    Ok::<_, StoreError>(Progress { messages: 2, bytes: 20 })
+});
 answers!(TakeSnapshot, |self, _m| {
     let actor = |path: &str, restarts| Snapshot {
         path: path.into(),

@@ -144,6 +144,52 @@ async fn routes_and_the_tree_are_shown_and_all_else_is_not_found() {
 }
 
 #[actix::test]
+async fn routes_are_paused_and_resumed_by_name_and_others_are_not_known() {
+    let bench = Bench::new(Probe::default());
+    assert_eq!(bench.ask("POST", "/routes/r/pause").await, (204, String::new()));
+    assert_eq!(bench.ask("POST", "/routes/r/resume").await, (204, String::new()));
+    let (status, message) = bench.ask("POST", "/routes/q/pause").await;
+    assert_eq!(status, 404);
+    assert!(message.contains("no route q; there are: r, say"), "{message}");
+    assert_eq!(bench.probe.send(Restarted).await.unwrap(), ["r true", "r false"]);
+    let routes = bench.json("/routes").await;
+    let lines = routes["lines"].as_array().unwrap().iter();
+    let lines: Vec<_> = lines.map(|line| (&line["name"], &line["state"])).collect();
+    let expected = [(&"r".into(), &"active".into()), (&"say \"hi\"".into(), &"draining".into())];
+    assert_eq!(lines, expected);
+}
+
+#[actix::test]
+async fn dead_letters_are_listed_shown_replayed_and_dropped_and_backlogs_discarded() {
+    let bench = Bench::new(Probe::default());
+    let list = bench.json("/dead-letters").await;
+    assert_eq!(
+        (&list["items"][0]["offset"], &list["items"][0]["sender"]),
+        (&7.into(), &"leaf".into())
+    );
+    assert!(list["items"][0]["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(bench.json("/dead-letters?after=7").await["items"], serde_json::json!([]));
+    let letter = bench.json("/dead-letters/7").await;
+    assert_eq!((&letter["body"], &letter["properties"]["a"]), (&"e30=".into(), &"1".into()));
+    assert_eq!(bench.ask("GET", "/dead-letters/8").await.0, 404);
+    assert_eq!(bench.ask("GET", "/dead-letters/x").await.0, 400);
+    let done = (200, r#"{"messages":2,"bytes":20}"#.to_owned());
+    assert_eq!(bench.ask("POST", "/dead-letters/replay?offsets=7,9").await, done);
+    assert_eq!(bench.ask("POST", "/dead-letters/drop").await, done);
+    assert_eq!(bench.ask("POST", "/queue/discard?endpoint=%24upstream").await, done);
+    let asked = bench.probe.send(Restarted).await.unwrap();
+    let expected = ["Replay Some([Offset(7), Offset(9)])", "Drop None", "Discard None"];
+    assert_eq!(asked, expected);
+    for (target, status) in [
+        ("/queue/discard?endpoint=gw/never", 404),
+        ("/dead-letters/replay?route=never", 404),
+        ("/dead-letters/drop?offsets=1,x", 400),
+    ] {
+        assert_eq!(bench.ask("POST", target).await.0, status, "{target}");
+    }
+}
+
+#[actix::test]
 async fn a_program_outside_of_the_container_is_told_how_to_be_the_module() {
     let bench = Bench::new(Probe::default());
     let answer = bench.json("/modules/sensor/environment").await;

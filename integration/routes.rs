@@ -1,0 +1,155 @@
+//! Routes as an operator looks after them: real programs, and `edgectl`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::time::Duration;
+
+use rumqttc::mqttbytes::v4::Packet;
+use serde_json::{Value, json};
+
+use support::count::broken_account;
+use support::gateway::Ctl;
+use support::mqtt::LogIn;
+use support::wait_for;
+use support::world::{EDGE, World};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Publishes numbered messages with a property, and waits for their PUBACKs.
+fn send(who: &LogIn, output: &str, numbers: std::ops::Range<u64>) {
+    let mut mqtt = wait_for("a connection", SOON, || who.connect().ok());
+    let mark =
+        if output.is_empty() { "place=%EC%84%9C%EC%9A%B8" } else { "&place=%EC%84%9C%EC%9A%B8" };
+    let topic = format!("{}{mark}", who.telemetry_topic(output));
+    for n in numbers {
+        let id = u16::try_from(n + 1).unwrap();
+        mqtt.publish(&topic, id, false, n.to_string().as_bytes()).unwrap();
+        wait_for("a PUBACK", SOON, || match mqtt.read(Duration::from_millis(200)).unwrap() {
+            Some(Packet::PubAck(ack)) if ack.pkid == id => Some(()),
+            _ => None,
+        });
+    }
+}
+
+/// The line of a route to an endpoint in `edgectl route list`.
+fn line(ctl: &Ctl, route: &str, endpoint: &str) -> Value {
+    let list = ctl.json(&["route", "list"]);
+    let mut lines = list["lines"].as_array().into_iter().flatten();
+    let is_it = |it: &&Value| it["name"] == route && it["endpoint"] == endpoint;
+    lines.find(is_it).cloned().unwrap_or(Value::Null)
+}
+
+fn wait_line(ctl: &Ctl, route: &str, endpoint: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    wait_for(&format!("{route} to {endpoint}"), SOON, || {
+        let line = line(ctl, route, endpoint);
+        is_so(&line).then_some(line)
+    })
+}
+
+#[test]
+fn a_route_rests_over_a_kill_and_what_the_parent_refuses_is_kept_until_somebody_decides() {
+    let mut world = World::start(&json!({ "up": "FROM /messages/* INTO $upstream" }));
+    let ctl = Ctl::new(&world.hub, &world.management.0);
+    let leaf = world.leaf("leaf");
+    ctl.run(&["route", "pause", "up"]);
+    send(&leaf, "", 0..3);
+    assert_eq!(line(&ctl, "up", "$upstream")["lag"]["messages"], 3);
+    world.edge.kill();
+    world.edge.again();
+    world.edge.wait_ready();
+    let paused = wait_line(&ctl, "up", "$upstream", |line| line["state"] == "paused");
+    assert_eq!((&paused["lag"]["messages"], &paused["delivered"]), (&3.into(), &0.into()));
+    let text = ctl.run(&["route", "list"]);
+    assert!(text.lines().any(|it| it.starts_with("up ") && it.contains("paused")), "{text}");
+    assert!(world.at_hub("leaf").is_empty(), "it was sent all the same");
+
+    // Whoever sent it is no more: the parent does not take it.
+    world.hub.service.call("DELETE", "/devices/leaf", None);
+    ctl.run(&["route", "resume", "up"]);
+    let line = wait_line(&ctl, "up", "$upstream", |it| it["dead_letters"]["messages"] == 3);
+    assert_eq!((&line["lag"]["messages"], &line["state"]), (&0.into(), &"active".into()));
+    assert!(line["dead_letters"]["bytes"].as_u64() > Some(3));
+    let letters = ctl.json(&["dead-letter", "list", "--route", "up"]);
+    let offsets: Vec<_> =
+        letters.as_array().unwrap().iter().map(|it| it["offset"].as_u64().unwrap()).collect();
+    assert_eq!(offsets.len(), 3, "{letters}");
+    let first = &letters[0];
+    assert!(first["why"].as_str().unwrap().starts_with('4'), "{first}");
+    assert_eq!((&first["sender"], &first["tries"]), (&"leaf".into(), &1.into()));
+    assert!(first["time"].as_str().unwrap().starts_with("20"));
+    let number = |at: usize| offsets[at].to_string();
+    let letter = ctl.json(&["dead-letter", "peek", &number(1)]);
+    assert_eq!((&letter["body"], &letter["body_encoding"]), (&1.into(), &"json".into()));
+    assert_eq!(letter["properties"]["place"], "서울");
+    assert!(ctl.run(&["dead-letter", "list"]).contains("leaf"));
+
+    world.edge.kill();
+    world.edge.again();
+    world.edge.wait_ready();
+    let (status, _, error) = ctl.outcome(&["dead-letter", "drop", &number(0)]);
+    assert!(status == 2 && error.contains("--yes"), "{status} {error}");
+    let dropped = ctl.json(&["dead-letter", "drop", &number(0), "--yes"]);
+    assert_eq!(dropped["messages"], 1);
+    world.leaf("leaf");
+    let replay = |which: &str| {
+        // It takes a moment until the parent's new scope lets it through.
+        wait_for("the parent takes it", SOON, || {
+            ctl.run(&["dead-letter", "replay", which]);
+            let line = wait_line(&ctl, "up", "$upstream", |it| it["lag"]["messages"] == 0);
+            (line["dead_letters"]["messages"] == 0).then_some(())
+        });
+    };
+    replay("--all");
+    let arrived: Vec<_> = world.at_hub("leaf").iter().map(|arrival| arrival.n).collect();
+    assert_eq!(arrived, [1, 2]);
+    let account = world.wait_drained(SOON);
+    assert_eq!(broken_account(&account), Vec::<String>::new());
+    let up = &account["routes"][0];
+    let figures = ["received", "delivered", "dead_lettered", "discarded", "dead_dropped"];
+    assert_eq!(figures.map(|name| up[name].as_u64().unwrap()), [3, 2, 0, 1, 1]);
+}
+
+#[test]
+fn what_a_module_that_is_gone_was_owed_waits_until_it_is_discarded() {
+    let to = |module: &str| {
+        let from = "FROM /messages/modules/sensor/outputs/out";
+        json!(format!("{from} INTO BrokeredEndpoint(\"/modules/{module}/inputs/in\")"))
+    };
+    let world = World::start(&json!({ "relay": to("gone") }));
+    let ctl = Ctl::new(&world.hub, &world.management.0);
+    let sensor = world.module("sensor");
+    send(&sensor, "out", 0..4);
+    let gone = format!("{EDGE}/gone/in");
+    assert_eq!(line(&ctl, "relay", &gone)["lag"]["messages"], 4);
+    world.set_routes(&json!({ "relay": to("filter") }));
+    let line = wait_line(&ctl, "relay", &gone, |line| line["state"] == "draining");
+    assert_eq!(line["lag"]["messages"], 4);
+    send(&sensor, "silent", 0..2);
+
+    let endpoint = format!("{EDGE}/gone");
+    let (status, _, error) = ctl.outcome(&["queue", "discard", &endpoint]);
+    assert!(status == 2 && error.contains("--yes"), "{status} {error}");
+    let (status, _, error) = ctl.outcome(&["queue", "discard", "edge/never", "--yes"]);
+    assert!(status == 1 && error.contains(&endpoint), "{status} {error}");
+    let done = ctl.json(&["queue", "discard", &endpoint, "--route", "relay", "--yes"]);
+    assert_eq!(done["messages"], 4);
+    wait_line(&ctl, "relay", &gone, Value::is_null);
+    let account = world.wait_drained(SOON);
+    assert_eq!(broken_account(&account), Vec::<String>::new());
+
+    // What no route took is counted by its source, and looks like itself.
+    let list = ctl.json(&["route", "list"]);
+    let sources = list["unrouted_sources"].as_array().unwrap();
+    let silent =
+        sources.iter().find(|it| it["source"] == "/messages/modules/sensor/outputs/silent");
+    let silent = silent.unwrap_or_else(|| panic!("{list}"));
+    assert_eq!(
+        (&silent["sender"], &silent["count"]),
+        (&format!("{EDGE}/sensor").into(), &2.into())
+    );
+    assert_eq!(silent["last"][1]["properties"]["place"], "서울");
+    assert!(ctl.run(&["route", "list"]).contains("place=서울"));
+    let log = world.edge.log_since_start();
+    assert!(!log.contains("서울") && !log.contains("%EC%84%9C"), "properties are not logged");
+}
