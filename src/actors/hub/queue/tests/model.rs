@@ -12,7 +12,7 @@ use super::*;
 use crate::actors::clock;
 use crate::domain::delivery::{Answer, Config, Delivery, Effect, Share};
 use crate::domain::link::intervals::{Arrival, Seen};
-use crate::domain::row::{Offset, Priority};
+use crate::domain::row::Offset;
 use crate::messages::dead_letters::Pick;
 use crate::store::queue::{Fate, Matcher};
 
@@ -127,8 +127,8 @@ type Body = String;
 #[derive(Default)]
 struct Party {
     seen: Seen,
-    /// Body, input, and the key under which it came, in order.
-    arrived: Vec<(Body, Option<Arc<str>>, Arc<str>, Identity, Key)>,
+    /// In order.
+    arrived: Vec<Row>,
     rejected: BTreeSet<Key>,
     throttled: BTreeMap<Identity, u64>,
     /// Ends that were written: a body at an input, once.
@@ -277,7 +277,7 @@ impl Scene {
         };
         if came_before {
             // An answer that was lost; or the row would be lost now.
-            let is_known = party.arrived.iter().any(|(body, ..)| *body == text(&row));
+            let is_known = party.arrived.iter().any(|it| it.body == row.body);
             assert!(is_known, "{row:?} is taken for a copy of another, low {low:?}");
         }
         let choice = match choice {
@@ -293,9 +293,7 @@ impl Scene {
                     .stamp
                     .is_none_or(|stamp| party.seen.on_arrival(stamp, low.0, 0) == Arrival::New);
                 if is_new {
-                    let (input, route) = (row.input.clone(), Arc::clone(&row.route));
-                    let arrived = (text(&row), input, route, row.sender.clone(), row.key);
-                    party.arrived.push(arrived);
+                    party.arrived.push(row.clone());
                 }
                 if matches!(choice, Choice::AcceptUnheard) {
                     // Nothing that is behind it is answered on this connection either.
@@ -323,8 +321,8 @@ impl Scene {
         for (key, how) in &ends {
             let party = &mut self.parties[who];
             if *how == End::Delivered {
-                let came = party.arrived.iter().find(|(.., at)| at == key).unwrap();
-                party.delivered.insert((came.0.clone(), came.1.clone()));
+                let came = party.arrived.iter().find(|row| row.key == *key).unwrap();
+                party.delivered.insert((text(came), came.input.clone()));
             }
         }
         let endpoint = Endpoint(READERS[who].into());
@@ -441,14 +439,14 @@ impl Scene {
     fn check_arrivals(&self, who: usize, party: &Party) {
         let mut bodies: BTreeMap<_, usize> = BTreeMap::new();
         let mut last: BTreeMap<_, Key> = BTreeMap::new();
-        for (body, input, route, sender, key) in &party.arrived {
-            assert!(self.matched[who].contains(&(body.clone(), input.clone())), "never sent there");
-            *bodies.entry((body.clone(), input.clone())).or_default() += 1;
+        for row in &party.arrived {
+            let (key, sender) = (row.key, row.sender.clone());
+            let place = (text(row), row.input.clone());
+            assert!(self.matched[who].contains(&place), "never sent there: {row:?}");
+            *bodies.entry(place).or_default() += 1;
             if who == 0 {
-                let lane: (Identity, Priority, Arc<str>) =
-                    (sender.clone(), key.priority, Arc::clone(route));
-                let before = last.insert(lane, *key);
-                assert!(before < Some(*key), "{key:?} of {sender} came after {before:?}");
+                let before = last.insert((sender, key.priority, Arc::clone(&row.route)), key);
+                assert!(before < Some(key), "{row:?} came after {before:?}");
             }
         }
         // A module gets again what it had not acknowledged; the parent knows a copy.
