@@ -170,6 +170,15 @@ impl Mqtt {
         }
     }
 
+    /// Asks for a filter; SUBACK comes between what else comes.
+    pub fn subscribe_quietly(&mut self, filter: &str) -> bool {
+        let mut packet = Subscribe::new(filter, QoS::AtLeastOnce);
+        packet.pkid = u16::MAX;
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes).unwrap();
+        self.write(&bytes).is_ok()
+    }
+
     /// The next packet; `None` if none comes within `timeout`; an error once it is closed.
     pub fn read(&mut self, timeout: Duration) -> Result<Option<Packet>, String> {
         self.read_until(Instant::now() + timeout)

@@ -5,6 +5,7 @@ pub mod apis;
 pub mod clock;
 pub mod endpoint;
 pub mod hub;
+pub(crate) mod in_order;
 pub mod port;
 pub mod process;
 pub mod runtime;

@@ -53,6 +53,7 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
             let in_sync = status::status(&runtime, output).await?;
             return Ok(ExitCode::from(u8::from(!in_sync)));
         }
+        Command::Refused => status::refused(&runtime, output).await?,
         Command::Logs { module, follow, tail } => {
             modules::logs(&runtime, &module, follow, tail).await?;
         }

@@ -17,6 +17,21 @@ pub(super) async fn status(runtime: &Runtime, output: Output) -> Result<bool, Ct
     Ok(status["in_sync"].as_bool().unwrap_or_default())
 }
 
+/// Reported patches that the hub refused.
+pub(super) async fn refused(runtime: &Runtime, output: Output) -> Result<(), CtlError> {
+    show(output, &runtime.get("/twins/refused").await?, refusals)
+}
+
+fn refusals(answer: &Value) -> String {
+    let row = |refused: &Value| {
+        let why = format!("{} {}", number(refused, "status"), text_of(refused, "why"));
+        let patch: String = refused["patch"].to_string().chars().take(60).collect();
+        vec![text_of(refused, "time").into(), text_of(refused, "identity").into(), why, patch]
+    };
+    let rows: Vec<_> = members(&answer["refused"]).map(row).collect();
+    table(&["TIME", "CLIENT", "WHY", "PATCH"], &rows)
+}
+
 fn text(status: &Value) -> String {
     let mut text = String::new();
     let name = |name| text_of(status, name);
@@ -49,7 +64,8 @@ fn text(status: &Value) -> String {
         let count = number(twins, "twins");
         _ = writeln!(
             text,
-            "twins         {count}; reported patches not sent yet: {pending}, refused: {refused}"
+            "twins         {count}; reported patches not sent yet: {pending}, refused: {refused}{}",
+            if refused > 0 { " (edgectl refused)" } else { "" }
         );
     }
     deployment(&mut text, status);
@@ -160,6 +176,19 @@ deployment    NOT IN SYNC with version 7
 warning       mind the step
 ";
         assert_eq!(text(&status), expected);
+    }
+
+    #[test]
+    fn refused_patches_are_listed_with_whose_they_are_and_why() {
+        let answer = json!({ "refused": [{
+            "identity": "gw/filter", "time": "2026-11-25T20:00:00Z", "status": 400,
+            "why": "properties of 140000 bytes are above the limit", "patch": { "x": 1 },
+        }] });
+        let expected = "\
+TIME                  CLIENT     WHY                                                 PATCH
+2026-11-25T20:00:00Z  gw/filter  400 properties of 140000 bytes are above the limit  {\"x\":1}
+";
+        assert_eq!(refusals(&answer), expected);
     }
 
     #[test]

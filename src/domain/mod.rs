@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod bag;
 pub mod calls;
 pub mod certificate;
+pub mod clients_report;
 pub mod connection_string;
 pub mod delivery;
 pub mod devicebound;

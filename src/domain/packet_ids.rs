@@ -14,6 +14,8 @@ pub enum Sent {
     Locked(String),
     /// A message on a local topic: it is nowhere else.
     Local,
+    /// The patch of desired properties with this version.
+    Desired(u64),
 }
 
 /// See the module documentation.
@@ -83,7 +85,7 @@ impl PacketIds {
         sent.sort_by_key(|(_, (sending, _))| *sending);
         let rows = sent.into_iter().filter_map(|(id, (_, what))| match what {
             Sent::Row(key) => Some((*id, *key)),
-            Sent::Locked(_) | Sent::Local => None,
+            Sent::Locked(_) | Sent::Local | Sent::Desired(_) => None,
         });
         earlier.into_iter().chain(rows).collect()
     }

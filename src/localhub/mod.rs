@@ -13,7 +13,6 @@
 
 pub mod devicebound;
 pub mod files;
-mod in_order;
 pub mod presence;
 pub mod random;
 pub mod registry;

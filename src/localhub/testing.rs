@@ -38,6 +38,12 @@ impl Disk {
         disk
     }
 
+    /// Writes something, as another actor would.
+    pub(super) async fn change(&self, changes: Vec<crate::messages::state::Change>) {
+        let saved = self.save.ask(Save(changes), std::time::Duration::from_secs(5));
+        saved.await.unwrap().unwrap();
+    }
+
     /// The next commit is refused by the device once, and tried again.
     pub(super) fn refuse_once(&self) {
         const EIO: i32 = 5;

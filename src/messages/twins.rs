@@ -4,6 +4,7 @@ use actix::Message;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::state::StoreError;
 use crate::domain::identity::Identity;
 
 /// A client reads its twin. Answered from the parent, or from the local copy.
@@ -79,6 +80,36 @@ pub struct DesiredPatched {
 #[rtype(result = "()")]
 pub struct WatchDesired(pub Identity);
 
+/// A client has taken the patch of its desired properties with this version (EdgeHub).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DesiredTaken {
+    /// Whose.
+    pub identity: Identity,
+    /// `$version` of the patch.
+    pub version: u64,
+}
+
+/// Reads the reported patches that the parent refused, newest last (EdgeHub).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<Refused>, StoreError>")]
+pub struct ListRefused;
+
+/// A reported patch that the parent refused, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Refused {
+    /// Whose.
+    pub identity: String,
+    /// ISO-8601.
+    pub time: String,
+    /// The parent's answer.
+    pub status: u16,
+    /// What it said.
+    pub why: String,
+    /// The patch.
+    pub patch: Value,
+}
+
 /// How the twins of an edge stand against the parent's.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "TwinsStatus")]
@@ -93,4 +124,6 @@ pub struct TwinsStatus {
     pub pending_patches: usize,
     /// Reported patches that the parent refused.
     pub dead_letters: usize,
+    /// Changes of reported properties that routes have not seen yet.
+    pub changes_owed: usize,
 }

@@ -17,7 +17,7 @@ use crate::messages::queue::{GetQueueStatus, QueueStatus};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
 use crate::messages::supervision::{Snapshot, TakeSnapshot};
-use crate::messages::twins::{GetDesired, GetTwinsStatus, TwinsStatus};
+use crate::messages::twins::{GetDesired, GetTwinsStatus, ListRefused, TwinsStatus};
 use crate::messages::upstream::{GetLinkStatus, LinkStatus};
 
 /// How long an actor may take to say how it is.
@@ -50,6 +50,8 @@ pub struct ApiPorts {
     pub local: Port<GetLocalStatus>,
     /// Twins.
     pub twins: Port<GetTwinsStatus>,
+    /// Twins.
+    pub refused: Port<ListRefused>,
     /// Twins.
     pub desired: Port<GetDesired>,
     /// Routes.

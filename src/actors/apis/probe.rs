@@ -112,7 +112,12 @@ macro_rules! answers {
 answers!(Restarted, |self, _m| self.restarted.clone());
 answers!(GetAgentStatus, |self, _m| self.agent.clone());
 answers!(GetLinkStatus, |self, _m| self.link.clone());
-answers!(GetTwinsStatus, |self, _m| TwinsStatus { twins: 4, pending_patches: 1, dead_letters: 0 });
+answers!(GetTwinsStatus, |self, _m| TwinsStatus {
+    twins: 4,
+    pending_patches: 1,
+    dead_letters: 0,
+    changes_owed: 0,
+});
 answers!(GetDesired, |self, _m| self
     .desired
     .map(|version| Desired { version, properties: serde_json::json!({}) }));

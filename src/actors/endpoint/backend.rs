@@ -8,8 +8,6 @@ use std::time::Duration;
 use super::budget::{Budget, hold};
 use super::local::Local;
 use crate::actors::port::Port;
-use crate::domain::identity::Identity;
-use crate::domain::route::twin_change;
 use crate::messages::identities::LogIn;
 use crate::messages::queue::{Finish, Ingest, Pull, Telemetry, Verdict};
 use crate::messages::registry::AskScope;
@@ -17,7 +15,7 @@ use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
 };
 use crate::messages::state::StoreError;
-use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer, WatchDesired};
+use crate::messages::twins::{DesiredTaken, GetTwin, PatchReported, TwinAnswer, WatchDesired};
 
 /// A log-in may need the parent.
 pub(super) const LOG_IN: Duration = Duration::from_secs(30);
@@ -45,6 +43,8 @@ pub struct Backend {
     pub patch_reported: Port<PatchReported>,
     /// Who has asked for patches of desired properties (EdgeHub).
     pub watch_desired: Port<WatchDesired>,
+    /// What clients have taken of that (EdgeHub).
+    pub desired_taken: Port<DesiredTaken>,
     /// Settlement of cloud-to-device messages that the parent holds.
     pub settle: Port<Settle>,
     /// Who came and left, and with which features.
@@ -67,9 +67,6 @@ pub struct Backend {
     pub local: Option<Local>,
     /// Whether clients are let in.
     pub readiness: Readiness,
-    /// `{device}/$edgeHub`: changes of reported properties are messages of it, for routes with
-    /// the source `/twinChangeNotifications` (EdgeHub).
-    pub twin_changes: Option<Identity>,
 }
 
 impl Backend {
@@ -100,35 +97,14 @@ impl Backend {
         }
     }
 
-    /// Patches reported properties, and then tells the routes. The message is stored before the
-    /// answer is given.
+    /// Patches reported properties. A client may hang up right behind its patch.
     pub(super) fn patch(
         &self,
         patch: PatchReported,
         deadline: Duration,
     ) -> impl Future<Output = Option<TwinAnswer>> + 'static + use<> {
-        let (identity, body) = (patch.identity.clone(), patch.patch.clone());
-        let (answer, backend) = (self.patch_reported.ask(patch, deadline), self.clone());
-        // A client may hang up right behind its patch.
-        let patched = actix::spawn(async move {
-            let answer = answer.await.ok()?;
-            let is_done = (200..300).contains(&answer.status);
-            if let Some(sender) = backend.twin_changes.filter(|_| is_done) {
-                let change = Telemetry {
-                    sender,
-                    bag: twin_change(&identity),
-                    body,
-                    link: None,
-                    transmission: None,
-                };
-                let stored = backend.ingest.ask(Ingest(vec![change]), deadline).await;
-                if !matches!(stored, Ok(Ok(_))) {
-                    tracing::warn!(%identity, "change of reported properties cannot be routed now");
-                }
-            }
-            Some(answer)
-        });
-        async move { patched.await.ok().flatten() }
+        let patched = actix::spawn(self.patch_reported.ask(patch, deadline));
+        async move { patched.await.ok()?.ok() }
     }
 }
 
@@ -162,41 +138,5 @@ impl Readiness {
     /// All parts, with why not.
     pub fn parts(&self) -> Vec<(&'static str, Option<String>)> {
         self.0.borrow().iter().map(|(part, why)| (*part, why.clone())).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::actors::stand_in::port;
-    use crate::messages::queue::Verdict;
-
-    #[actix::test]
-    async fn an_accepted_report_is_a_message_of_the_hub_and_a_refused_one_is_not() {
-        let stored: Rc<RefCell<Vec<String>>> = Rc::default();
-        let seen = Rc::clone(&stored);
-        let backend = Backend {
-            twin_changes: Identity::parse("gw/$edgeHub").ok(),
-            patch_reported: port(|patch: PatchReported| match patch.patch.is_empty() {
-                true => TwinAnswer::error(400, "no"),
-                false => TwinAnswer { status: 204, body: "".into(), version: None },
-            }),
-            ingest: port(move |Ingest(batch)| {
-                let line = |message: &Telemetry| {
-                    let Telemetry { sender, bag, body, .. } = message;
-                    format!("{sender} {} {}", bag.value("$.cdid").unwrap(), body.len())
-                };
-                seen.borrow_mut().extend(batch.iter().map(line));
-                Ok(vec![Verdict::Unrouted])
-            }),
-            ..Backend::default()
-        };
-        let report = |patch: &'static str| {
-            let identity = Identity::parse("leaf").unwrap();
-            backend.patch(PatchReported { identity, patch: patch.into() }, Duration::from_secs(1))
-        };
-        assert_eq!(report("{}").await.unwrap().status, 204);
-        assert_eq!(report("").await.unwrap().status, 400);
-        assert_eq!(*stored.borrow(), ["gw/$edgeHub leaf 2"]);
     }
 }

@@ -120,7 +120,6 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let warnings = settings.warnings();
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
     let mut ports = Ports::default();
-    ports.backend.twin_changes = Some(device.sibling("$edgeHub")?);
     let of_topics = settings.local_topics.clone();
     if of_topics.is_enabled {
         let local = Local::new(device.device_id(), of_topics.limits, of_topics.policy);

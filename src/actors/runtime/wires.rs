@@ -35,6 +35,7 @@ use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
 use crate::messages::queue::{Rewound, Stored};
+use crate::messages::registry::Forget;
 use crate::messages::routes::SetRoutes;
 use crate::messages::sessions::{Invoke, ListOnline, Send};
 use crate::messages::state::{Fetch, Save, Scan};
@@ -92,6 +93,7 @@ pub(super) struct Ports {
     desired_patched: Port<DesiredPatched>,
     scope_changed: Port<ScopeChanged>,
     link_to_twins: Port<LinkChanged>,
+    forget_twins: Port<Forget>,
     link_to_identities: Port<LinkChanged>,
     link_to_sessions: Port<LinkChanged>,
     agent: AgentPorts,
@@ -158,6 +160,7 @@ impl Wires {
             request: all.request,
             send: all.send,
             online: all.online,
+            ingest: all.backend.ingest.clone(),
             edge_hub: all.hub_changed,
             edge_agent: all.agent.desired_changed,
         };
@@ -165,6 +168,9 @@ impl Wires {
         all.backend.get_twin.plug(&twins);
         all.backend.patch_reported.plug(&twins);
         all.backend.watch_desired.plug(&twins);
+        all.backend.desired_taken.plug(&twins);
+        all.forget_twins.plug(&twins);
+        all.apis.refused.plug(&twins);
         all.get_desired.plug(&twins);
         all.desired_patched.plug(&twins);
         all.link_to_twins.plug(&twins);
@@ -179,6 +185,8 @@ impl Wires {
             scan: all.scan,
             request: all.request,
             send: all.send,
+            forget: all.forget_twins,
+            link: all.link_to_twins,
         };
         let (config, vault) = (self.identities.clone(), Rc::clone(&self.vault));
         let identities = Identities::new(config, vault, ports, obituary).start();
@@ -265,7 +273,7 @@ impl Wires {
             desired: all.desired_patched,
             invoke: all.invoke,
             send: all.send,
-            changed: vec![all.link_to_identities, all.link_to_twins, all.link_to_sessions],
+            changed: vec![all.link_to_identities, all.link_to_sessions], // twins hear of it by identities
         };
         let upstream = Upstream::new(self.upstream.clone(), ports, obituary).start();
         all.request.plug(&upstream);

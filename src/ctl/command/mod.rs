@@ -90,6 +90,8 @@ pub enum Command {
     },
     /// Link, queue, clients, and whether actual is as desired (exit status 1 if not)
     Status,
+    /// Reported properties that the hub refused, of whom, and why
+    Refused,
     /// What a module wrote; edgeHub and edgeAgent too
     Logs {
         /// Module

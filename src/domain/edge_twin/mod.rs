@@ -2,19 +2,22 @@
 //! patches that the parent has not got yet, and what the client was last told.
 //!
 //! Promises: each reported patch reaches the parent or is refused by it, in order; a client hears
-//! of each difference of its desired properties once. next: `actors/hub/twins/mod.rs`.
+//! of each difference of its desired properties, once unless its connection, or this process, is
+//! lost before it took it. next: `told.rs`; `actors/hub/twins/mod.rs`.
 
 mod patch;
 mod pending;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::patch::{can_compose, compose};
 pub use self::pending::{Fate, Outbox, Sending};
-use super::twin::{diff_object, merge_object};
+use self::told::Told;
+use super::twin::merge_object;
 
 /// Properties with a version. `$version` and `$metadata` are not in them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,20 +36,17 @@ pub struct EdgeTwin {
     /// With the client's own patches merged in.
     pub reported: Section,
     told: Told,
+    /// The last telling, until the client has taken it: its number and version.
+    #[serde(skip)]
+    under_way: Option<(u64, u64)>,
+    /// How many there were.
+    #[serde(skip)]
+    tellings: u64,
+    /// Those up to this one are void: what they would tell is told otherwise.
+    #[serde(skip)]
+    void: u64,
     /// It was read from the parent at least once.
     is_known: bool,
-}
-
-/// The desired properties that the client has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-enum Told {
-    /// It never asked for any.
-    #[default]
-    Never,
-    /// Those that are in the twin now.
-    Current,
-    /// Earlier ones.
-    Earlier(Map<String, Value>),
 }
 
 /// What a client is to be told: a patch without `$version`, and the version.
@@ -56,7 +56,10 @@ pub struct Telling {
     pub version: u64,
     /// What differs.
     pub patch: Map<String, Value>,
+    number: u64,
     before: Told,
+    /// Another one was under way before it.
+    was_near: bool,
 }
 
 /// What becomes of a patch of desired properties.
@@ -81,23 +84,9 @@ impl EdgeTwin {
             let before = self.desired.properties.clone();
             merge_object(&mut self.desired.properties, &patch);
             self.desired.version = version;
-            return Patched::Applied(self.tell(before, patch));
+            return Patched::Applied(self.tell(&before, patch));
         }
         Patched::Outdated
-    }
-
-    /// The client has all up to now, or will have it with this telling.
-    fn tell(&mut self, before: Map<String, Value>, patch: Map<String, Value>) -> Telling {
-        let told = std::mem::replace(&mut self.told, Told::Current);
-        let (before, patch) = match told {
-            Told::Never => (Told::Never, patch),
-            Told::Current => (Told::Earlier(before), patch),
-            Told::Earlier(earlier) => {
-                let patch = diff_object(&earlier, &self.desired.properties);
-                (Told::Earlier(earlier), patch)
-            }
-        };
-        Telling { version: self.desired.version, patch, before }
     }
 
     /// The parent's whole twin came: it wins, but for what it has not got yet. Answers what the
@@ -107,50 +96,17 @@ impl EdgeTwin {
         self.reported = full.reported;
         outbox.overlay(&mut self.reported.properties);
         let is_other = !std::mem::replace(&mut self.is_known, true) || old != self.desired;
-        if self.told == Told::Current && old.properties == self.desired.properties {
-            return (None, is_other);
-        }
-        if self.told == Told::Never {
-            return (None, is_other); // it has not asked yet
-        }
-        let telling = self.tell(old.properties, Map::new());
-        let Told::Earlier(earlier) = &telling.before else { return (None, is_other) };
-        let patch = diff_object(earlier, &self.desired.properties);
-        (Some(Telling { patch, ..telling }).filter(|telling| !telling.patch.is_empty()), is_other)
-    }
-
-    /// A telling did not reach the client.
-    pub fn on_not_told(&mut self, telling: Telling) {
-        if self.told == Told::Current {
-            self.told = telling.before;
-        }
-    }
-
-    /// The client has asked for patches: what it does not have already, it gets as one. With the
-    /// parent's twin read in time it has that; else what is kept of it; else nothing yet. Answers
-    /// what it has missed since it was last told, if that is known, and whether anything changed.
-    pub fn on_watched(&mut self) -> (Option<Telling>, bool) {
-        match self.told {
-            Told::Current => (None, false),
-            Told::Never if self.is_known => {
-                self.told = Told::Current;
-                (None, true)
+        let is_same = old.properties == self.desired.properties;
+        match &self.told {
+            Told::Never => (None, is_other), // it has not asked yet
+            Told::Current if is_same => (None, is_other),
+            Told::Earlier(_) if is_same && self.under_way.is_some() => (None, is_other),
+            Told::Current => {
+                self.told = Told::Earlier(old.properties);
+                (self.tell_all(), is_other)
             }
-            Told::Never => {
-                self.told = Told::Earlier(Map::new());
-                (None, true)
-            }
-            Told::Earlier(_) if self.is_known => {
-                let telling = self.tell(Map::new(), Map::new());
-                (Some(telling).filter(|telling| !telling.patch.is_empty()), true)
-            }
-            Told::Earlier(_) => (None, false),
+            Told::Earlier(_) => (self.tell_all(), is_other),
         }
-    }
-
-    /// The client read the twin as it is now.
-    pub fn on_read(&mut self) {
-        self.told = Told::Current;
     }
 
     /// The client reports.

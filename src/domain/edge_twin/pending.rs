@@ -138,6 +138,21 @@ impl Outbox {
         }
     }
 
+    /// Numbers up to this one were given, and are not given again.
+    pub fn go_on_after(&mut self, number: u64) {
+        self.next = self.next.max(number + 1);
+    }
+
+    /// Whether it waits, by itself.
+    pub fn has(&self, number: u64) -> bool {
+        self.patches.iter().any(|patch| patch.number == number)
+    }
+
+    /// Of all patches.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.patches.iter().map(|patch| patch.number)
+    }
+
     /// How many the parent has not got.
     pub fn len(&self) -> usize {
         self.patches.len()

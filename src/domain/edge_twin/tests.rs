@@ -46,7 +46,9 @@ fn a_patch_of_any_other_version_needs_the_whole_twin() {
 /// Takes a whole twin in; what the client is told then.
 fn told(twin: &mut EdgeTwin, version: u64, desired: Value) -> Option<(u64, Value)> {
     let (telling, _) = twin.on_full(full(version, desired), &Outbox::default());
-    telling.map(|telling| (telling.version, Value::Object(telling.patch)))
+    let telling = telling?;
+    assert!(twin.on_taken(telling.version));
+    Some((telling.version, Value::Object(telling.patch)))
 }
 
 #[test]
@@ -57,6 +59,7 @@ fn a_client_that_only_subscribed_gets_what_changes_from_then_on() {
     assert_eq!(twin.on_watched(), (None, false));
     let Patched::Applied(telling) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
     assert_eq!(json!(telling.patch), json!({"b": 2}));
+    twin.on_taken(4);
     // the link is away for two patches
     let merged = json!({"a": null, "c": 3});
     assert_eq!(told(&mut twin, 6, json!({"b": 2, "c": 3})), Some((6, merged)));
@@ -96,9 +99,41 @@ fn a_client_that_comes_back_gets_what_it_missed_at_once_if_it_is_known() {
     let mut twin = read(3, json!({"a": 1}));
     let Patched::Applied(telling) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
     twin.on_not_told(telling);
+    twin.on_connected();
     let (missed, is_other) = twin.on_watched();
     assert_eq!((json!(missed.unwrap().patch), is_other), (json!({"b": 2}), true));
+    assert_eq!(twin.on_watched(), (None, false), "it is under way");
+    twin.on_connected();
+    assert_eq!(json!(twin.on_watched().0.unwrap().patch), json!({"b": 2}), "and may be lost");
+    assert!(twin.on_taken(4));
+    twin.on_connected();
     assert_eq!(twin.on_watched(), (None, false));
+}
+
+#[test]
+fn a_client_that_may_have_what_was_told_or_not_gets_what_is_right_for_both() {
+    let mut twin = read(3, json!({"a": 1}));
+    let Patched::Applied(lost) = twin.on_desired(4, &map(json!({"b": {"x": 1}}))) else { panic!() };
+    assert_eq!(json!(lost.patch), json!({"b": {"x": 1}}));
+    let kept = serde_json::to_vec(&twin).unwrap();
+    let mut twin: EdgeTwin = serde_json::from_slice(&kept).unwrap(); // the process was killed
+    twin.on_connected();
+    let Patched::Applied(next) = twin.on_desired(5, &map(json!({"b": null, "c": 1}))) else {
+        panic!()
+    };
+    assert_eq!(json!(next.patch), json!({"b": null, "c": 1}), "it may have b");
+    assert!(!twin.on_taken(4) && twin.on_taken(5));
+}
+
+#[test]
+fn a_patch_that_was_not_sent_is_told_again_with_the_one_that_was_sent_after_it() {
+    let mut twin = read(3, json!({}));
+    let Patched::Applied(first) = twin.on_desired(4, &map(json!({"b": 2}))) else { panic!() };
+    let Patched::Applied(second) = twin.on_desired(5, &map(json!({"c": 3}))) else { panic!() };
+    assert_eq!(json!(second.patch), json!({"c": 3}));
+    assert!(twin.on_not_told(first));
+    assert!(!twin.on_taken(5), "it did not bring the client to where it should");
+    assert_eq!(json!(twin.tell_all().unwrap().patch), json!({"b": 2, "c": 3}));
 }
 
 #[test]
@@ -207,7 +242,7 @@ fn patch() -> impl Strategy<Value = Map<String, Value>> {
         .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
 }
 
-fn document() -> impl Strategy<Value = Map<String, Value>> {
+pub(super) fn document() -> impl Strategy<Value = Map<String, Value>> {
     patch().prop_map(|patch| {
         let mut document = Map::new();
         merge_object(&mut document, &patch);

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use self::store::{Feedback, Stored};
-use super::in_order::InOrder;
+use self::store::{Feedback, Found, Stored};
 use super::tables;
 use crate::actors::clock;
 use crate::actors::hub::state::settled;
+use crate::actors::in_order::InOrder;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::delivery::{Loaded, Position};
@@ -71,7 +71,13 @@ impl Devicebound {
         Devicebound { ports, is_loaded, boxes, arriving, last, last_feedback, obituary }
     }
 
-    fn on_loaded(&mut self, messages: Vec<(Identity, Offset, Stored)>, feedback: u64) {
+    fn on_loaded(&mut self, found: Found, ctx: &mut Context<Self>) {
+        let Found { messages, orphans, last_feedback } = found;
+        for (device, offset, _) in orphans {
+            tracing::info!(%device, "message for a device that is no more: deleted");
+            let ended = self.end(&device, vec![(offset, End::Discarded)]);
+            ctx.spawn(ended.map(|_, _, _| ()));
+        }
         for (device, offset, stored) in messages {
             self.last = self.last.max(offset.0);
             self.boxes.entry(device).or_default().add(offset, stored.expires, stored.tries);
@@ -79,7 +85,7 @@ impl Devicebound {
         // No number is given twice, also when all messages before a restart are gone: it is the
         // lock, by which edges know messages that come again.
         self.last = self.last.max(clock::unix_time().as_micros() as u64);
-        self.last_feedback = feedback;
+        self.last_feedback = last_feedback;
         self.is_loaded = true;
     }
 
@@ -228,7 +234,7 @@ impl Actor for Devicebound {
         };
         let loaded = loaded.into_actor(self);
         ctx.spawn(loaded.map(|loaded, actor, ctx| match loaded {
-            Ok((messages, feedback)) => actor.on_loaded(messages, feedback),
+            Ok(found) => actor.on_loaded(found, ctx),
             Err(error) => actor.fail(&error, ctx),
         }));
         ctx.run_interval(TICK, |actor, ctx| actor.look_at_the_clock(ctx));

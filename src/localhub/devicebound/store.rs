@@ -1,5 +1,6 @@
 //! What is written of a message, and of the feedback on its end.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::domain::bag::Bag;
 use crate::domain::identity::Identity;
 use crate::domain::iso8601;
 use crate::domain::row::{End, Offset, Row};
-use crate::localhub::tables::{self, DEVICEBOUND, FEEDBACK};
+use crate::localhub::tables::{self, DEVICEBOUND, FEEDBACK, IDENTITIES};
 use crate::messages::devicebound::Ack;
 use crate::messages::state::{Change, Scan, StoreError};
 
@@ -97,10 +98,22 @@ impl Feedback {
     }
 }
 
-/// All messages, and the number of the last feedback.
-pub(super) async fn load(
-    scan: Port<Scan>,
-) -> Result<(Vec<(Identity, Offset, Stored)>, u64), StoreError> {
+type Message = (Identity, Offset, Stored);
+
+/// What there is when the hub starts.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) messages: Vec<Message>,
+    /// Of devices that are no more: the hub was killed right after it had deleted them.
+    pub(super) orphans: Vec<Message>,
+    pub(super) last_feedback: u64,
+}
+
+/// Reads all.
+pub(super) async fn load(scan: Port<Scan>) -> Result<Found, StoreError> {
+    let is_device = |key: &[u8], _: &[u8]| Some(std::str::from_utf8(key).ok()?.to_owned());
+    let known = tables::load(scan.clone(), IDENTITIES, is_device).await?;
+    let known: HashSet<String> = known.into_iter().collect();
     let messages = tables::load(scan.clone(), DEVICEBOUND, |key, value| {
         let (device, number) = key.split_at_checked(key.len().checked_sub(9)?)?;
         let device = Identity::parse(std::str::from_utf8(device).ok()?).ok()?;
@@ -109,6 +122,8 @@ pub(super) async fn load(
         Some((device, Offset(tables::read_number(number)?), stored))
     });
     let messages = messages.await?;
+    let (messages, orphans) =
+        messages.into_iter().partition(|(device, ..)| known.contains(device.as_str()));
     let numbers = tables::load(scan, FEEDBACK, |key, _| tables::read_number(key)).await?;
-    Ok((messages, numbers.into_iter().max().unwrap_or(0)))
+    Ok(Found { messages, orphans, last_feedback: numbers.into_iter().max().unwrap_or(0) })
 }

@@ -27,6 +27,7 @@ fn start(disk: &Disk) -> (Addr<Devicebound>, Sessions) {
 impl House {
     async fn new() -> Self {
         let disk = Disk::new();
+        disk.change(vec![Change::put(tables::IDENTITIES, "d", "{}")]).await;
         let (queue, sessions) = start(&disk);
         ready(&queue, || CountDevicebound).await;
         House { queue, sessions, disk }
@@ -93,6 +94,22 @@ async fn messages_wait_in_order_over_a_restart_until_they_are_settled() {
     assert_eq!(house.bodies().await, ["1", "2"]);
     house.send("3", None, Ack::None).await;
     assert_eq!(house.bodies().await, ["1", "2", "3"], "numbers go on");
+}
+
+#[actix::test]
+async fn a_device_that_is_made_anew_gets_no_message_of_the_deleted_one() {
+    let mut house = House::new().await;
+    house.send("old", None, Ack::Full).await;
+    let registry = |change| house.disk.change(vec![change]); // and the hub is killed
+    registry(Change::delete(tables::IDENTITIES, "d")).await;
+    house.again().await;
+    house.disk.change(vec![Change::put(tables::IDENTITIES, "d", "{}")]).await;
+    assert_eq!((house.bodies().await, house.count().await), (Vec::new(), 0));
+    house.send("new", None, Ack::None).await;
+    house.again().await;
+    assert_eq!(house.bodies().await, ["new"]);
+    house.queue.send(crate::messages::registry::Forget(vec![id("d")])).await.unwrap();
+    assert_eq!(house.count().await, 0);
 }
 
 #[actix::test]

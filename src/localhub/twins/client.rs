@@ -4,6 +4,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 
 use super::Twins;
+use crate::localhub::tables;
 use crate::messages::state::StoreError;
 use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
 
@@ -17,14 +18,24 @@ impl From<StoreError> for Refused {
 }
 
 impl Handler<GetTwin> for Twins {
-    type Result = MessageResult<GetTwin>;
+    type Result = ResponseFuture<TwinAnswer>;
 
+    /// Nothing is shown that may still be lost.
     fn handle(&mut self, GetTwin(identity): GetTwin, _: &mut Self::Context) -> Self::Result {
         let Some(twins) = &self.twins else {
-            return MessageResult(TwinAnswer::error(503, "twins are still being read"));
+            let error = TwinAnswer::error(503, "twins are still being read");
+            return Box::pin(std::future::ready(error));
         };
         let body = twins.get(&identity).cloned().unwrap_or_default().client_json();
-        MessageResult(TwinAnswer { status: 200, body: body.into(), version: None })
+        let waits = (!self.patches.is_empty()).then(|| tables::save(&self.ports.save, Vec::new()));
+        Box::pin(async move {
+            if let Some(waits) = waits
+                && waits.await.is_err()
+            {
+                return TwinAnswer::error(503, "the twin is not on disk yet");
+            }
+            TwinAnswer { status: 200, body: body.into(), version: None }
+        })
     }
 }
 

@@ -14,10 +14,10 @@ use std::collections::HashMap;
 
 use actix::prelude::*;
 
-use super::in_order::InOrder;
 use super::tables::{self, TWINS};
 use crate::actors::clock;
 use crate::actors::hub::state::settled;
+use crate::actors::in_order::InOrder;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
@@ -126,9 +126,17 @@ crate::supervised!(Twins);
 impl Handler<Forget> for Twins {
     type Result = ();
 
-    fn handle(&mut self, Forget(identities): Forget, _: &mut Self::Context) {
-        if let Some(twins) = &mut self.twins {
-            identities.iter().for_each(|identity| drop(twins.remove(identity)));
-        }
+    /// On disk they are gone already; but what was in line since then may have come after that.
+    fn handle(&mut self, Forget(identities): Forget, ctx: &mut Self::Context) {
+        let Some(twins) = &mut self.twins else { return };
+        identities.iter().for_each(|identity| drop(twins.remove(identity)));
+        let gone = identities.iter().map(|identity| Change::delete(TWINS, identity.as_str()));
+        let gone = tables::save(&self.ports.save, gone.collect()).into_actor(self);
+        let gone = gone.map(|gone, actor, ctx| {
+            if let Err(error) = gone {
+                actor.fail(&error, ctx);
+            }
+        });
+        gone.spawn(ctx);
     }
 }

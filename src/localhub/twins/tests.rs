@@ -1,5 +1,7 @@
 //! Twins over a real store, with restarts.
 
+mod model;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -65,6 +67,21 @@ async fn an_unwritten_twin_is_empty_and_what_was_answered_outlives_a_restart() {
     let wanted =
         json!({"desired": {"a": {"b": 1}, "$version": 2}, "reported": {"x": 1, "$version": 2}});
     assert_eq!(house.get().await, wanted);
+}
+
+#[actix::test]
+async fn what_was_in_line_when_an_identity_was_deleted_does_not_come_back_after_a_restart() {
+    let mut house = House::new().await;
+    house.desire(json!({"n": 1}), IfMatch::None).await.unwrap();
+    let gone = vec![Change::delete(TWINS, "d")]; // as the registry does
+    let deleted = house.disk.save.ask(Save(gone), std::time::Duration::from_secs(5));
+    let late = PatchReported { identity: id("d"), patch: "{}".into() };
+    let late = house.twins.send(late);
+    house.twins.do_send(Forget(vec![id("d")]));
+    let _ = futures_util::future::join(deleted, late).await;
+    house.again().await;
+    let empty = json!({"desired": {"$version": 1}, "reported": {"$version": 1}});
+    assert_eq!(house.get().await, empty);
 }
 
 #[actix::test]

@@ -15,6 +15,7 @@
 //! | `GET /dead-letters/{offset}?endpoint=` | one, with its properties and body (base64) |
 //! | `POST /dead-letters/replay`, `…/drop` `?endpoint=&route=&offsets=1,2` | `{"messages","bytes"}`: they are owed again, or discarded |
 //! | `POST /queue/discard?endpoint=&route=` | `{"messages","bytes"}`: what was owed |
+//! | `GET /twins/refused` | reported patches that the hub refused, and why |
 //! | `POST /faults/panic?path=a/b` | test builds only: that actor panics |
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use super::super::overview::{About, ApiPorts};
 use crate::actors::port::NoAnswer;
 use crate::messages::agent::{GetLogs, ModuleLogs, ModuleStatusLine, RestartModule, StopModules};
 use crate::messages::dead_letters::How;
+use crate::messages::twins::ListRefused;
 use crate::protocol::http::{HttpRequest, HttpResponse};
 use crate::protocol::logging::LogRing;
 
@@ -76,6 +78,7 @@ impl Answers {
             ("POST", ["dead-letters", "replay"]) => self.settle(How::Replay, request).await,
             ("POST", ["dead-letters", "drop"]) => self.settle(How::Drop, request).await,
             ("POST", ["queue", "discard"]) => self.settle(How::Discard, request).await,
+            ("GET", ["twins", "refused"]) => self.refused().await,
             ("GET", ["tree"]) => match self.ports.tree().await {
                 Ok(tree) => Ok(HttpResponse::json(200, &tree)),
                 Err(e) => Err(away("the root supervisor", e)),
@@ -160,6 +163,13 @@ impl Answers {
         };
         let lines: Vec<_> = lines.lines().collect();
         Ok(HttpResponse::json(200, &json!({ "module": module, "last_lines": lines })))
+    }
+
+    async fn refused(&self) -> Result<HttpResponse, HttpResponse> {
+        let refused = self.ports.refused.ask(ListRefused, SOON).await;
+        let refused = refused.map_err(|e| away("twins", e))?;
+        let refused = refused.map_err(|e| HttpResponse::error(503, e.to_string()))?;
+        Ok(HttpResponse::json(200, &json!({ "refused": refused })))
     }
 
     #[cfg(feature = "faults")]

@@ -148,6 +148,8 @@ fn clients(text: &mut Text, overview: &Overview) {
         text.one("twin_pending_patches", "gauge", help, &[], twins.pending_patches);
         let help = "Reported patches that the parent refused";
         text.one("twin_refused_patches", "gauge", help, &[], twins.dead_letters);
+        let help = "Changes of reported properties that routes have not seen yet";
+        text.one("twin_changes_owed", "gauge", help, &[], twins.changes_owed);
     }
 }
 

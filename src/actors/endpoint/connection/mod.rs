@@ -252,9 +252,7 @@ impl Handler<Downlink> for Connection {
             Down::Owed => self.pull_owed(ctx),
             Down::Rewind(_) => self.rewind(ctx),
             Down::Method { call, name, payload } => self.on_method(call, &name, payload),
-            Down::Desired { version, patch } => {
-                self.publish(crate::domain::topic::desired(version), patch);
-            }
+            Down::Desired { version, patch } => self.on_desired(version, patch),
             Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
             Down::LocalOwed => self.on_local_owed(ctx),
             Down::LocalChanged => self.watch_local(ctx),

@@ -114,6 +114,7 @@ impl Connection {
                 self.backend.settle.tell(Settle { identity, lock }); // once per message
             }
             Some(Sent::Local) => self.on_local_acked(ctx),
+            Some(Sent::Desired(version)) => self.on_desired_taken(version),
             None => {} // of an earlier connection
         }
     }
@@ -201,7 +202,7 @@ impl Connection {
     }
 
     /// Whether a filter with `QoS` 1 asks for this topic.
-    fn is_at_least_once(&self, topic: &str) -> bool {
+    pub(super) fn is_at_least_once(&self, topic: &str) -> bool {
         self.filters.iter().any(|(filter, is_one)| *is_one && topic::matches(filter, topic))
     }
 

@@ -10,9 +10,11 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::domain::method::Outcome;
+use crate::domain::packet::{Publish, QoS, ServerPacket};
+use crate::domain::packet_ids::Sent;
 use crate::domain::topic;
 use crate::messages::sessions::MethodAnswered;
-use crate::messages::twins::{GetTwin, PatchReported, TwinAnswer};
+use crate::messages::twins::{DesiredTaken, GetTwin, PatchReported, TwinAnswer};
 
 const TWIN: Duration = Duration::from_secs(40);
 
@@ -39,6 +41,25 @@ impl Connection {
         let patch = PatchReported { identity: self.identity.clone(), patch };
         let answer = self.backend.patch(patch, TWIN);
         self.answer_twin(answer, rid, ack, reserved, ctx);
+    }
+
+    /// With `QoS` 1 if it was asked for so: whether the client has it is known by its PUBACK.
+    pub(super) fn on_desired(&mut self, version: u64, patch: Bytes) {
+        let topic = topic::desired(version);
+        if !self.is_at_least_once(&topic) {
+            self.publish(topic, patch);
+            self.on_desired_taken(version); // with QoS 0 it is delivered once it is written
+        } else if let Some(id) = self.outbox.allocate(Sent::Desired(version)) {
+            let (qos, payload) = (QoS::AtLeastOnce, patch);
+            let publish = Publish { dup: false, qos, retain: false, topic, id, payload };
+            self.writer.send(&ServerPacket::Publish(publish));
+        } // else it is told again when the client comes back
+    }
+
+    pub(super) fn on_desired_taken(&self, version: u64) {
+        let identity = self.identity.clone();
+        // Should it be lost, the client hears of the same once more when it comes back.
+        self.backend.desired_taken.tell(DesiredTaken { identity, version });
     }
 
     fn answer_twin(

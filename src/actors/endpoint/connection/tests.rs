@@ -15,7 +15,7 @@ use crate::domain::row::{Key, Offset, Priority, Row};
 use crate::messages::identities::Refusal;
 use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
 use crate::messages::sessions::Settle;
-use crate::messages::twins::{PatchReported, TwinAnswer};
+use crate::messages::twins::{DesiredTaken, PatchReported, TwinAnswer};
 
 type Line = Rc<RefCell<Option<Recipient<Downlink>>>>;
 
@@ -26,6 +26,8 @@ struct Scene {
     /// What was asked for, whoever waits for the answer: ends of rows, patches.
     ordered: Log<String>,
     owed: Log<Row>,
+    /// Versions of desired properties that the client has.
+    taken: Log<u64>,
     line: Line,
     _connection: Running,
 }
@@ -52,7 +54,9 @@ impl Scene {
         let (ended, patched) = (Log::clone(&ordered), Log::clone(&ordered));
         let owed = Log::default();
         let pulled = Log::clone(&owed);
+        let (taken_port, taken) = noted(|taken: DesiredTaken| taken.version);
         let backend = Backend {
+            desired_taken: taken_port,
             open: port(move |open: Open| {
                 *plugged.borrow_mut() = Some(open.downlink);
                 Ok(Opened { epoch: 1, is_present, filters: filters.clone(), unacked: vec![] })
@@ -115,7 +119,7 @@ impl Scene {
         };
         let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
         let mut scene =
-            Scene { client, stored, settled, ordered, owed, line, _connection: connection };
+            Scene { client, stored, settled, ordered, owed, taken, line, _connection: connection };
         assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);
         scene
     }
@@ -303,4 +307,17 @@ async fn a_filter_that_the_hub_does_not_have_is_refused_and_one_of_another_close
         }
         tokio::time::resume();
     }
+}
+
+#[actix::test]
+async fn a_patch_of_desired_properties_is_taken_with_its_puback_and_not_before() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&["$iothub/twin/PATCH/properties/desired/#"], None).await;
+    scene.tell(Down::Desired { version: 4, patch: "{}".into() });
+    let topic = "$iothub/twin/PATCH/properties/desired/?$version=4";
+    let publish = scene.read(2 + 2 + topic.len() + 2 + 2).await;
+    assert_eq!((publish[0], &publish[4..4 + topic.len()]), (0x32, topic.as_bytes()));
+    assert!(scene.taken.borrow().is_empty());
+    scene.write(&[0x40, 2, 0, 1]).await;
+    assert_eq!(*scene.taken.borrow(), [4]);
 }

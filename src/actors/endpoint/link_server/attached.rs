@@ -162,8 +162,8 @@ impl LinkServer {
     ) {
         self.if_in_scope(who, rid, ctx, move |this, who, ctx| {
             let patch = PatchReported { identity: who.clone(), patch };
-            let asked = this.backend.patch(patch, ASK).into_actor(this);
-            asked.map(move |answer, this, _| this.answer_twin(who, rid, answer)).spawn(ctx);
+            let asked = this.backend.patch_reported.ask(patch, ASK).into_actor(this);
+            asked.map(move |answer, this, _| this.answer_twin(who, rid, answer.ok())).spawn(ctx);
         });
     }
 

@@ -3,6 +3,7 @@
 //! Owner of the connections: it starts one for each client that may come in, and they end with
 //! it. Subscriptions are on disk before they are acknowledged; all else can be lost.
 
+mod clients;
 mod methods;
 mod owner;
 mod presence;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use self::owner::Accept;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Running, Supervised};
 use crate::domain::calls::Calls;
+use crate::domain::clients_report::ClientsReport;
 use crate::domain::delivery::Share;
 use crate::domain::directory::Directory;
 use crate::domain::identity::Identity;
@@ -78,6 +81,10 @@ pub struct Sessions {
     calls: Calls,
     callers: HashMap<u64, tokio::sync::oneshot::Sender<Outcome>>,
     connections: HashMap<u64, (Identity, Running)>,
+    /// What is reported of them; on an edge.
+    clients: Option<ClientsReport>,
+    /// Somebody came or left since it was looked at.
+    is_changed: Cell<bool>,
     is_leaving: bool,
     obituary: Obituary,
 }
@@ -94,6 +101,8 @@ impl Sessions {
         // Numbers go on after a restart of this actor, so that late notices and answers stay late.
         let first = clock::unix_time().as_millis() as u64 * 1000;
         Sessions {
+            clients: settings.edge_device.as_deref().map(ClientsReport::new),
+            is_changed: Cell::new(true),
             backend,
             save,
             scan,

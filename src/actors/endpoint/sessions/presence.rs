@@ -54,12 +54,17 @@ impl Sessions {
 
     /// Tells the backend who is here.
     fn hail(&self, identity: &Identity) {
+        self.is_changed.set(true);
         let features = self.directory.seat(identity).map(|seat| seat.features);
         self.backend.presence.tell(PresenceChanged { identity: identity.clone(), features }); // idempotent
     }
 
     /// Whoever bears this id from now on is somebody else: no subscription of the old one holds.
     fn forget(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
+        if let Some(clients) = &mut self.clients {
+            clients.on_gone(identity);
+            self.is_changed.set(true);
+        }
         if self.directory.forget(identity) {
             let saved = self.save(vec![Change::delete(TABLE, identity.as_str())]).into_actor(self);
             let done = saved.map(|saved, this, ctx| {
@@ -73,6 +78,7 @@ impl Sessions {
 
     /// Tells the backend that somebody left.
     pub(super) fn farewell(&self, identity: Identity) {
+        self.is_changed.set(true);
         self.backend.presence.tell(PresenceChanged { identity, features: None }); // idempotent
     }
 }

@@ -20,6 +20,7 @@ impl Actor for Sessions {
         self.backend.method_answered.plug(&ctx.address());
         self.backend.attach.plug(&ctx.address());
         self.backend.detach.plug(&ctx.address());
+        self.report_clients_ever(ctx);
         let all = Scan { table: TABLE, prefix: vec![], from: vec![], max: usize::MAX };
         let (settled, scan) = (settled(&self.save), self.scan.clone());
         let read = async move {

@@ -30,6 +30,7 @@ use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
 use crate::messages::client::Down;
 use crate::messages::identities::ScopeChanged;
+use crate::messages::registry::Forget;
 use crate::messages::sessions;
 use crate::messages::state::{Save, Scan};
 use crate::messages::supervision::Health;
@@ -58,6 +59,11 @@ pub struct IdentitiesPorts {
     pub request: Port<Request>,
     /// `sessions`: ends connections.
     pub send: Port<sessions::Send>,
+    /// `twins`: of identities that are gone.
+    pub forget: Port<Forget>,
+    /// `twins`: that the link is up they hear once the scope was read, so that nothing is sent
+    /// in the name of an identity that is another one by now.
+    pub link: Port<LinkChanged>,
 }
 
 /// See the module documentation.
@@ -70,6 +76,8 @@ pub struct Identities {
     is_ready: bool,
     lookups: Lookups,
     refreshing: refresh::State,
+    /// Twins know how the link stands.
+    is_link_told: bool,
     /// What could not be written, or deleted, yet.
     unsaved: BTreeSet<Identity>,
     obituary: Obituary,
@@ -94,6 +102,7 @@ impl Identities {
             is_ready: false,
             lookups: Lookups::default(),
             refreshing: refresh::State::default(),
+            is_link_told: true,
             unsaved: BTreeSet::new(),
             obituary,
         }
@@ -101,6 +110,9 @@ impl Identities {
 
     /// Writes what has changed and ends the connections that are not to go on.
     fn carry_out(&mut self, update: Update, ctx: &mut Context<Self>) {
+        if !update.gone.is_empty() {
+            self.ports.forget.tell(Forget(update.gone.iter().cloned().collect()));
+        }
         for (to, why) in update.ended {
             info!(identity = %to, why, "connection is ended");
             let is_gone = update.gone.contains(&to);
@@ -144,10 +156,12 @@ impl Handler<LinkChanged> for Identities {
     type Result = ();
 
     fn handle(&mut self, change: LinkChanged, ctx: &mut Self::Context) {
+        self.is_link_told = !change.is_up;
         if change.is_up {
             self.refresh(ctx);
         } else {
             self.lookups.forget(); // what was answered before may not be so any more
+            self.ports.link.tell(change);
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::Identities;
 use super::cache::{Page, Refresh};
 use crate::domain::identity::Identity;
-use crate::messages::upstream::{Ask, LinkAnswer, NotConnected, Request};
+use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected, Request};
 
 /// Should a notice of the parent ever be lost.
 pub(super) const EVERY: Duration = Duration::from_secs(3_600);
@@ -67,17 +67,27 @@ impl Identities {
             info!(known = self.cache.len(), "the scope was read: clients may log in");
         }
         if std::mem::take(&mut self.refreshing) == State::Outdated {
-            self.refresh(ctx);
+            return self.refresh(ctx); // it may have begun on an earlier link
+        }
+        self.tell_link();
+    }
+
+    /// Twins may talk to the parent from here on.
+    fn tell_link(&mut self) {
+        if !std::mem::replace(&mut self.is_link_told, true) {
+            self.ports.link.tell(LinkChanged { is_up: true });
         }
     }
 
     fn try_later(&mut self, why: &str, ctx: &mut Context<Self>) {
-        self.refreshing = State::Idle;
+        let is_outdated = std::mem::take(&mut self.refreshing) == State::Outdated;
         match why {
-            NOT_CONNECTED => return, // the link says when it is up
+            NOT_CONNECTED if is_outdated => return self.refresh(ctx), // on a new link
+            NOT_CONNECTED => return,                                  // the link says when it is up
             NOBODY => debug!("the link did not answer"),
             _ => warn!(why, "the scope cannot be read; it is tried again"),
         }
+        self.tell_link(); // they do not wait for a parent that cannot say
         ctx.run_later(AGAIN, |this, ctx| this.refresh(ctx));
     }
 }

@@ -31,12 +31,19 @@ impl Handler<GetTwin> for Twins {
 impl Handler<PatchReported> for Twins {
     type Result = ResponseActFuture<Self, TwinAnswer>;
 
+    /// At once, if it can be: who is gone with the next message has no say after that.
     fn handle(&mut self, patch: PatchReported, _: &mut Self::Context) -> Self::Result {
+        if *self.is_loaded.borrow() {
+            return self.accept_or_refuse(&patch);
+        }
+        let before = self.gone.len();
         let ready = self.when_loaded().into_actor(self);
-        Box::pin(ready.then(move |(), this, _| match this.accept(&patch) {
-            Ok(accepted) => accepted,
-            Err((status, why)) => Box::pin(actix::fut::ready(TwinAnswer::error(status, &why))),
-        }))
+        Box::pin(ready.then(
+            move |(), this, _| match this.gone[before..].contains(&patch.identity) {
+                true => refuse(404, "the device was deleted"),
+                false => this.accept_or_refuse(&patch),
+            },
+        ))
     }
 }
 
@@ -53,7 +60,15 @@ impl Handler<GetDesired> for Twins {
     }
 }
 
+fn refuse(status: u16, why: &str) -> ResponseActFuture<Twins, TwinAnswer> {
+    Box::pin(actix::fut::ready(TwinAnswer::error(status, why)))
+}
+
 impl Twins {
+    fn accept_or_refuse(&mut self, patch: &PatchReported) -> ResponseActFuture<Self, TwinAnswer> {
+        self.accept(patch).unwrap_or_else(|(status, why)| refuse(status, &why))
+    }
+
     pub(super) fn when_loaded(&self) -> impl Future<Output = ()> + 'static + use<> {
         let mut is_loaded = self.is_loaded.subscribe();
         async move {
@@ -67,16 +82,22 @@ impl Twins {
         if !self.is_up {
             return Box::pin(actix::fut::ready(self.document(&identity)));
         }
-        let seen = self.entry(&identity).patches_seen;
+        let entry = self.entry(&identity);
+        let (seen, birth) = (entry.patches_seen, entry.birth);
         let ask = Request { identity: identity.clone(), what: Ask::TwinGet };
         let answer = self.ports.request.ask(ask, GET_DEADLINE).into_actor(self);
         Box::pin(answer.map(move |answer, this, ctx| {
-            if let Ok(Ok(LinkAnswer { status: 200, body, .. })) = answer {
+            let is_living = this.living(&identity, birth).is_some();
+            if let Ok(Ok(LinkAnswer { status: 200, body, .. })) = answer
+                && is_living
+            {
                 this.take_full(&identity, &body, seen, false, ctx);
                 this.schedule(identity.clone(), ctx); // if it is stale again
             }
             let document = this.document(&identity);
-            this.save_twin(&identity, ctx);
+            if is_living {
+                this.save_and_tell(&identity, None, ctx);
+            }
             document
         }))
     }
@@ -109,8 +130,10 @@ impl Twins {
             changes.push(put_patch(&identity, stays, patch));
         }
         changes.push(self.twin_change(&identity));
+        changes.extend(self.owe_change(&identity, &ask.patch));
         let saved = self.save(changes);
         Ok(Box::pin(saved.then(move |is_saved, this, ctx| {
+            this.route_changes(ctx);
             let done = this.on_saved(&identity, number, is_saved, ctx);
             done.into_actor(this)
         })))
@@ -125,7 +148,8 @@ impl Twins {
         ctx: &mut Context<Self>,
     ) -> impl Future<Output = TwinAnswer> + 'static + use<> {
         let (answer, answered) = oneshot::channel();
-        if is_saved && self.is_up {
+        // The parent may have spoken of it before it was on disk.
+        if is_saved && self.is_up && self.entry(identity).outbox.has(number) {
             self.entry(identity).waiting.push((number, answer));
             self.schedule(identity.clone(), ctx);
         } // else nobody will answer, and that is heard at once

@@ -1,22 +1,26 @@
-//! Twins on disk: a record per identity, one per patch that is owed, one per patch refused.
+//! Twins on disk: a record per identity, one per patch that is owed, one per patch refused, one
+//! per change that routes have not seen.
 
 use actix::prelude::*;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tracing::error;
 
-use super::{STORE_DEADLINE, Twins};
+use super::{Entry, STORE_DEADLINE, Twins};
 use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::identity::Identity;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
+use crate::messages::twins::Refused;
 
-/// Tables of `state/`: twins by identity; patches by identity and number, owed and refused.
-pub const TABLES: [&str; 3] = [TWINS, PATCHES, REFUSED];
+/// Tables of `state/`: twins by identity; patches by identity and number, owed and refused;
+/// changes by number.
+pub const TABLES: [&str; 4] = [TWINS, PATCHES, REFUSED, CHANGES];
 
 const TWINS: &str = "twins";
 const PATCHES: &str = "twin-patches";
-const REFUSED: &str = "twin-dead-letters";
+pub(super) const REFUSED: &str = "twin-dead-letters";
+const CHANGES: &str = "twin-changes";
 
 impl Twins {
     pub(super) fn load(&mut self, ctx: &mut Context<Self>) {
@@ -24,23 +28,23 @@ impl Twins {
         let (settled, port) = (settled(&self.ports.save), self.ports.scan.clone());
         let answers = async move {
             settled.await?;
-            let [twins, patches, refused] =
-                TABLES.map(|table| port.ask(scan(table), STORE_DEADLINE));
-            let unanswered = |_| Err(StoreError::Unavailable);
-            let twins = twins.await.unwrap_or_else(unanswered)?;
-            let patches = patches.await.unwrap_or_else(unanswered)?;
-            let refused = refused.await.unwrap_or_else(unanswered)?;
-            Ok::<_, StoreError>((twins, patches, refused))
+            let asked = TABLES.map(|table| port.ask(scan(table), STORE_DEADLINE));
+            let mut tables = Vec::new();
+            for asked in asked {
+                tables.push(asked.await.unwrap_or(Err(StoreError::Unavailable))?);
+            }
+            Ok::<_, StoreError>(tables)
         };
         let answers = answers.into_actor(self).map(|answers, this, ctx| match answers {
-            Ok((twins, patches, refused)) => {
-                this.dead_letters = refused.len();
-                this.read(&twins, &patches);
+            Ok(tables) => {
+                this.read(&tables);
+                this.forget(this.gone.clone(), ctx);
                 this.is_loaded.send_replace(true);
                 [this.edge_hub.clone(), this.edge_agent.clone()]
                     .iter()
                     .filter(|own| this.entries.get(*own).is_some_and(|own| own.twin.is_known()))
                     .for_each(|own| this.notify(own));
+                this.route_changes(ctx);
                 if this.is_up {
                     this.sync_all(ctx); // the link was faster
                 }
@@ -50,7 +54,8 @@ impl Twins {
         answers.spawn(ctx);
     }
 
-    fn read(&mut self, twins: &Pairs, patches: &Pairs) {
+    fn read(&mut self, tables: &[Pairs]) {
+        let [twins, patches, refused, changes] = tables else { return };
         for (key, value) in &**twins {
             match (identity(key), serde_json::from_slice(value)) {
                 (Some(identity), Ok(twin)) => self.entry(&identity).twin = twin,
@@ -66,6 +71,20 @@ impl Twins {
                 _ => {
                     error!(key = %String::from_utf8_lossy(key), "a patch cannot be read: left out")
                 }
+            }
+        }
+        for (identity, number) in refused.iter().filter_map(|(key, _)| patch_number(key)) {
+            let entry = self.entry(&identity);
+            entry.refused.push_back(number);
+            entry.outbox.go_on_after(number); // a number is given once
+        }
+        for (key, value) in &**changes {
+            let number = key.as_slice().try_into().map(u64::from_be_bytes).ok();
+            let split = value.iter().position(|byte| *byte == 0).map(|at| value.split_at(at));
+            if let (Some(number), Some((whose, patch))) = (number, split)
+                && let Some(whose) = identity(whose)
+            {
+                self.changes.restore(number, whose, Bytes::copy_from_slice(&patch[1..]));
             }
         }
     }
@@ -85,12 +104,6 @@ impl Twins {
         })
     }
 
-    /// Writes the twin as it is now.
-    pub(super) fn save_twin(&mut self, identity: &Identity, ctx: &mut Context<Self>) {
-        let change = self.twin_change(identity);
-        self.save(vec![change]).map(|_, _, _| ()).spawn(ctx);
-    }
-
     pub(super) fn twin_change(&mut self, identity: &Identity) -> Change {
         let twin = serde_json::to_vec(&self.entry(identity).twin).expect("a twin is JSON");
         Change::put(TWINS, identity.as_str(), twin)
@@ -105,8 +118,32 @@ pub(super) fn delete_patch(identity: &Identity, number: u64) -> Change {
     Change::delete(PATCHES, patch_key(identity, number))
 }
 
-pub(super) fn put_refused(identity: &Identity, number: u64, patch: &Map<String, Value>) -> Change {
-    Change::put(REFUSED, patch_key(identity, number), to_json(patch))
+pub(super) fn put_refused(identity: &Identity, number: u64, refused: &Refused) -> Change {
+    let refused = serde_json::to_vec(refused).expect("a refusal is JSON");
+    Change::put(REFUSED, patch_key(identity, number), refused)
+}
+
+pub(super) fn delete_refused(identity: &Identity, number: u64) -> Change {
+    Change::delete(REFUSED, patch_key(identity, number))
+}
+
+pub(super) fn put_change(number: u64, whose: &Identity, patch: &Bytes) -> Change {
+    let value = [whose.as_str().as_bytes(), &[0], patch].concat(); // 0 is in no id
+    Change::put(CHANGES, number.to_be_bytes(), value)
+}
+
+pub(super) fn delete_change(number: u64) -> Change {
+    Change::delete(CHANGES, number.to_be_bytes())
+}
+
+impl Entry {
+    /// Deletes all that there is on disk of it.
+    pub(super) fn all_gone(&self, identity: &Identity) -> Vec<Change> {
+        let mut changes = vec![Change::delete(TWINS, identity.as_str())];
+        changes.extend(self.outbox.numbers().map(|number| delete_patch(identity, number)));
+        changes.extend(self.refused.iter().map(|number| delete_refused(identity, *number)));
+        changes
+    }
 }
 
 pub(super) fn to_json(patch: &Map<String, Value>) -> Bytes {

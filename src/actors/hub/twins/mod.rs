@@ -10,6 +10,9 @@
 
 mod asks;
 mod disk;
+mod gone;
+mod refused;
+mod routed;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -22,13 +25,16 @@ use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 
 pub use self::disk::TABLES;
+use self::routed::Changes;
+use crate::actors::in_order::InOrder;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::edge_twin::{EdgeTwin, Outbox, Telling, with_version};
 use crate::domain::identity::Identity;
 use crate::messages::client::Down;
+use crate::messages::queue::Ingest;
 use crate::messages::sessions::{self, ListOnline, json};
-use crate::messages::state::{Save, Scan};
+use crate::messages::state::{Change, Save, Scan};
 use crate::messages::supervision::Health;
 use crate::messages::twins::{DesiredChanged, GetTwinsStatus, TwinAnswer, TwinsStatus};
 use crate::messages::upstream::Request;
@@ -46,6 +52,8 @@ pub struct TwinsPorts {
     pub send: Port<sessions::Send>,
     /// `sessions`: whose twins are to be read when the link comes up.
     pub online: Port<ListOnline>,
+    /// `queue`: changes of reported properties are messages for routes.
+    pub ingest: Port<Ingest>,
     /// Who acts on the desired properties of `$edgeHub`.
     pub edge_hub: Port<DesiredChanged>,
     /// Who acts on the desired properties of `$edgeAgent`.
@@ -58,7 +66,13 @@ pub struct Twins {
     edge_agent: Identity,
     ports: TwinsPorts,
     entries: BTreeMap<Identity, Entry>,
-    dead_letters: usize,
+    /// Tellings that wait until what they are told from is on disk; with the birth of the entry.
+    tellings: InOrder<Option<(Identity, u64, Telling)>>,
+    changes: Changes,
+    /// Of entries: what was begun for one that is gone is void.
+    births: u64,
+    /// Those that were gone before everything was read: forgotten then.
+    gone: Vec<Identity>,
     is_up: bool,
     /// Whose turn it is to talk to the parent.
     due: VecDeque<Identity>,
@@ -72,15 +86,18 @@ pub struct Twins {
 /// One identity.
 #[derive(Debug, Default)]
 struct Entry {
+    birth: u64,
     twin: EdgeTwin,
     outbox: Outbox,
     /// The whole twin is to be read.
     is_stale: bool,
     /// It is in `due`, or talks to the parent.
     is_busy: bool,
-    /// Patches of desired properties that came: a whole twin that was asked for before the last
-    /// one may be older.
+    /// Patches of desired properties that came, and reported ones that the parent took: a whole
+    /// twin that was asked for before the last one may be older.
     patches_seen: u64,
+    /// Numbers of the patches that the parent refused, as kept.
+    refused: VecDeque<u64>,
     /// Clients that wait for what the parent says to a patch.
     waiting: Vec<(u64, oneshot::Sender<TwinAnswer>)>,
     /// Clients that subscribe, and wait for the whole twin to be read.
@@ -101,7 +118,10 @@ impl Twins {
             edge_agent: own("$edgeAgent"),
             ports,
             entries: BTreeMap::new(),
-            dead_letters: 0,
+            tellings: InOrder::default(),
+            changes: Changes::default(),
+            births: 0,
+            gone: Vec::new(),
             is_up: false,
             due: VecDeque::new(),
             talking: 0,
@@ -111,23 +131,68 @@ impl Twins {
     }
 
     fn entry(&mut self, identity: &Identity) -> &mut Entry {
-        self.entries.entry(identity.clone()).or_default()
+        self.entries.entry(identity.clone()).or_insert_with(|| {
+            self.births += 1;
+            Entry { birth: self.births, ..Entry::default() }
+        })
+    }
+
+    /// The entry, if it is still the one that something was begun for.
+    fn living(&mut self, identity: &Identity, birth: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(identity).filter(|entry| entry.birth == birth)
+    }
+
+    /// Writes the twin as it is now, and then tells its client: what the client may have has to
+    /// be known after a restart too.
+    fn save_and_tell(
+        &mut self,
+        identity: &Identity,
+        telling: Option<Telling>,
+        ctx: &mut Context<Self>,
+    ) {
+        let change = self.twin_change(identity);
+        self.commit(vec![change], identity, telling, ctx);
+    }
+
+    /// Like `save_and_tell`, with further changes of the same identity.
+    fn commit(
+        &mut self,
+        changes: Vec<Change>,
+        identity: &Identity,
+        telling: Option<Telling>,
+        ctx: &mut Context<Self>,
+    ) {
+        let is_ours = *identity == self.edge_hub || *identity == self.edge_agent;
+        let telling = telling.filter(|_| !is_ours); // they are in this process
+        let birth = self.entry(identity).birth;
+        let telling = telling.map(|telling| (identity.clone(), birth, telling));
+        let number = self.tellings.wait(telling);
+        let saved = self.save(changes).map(move |is_saved, this, ctx| {
+            if is_saved {
+                for (identity, birth, telling) in this.tellings.committed(number).flatten() {
+                    this.tell(identity, birth, telling, ctx);
+                }
+            }
+        });
+        saved.spawn(ctx);
     }
 
     /// Tells a client. If it was not there, the next difference holds this too.
-    fn tell(&mut self, to: Identity, telling: Telling, ctx: &mut Context<Self>) {
-        if to == self.edge_hub || to == self.edge_agent {
-            return; // they are in this process
+    fn tell(&mut self, to: Identity, birth: u64, telling: Telling, ctx: &mut Context<Self>) {
+        if !self.living(&to, birth).is_some_and(|entry| entry.twin.is_due(&telling)) {
+            return; // it is gone, or has heard of it otherwise
         }
         let version = telling.version;
         let patch = json(&with_version(telling.patch.clone(), version));
         let what = Down::Desired { version, patch };
         let told = self.ports.send.ask(sessions::Send { to: to.clone(), what }, CLIENT_DEADLINE);
         let told = told.into_actor(self).map(move |told, this, ctx| {
-            if !told.unwrap_or(false) {
-                this.entry(&to).twin.on_not_told(telling);
-                this.save_twin(&to, ctx);
+            if told.unwrap_or(false) {
+                return;
             }
+            let Some(entry) = this.living(&to, birth) else { return };
+            let again = entry.twin.on_not_told(telling).then(|| entry.twin.tell_all()).flatten();
+            this.save_and_tell(&to, again, ctx);
         });
         told.spawn(ctx);
     }
@@ -145,7 +210,8 @@ impl Twins {
         TwinsStatus {
             twins: self.entries.values().filter(|entry| entry.twin.is_known()).count(),
             pending_patches: self.entries.values().map(|entry| entry.outbox.len()).sum(),
-            dead_letters: self.dead_letters,
+            dead_letters: self.entries.values().map(|entry| entry.refused.len()).sum(),
+            changes_owed: self.changes.len(),
         }
     }
 }
@@ -164,7 +230,7 @@ impl Supervised for Twins {
     }
 
     fn health(&self) -> Health {
-        let TwinsStatus { twins, pending_patches, dead_letters } = self.status();
+        let TwinsStatus { twins, pending_patches, dead_letters, .. } = self.status();
         let refused = match dead_letters {
             0 => String::new(),
             n => format!(", {n} refused by the parent"),

@@ -6,7 +6,8 @@ use actix::prelude::*;
 use serde_json::{Map, Value};
 use tracing::{debug, warn};
 
-use super::disk::{delete_patch, put_refused, to_json};
+use super::disk::{delete_patch, to_json};
+use super::refused::refusal;
 use super::{Entry, Twins};
 use crate::domain::edge_twin::{Fate, Full, Patched};
 use crate::domain::identity::Identity;
@@ -48,8 +49,7 @@ impl Handler<DesiredPatched> for Twins {
         entry.patches_seen += 1;
         match entry.twin.on_desired(version, &patch) {
             Patched::Applied(telling) => {
-                self.save_twin(&identity, ctx);
-                self.tell(identity.clone(), telling, ctx);
+                self.save_and_tell(&identity, Some(telling), ctx);
                 self.notify(&identity);
             }
             Patched::Outdated => {
@@ -134,15 +134,23 @@ impl Twins {
         then: impl FnOnce(&mut Self, &Identity, Option<LinkAnswer>, &mut Context<Self>) -> bool
         + 'static,
     ) {
+        let birth = self.entry(&identity).birth;
         let answer = self.ports.request.ask(Request { identity: identity.clone(), what }, DEADLINE);
         let answer = answer.into_actor(self).map(move |answer, this, ctx| {
             this.talking -= 1;
-            this.entry(&identity).is_busy = false;
+            let Some(entry) = this.living(&identity, birth) else {
+                return this.talk(ctx); // it is gone, or another one
+            };
+            entry.is_busy = false;
             let answer = answer.unwrap_or(Err(NotConnected)).ok();
             if then(this, &identity, answer, ctx) {
                 this.schedule(identity, ctx);
             } else if this.is_up {
-                ctx.run_later(AGAIN, |this, ctx| this.schedule(identity, ctx));
+                ctx.run_later(AGAIN, move |this, ctx| {
+                    if this.living(&identity, birth).is_some() {
+                        this.schedule(identity, ctx);
+                    }
+                });
             }
             this.talk(ctx);
         });
@@ -161,6 +169,7 @@ impl Twins {
             Fate::Later => return false,
             Fate::Split => {}
             Fate::Accepted(numbers) => {
+                entry.patches_seen += 1; // a twin that was asked for before may lack it
                 entry.twin.reported.version = version.unwrap_or(entry.twin.reported.version);
                 let last = numbers.last().copied().unwrap_or_default();
                 let done = TwinAnswer { status: 204, body: Default::default(), version };
@@ -171,12 +180,16 @@ impl Twins {
                 self.save(changes).map(|_, _, _| ()).spawn(ctx);
             }
             Fate::Refused(number, patch) => {
-                warn!(%identity, status, "the parent refuses a reported patch: dead-lettered");
+                let refused = answer.map(|it| refusal(identity, &it, patch.into()));
+                let refused = refused.unwrap_or_default();
+                let why = &refused.why;
+                warn!(%identity, status, why, "the parent refuses a reported patch: dead-lettered");
                 entry.is_stale = true; // our copy shows what was refused
-                entry.answer(number, &TwinAnswer::error(status, "the hub refused the patch"));
-                self.dead_letters += 1;
-                let moved = [delete_patch(identity, number), put_refused(identity, number, &patch)];
-                self.save(moved.into()).map(|_, _, _| ()).spawn(ctx);
+                let said = format!("the hub refused the patch: {why}");
+                entry.answer(number, &TwinAnswer::error(status, &said));
+                let mut moved = vec![delete_patch(identity, number)];
+                moved.extend(entry.keep_refused(identity, number, &refused));
+                self.save(moved).map(|_, _, _| ()).spawn(ctx);
             }
         }
         true
@@ -223,10 +236,7 @@ impl Twins {
             return true;
         }
         let (telling, is_other) = entry.twin.on_full(full, &entry.outbox);
-        if let Some(telling) = telling.filter(|_| is_to_be_told) {
-            self.tell(identity.clone(), telling, ctx);
-        }
-        self.save_twin(identity, ctx);
+        self.save_and_tell(identity, telling.filter(|_| is_to_be_told), ctx);
         self.on_read_for(identity, ctx);
         if is_other {
             self.notify(identity);

@@ -1,5 +1,7 @@
 //! Twins between a parent and a state in memory.
 
+mod owed;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -9,7 +11,9 @@ use super::*;
 use crate::actors::stand_in::{Log, Shelf, noted, port, settle};
 use crate::domain::features::Features;
 use crate::messages::sessions::Online;
-use crate::messages::twins::{DesiredPatched, GetDesired, GetTwin, PatchReported, WatchDesired};
+use crate::messages::twins::{
+    DesiredPatched, DesiredTaken, GetDesired, GetTwin, PatchReported, WatchDesired,
+};
 use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected};
 
 /// The parent's side: one twin for everybody, whether it can be reached, what it was asked.
@@ -38,7 +42,7 @@ impl Parent {
                 let patch = String::from_utf8(patch.to_vec()).unwrap();
                 self.asked.push(format!("patch {id} {patch}"));
                 match self.refused.filter(|(name, _)| patch.contains(name)) {
-                    Some((_, status)) => (status, "{}".into(), None),
+                    Some((_, status)) => (status, r#"{"message":"too much"}"#.into(), None),
                     None => {
                         self.reported_version += 1;
                         (204, String::new(), Some(self.reported_version))
@@ -59,6 +63,8 @@ struct Scene {
     is_online: Rc<RefCell<bool>>,
     told: Log<(u64, String)>,
     noticed: Log<String>,
+    ingest: Port<Ingest>,
+    request: Port<Request>,
 }
 
 fn id(text: &str) -> Identity {
@@ -83,6 +89,8 @@ impl Scene {
         let told: Log<(u64, String)> = Rc::default();
         let (asked, seen) = (Rc::clone(&parent), Rc::clone(&told));
         let (online, takes) = (Rc::clone(&is_online), Rc::clone(&is_online));
+        let taken = Port::<DesiredTaken>::default();
+        let acknowledge = taken.clone();
         let (edge_hub, noticed) = noted(|DesiredChanged(id)| id.to_string());
         let ports = TwinsPorts {
             save: shelf.save(),
@@ -93,6 +101,7 @@ impl Scene {
                 let patch = String::from_utf8(patch.to_vec()).unwrap();
                 if *takes.borrow() {
                     seen.borrow_mut().push((version, patch));
+                    acknowledge.tell(DesiredTaken { identity: send.to, version });
                 }
                 *takes.borrow()
             }),
@@ -103,9 +112,12 @@ impl Scene {
             }),
             edge_hub,
             edge_agent: Port::default(),
+            ingest: Port::default(),
         };
+        let (ingest, request) = (ports.ingest.clone(), ports.request.clone());
         let twins = Twins::new(&id("gw"), ports, Obituary::unsupervised()).start();
-        Scene { twins, parent, shelf, is_online, told, noticed }
+        taken.plug(&twins);
+        Scene { twins, parent, shelf, is_online, told, noticed, ingest, request }
     }
 
     /// The process starts anew.

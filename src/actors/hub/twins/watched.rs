@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Twins;
 use crate::domain::identity::Identity;
-use crate::messages::twins::WatchDesired;
+use crate::messages::twins::{DesiredTaken, WatchDesired};
 
 /// A SUBACK waits no longer for the parent's twin.
 const READ_DEADLINE: Duration = Duration::from_millis(1_900);
@@ -22,12 +22,25 @@ impl Handler<WatchDesired> for Twins {
     fn handle(&mut self, WatchDesired(who): WatchDesired, _: &mut Self::Context) -> Self::Result {
         let ready = self.when_loaded().into_actor(self);
         Box::pin(ready.then(move |(), this, ctx| {
+            this.entry(&who).twin.on_connected();
             let read = this.read_for(&who, ctx);
             let read = async move {
                 let _ = tokio::time::timeout(READ_DEADLINE, read).await;
             };
             read.into_actor(this).map(move |(), this, ctx| this.watch(&who, ctx))
         }))
+    }
+}
+
+impl Handler<DesiredTaken> for Twins {
+    type Result = ();
+
+    fn handle(&mut self, taken: DesiredTaken, ctx: &mut Self::Context) {
+        let DesiredTaken { identity, version } = taken;
+        let entry = self.entries.get_mut(&identity);
+        if entry.is_some_and(|entry| entry.twin.on_taken(version)) {
+            self.save_and_tell(&identity, None, ctx);
+        }
     }
 }
 
@@ -48,10 +61,7 @@ impl Twins {
     fn watch(&mut self, who: &Identity, ctx: &mut Context<Self>) {
         let (missed, is_other) = self.entry(who).twin.on_watched();
         if is_other {
-            self.save_twin(who, ctx);
-        }
-        if let Some(missed) = missed {
-            self.tell(who.clone(), missed, ctx);
+            self.save_and_tell(who, missed, ctx);
         }
     }
 

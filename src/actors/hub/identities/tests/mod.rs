@@ -104,13 +104,15 @@ struct Scene {
     vault: Rc<Vault>,
     identities: Addr<Identities>,
     closed: Log<String>,
+    /// What twins were told.
+    twins: Log<String>,
 }
 
 fn start(
     parent: &Rc<RefCell<Parent>>,
     shelf: &Shelf,
     vault: &Rc<Vault>,
-) -> (Addr<Identities>, Log<String>) {
+) -> (Addr<Identities>, Log<String>, Log<String>) {
     let asked = Rc::clone(parent);
     let (send, closed) = noted(|send: sessions::Send| {
         let what = match send.what {
@@ -120,7 +122,17 @@ fn start(
         };
         format!("{} {what}", send.to)
     });
+    let twins = Log::<String>::default();
+    let (of_gone, of_link) = (Rc::clone(&twins), Rc::clone(&twins));
+    let forget = port(move |Forget(gone): Forget| {
+        of_gone.borrow_mut().extend(gone.iter().map(|id| format!("forget {id}")));
+    });
+    let link = port(move |LinkChanged { is_up }: LinkChanged| {
+        of_link.borrow_mut().push(format!("link {is_up}"));
+    });
     let ports = IdentitiesPorts {
+        forget,
+        link,
         save: shelf.save(),
         scan: shelf.scan(),
         request: port(move |request: Request| asked.borrow_mut().answer(&request)),
@@ -132,7 +144,7 @@ fn start(
         gateway_hostname: "gw.local".into(),
     };
     let obituary = Obituary::unsupervised();
-    (Identities::new(config, Rc::clone(vault), ports, obituary).start(), closed)
+    (Identities::new(config, Rc::clone(vault), ports, obituary).start(), closed, twins)
 }
 
 /// A parent with five identities, which is up or not.
@@ -151,9 +163,9 @@ async fn fresh(is_up: bool) -> Scene {
     }
     parent.borrow_mut().is_up = is_up;
     let shelf = Shelf::default();
-    let (identities, closed) = start(&parent, &shelf, &vault);
+    let (identities, closed, twins) = start(&parent, &shelf, &vault);
     settle().await;
-    Scene { parent, shelf, vault, identities, closed }
+    Scene { parent, shelf, vault, identities, closed, twins }
 }
 
 fn token(id: &str, host: &str, key: &str) -> String {
@@ -192,7 +204,7 @@ impl Scene {
 
     /// The process starts anew.
     async fn restart(&mut self) {
-        (self.identities, self.closed) = start(&self.parent, &self.shelf, &self.vault);
+        (self.identities, self.closed, self.twins) = start(&self.parent, &self.shelf, &self.vault);
         settle().await;
     }
 }
@@ -367,4 +379,23 @@ async fn it_signs_with_the_primary_key_of_those_it_knows_or_can_look_up() {
     assert_eq!(sign("gw/none").await, Err(SignError::Unknown(id_of("gw/none"))));
     scene.parent.borrow_mut().put("gw/late", OTHER_KEY, IdentityStatus::Enabled);
     assert_eq!(sign("gw/late").await.unwrap(), sas::sign(OTHER_KEY, b"text").unwrap());
+}
+
+#[actix::test]
+async fn twins_hear_of_a_new_link_once_the_scope_was_read_and_after_those_who_are_gone() {
+    let scene = scene(false).await;
+    let link = |is_up| scene.identities.send(LinkChanged { is_up });
+    scene.parent.borrow_mut().is_up = true;
+    link(true).await.unwrap();
+    settle().await;
+    assert_eq!(scene.twins.take(), ["link true"]);
+    link(false).await.unwrap();
+    scene.parent.borrow_mut().remove("leaf");
+    link(true).await.unwrap();
+    settle().await;
+    assert_eq!(scene.twins.take(), ["link false", "forget leaf", "link true"]);
+    scene.parent.borrow_mut().remove("other");
+    scene.identities.send(ScopeChanged { version: 9 }).await.unwrap();
+    settle().await;
+    assert_eq!(scene.twins.take(), ["forget other"], "they know of the link");
 }

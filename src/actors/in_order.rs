@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Things that wait for commits.
 #[derive(Debug)]
-pub(super) struct InOrder<T> {
+pub(crate) struct InOrder<T> {
     last: u64,
     waiting: BTreeMap<u64, T>,
 }
@@ -20,14 +20,19 @@ impl<T> Default for InOrder<T> {
 
 impl<T> InOrder<T> {
     /// `thing` waits for the commit that is asked for now; answers the number of that.
-    pub(super) fn wait(&mut self, thing: T) -> u64 {
+    pub(crate) fn wait(&mut self, thing: T) -> u64 {
         self.last += 1;
         self.waiting.insert(self.last, thing);
         self.last
     }
 
+    /// Nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The commit with this number is done, and so are all before it.
-    pub(super) fn committed(&mut self, number: u64) -> impl Iterator<Item = T> + use<T> {
+    pub(crate) fn committed(&mut self, number: u64) -> impl Iterator<Item = T> + use<T> {
         let later = self.waiting.split_off(&(number + 1));
         std::mem::replace(&mut self.waiting, later).into_values()
     }
