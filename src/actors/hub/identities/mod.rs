@@ -85,6 +85,8 @@ pub struct Identities {
 
 /// The store commits or fails long before.
 const STORE_DEADLINE: Duration = Duration::from_secs(30);
+/// Twins answer long before, once they have read their own.
+const SOON: Duration = Duration::from_secs(10);
 
 impl Identities {
     /// Reads the cache when it starts, then the scope whenever the link comes up.
@@ -110,9 +112,8 @@ impl Identities {
 
     /// Writes what has changed and ends the connections that are not to go on.
     fn carry_out(&mut self, update: Update, ctx: &mut Context<Self>) {
-        if !update.gone.is_empty() {
-            self.ports.forget.tell(Forget(update.gone.iter().cloned().collect()));
-        }
+        let gone: Vec<_> = update.gone.iter().cloned().collect();
+        let is_forgotten = (!gone.is_empty()).then(|| self.ports.forget.ask(Forget(gone), SOON));
         for (to, why) in update.ended {
             info!(identity = %to, why, "connection is ended");
             let is_gone = update.gone.contains(&to);
@@ -122,7 +123,11 @@ impl Identities {
         for to in update.by_device {
             self.ports.send.tell(sessions::Send { to, what: Down::DeviceKeysChanged });
         }
-        self.save(update.touched, ctx);
+        let Some(is_forgotten) = is_forgotten else { return self.save(update.touched, ctx) };
+        // What twins delete is in line before it is known that there is nothing to delete.
+        self.unsaved.extend(update.touched);
+        let is_forgotten = is_forgotten.into_actor(self);
+        is_forgotten.map(|_, this, ctx| this.save(BTreeSet::new(), ctx)).spawn(ctx);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::identity::Identity;
 use crate::messages::registry::Forget;
 
 impl Handler<Forget> for Twins {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
     /// At once: what comes next may be sent to the parent.
     fn handle(&mut self, Forget(gone): Forget, ctx: &mut Self::Context) {
@@ -18,6 +18,7 @@ impl Handler<Forget> for Twins {
             true => self.forget(gone, ctx),
             false => self.gone.extend(gone),
         }
+        Box::pin(self.when_loaded())
     }
 }
 

@@ -123,7 +123,7 @@ fn run(seed: u64, script: &[Step]) -> Vec<String> {
 }
 
 fn cases() -> u32 {
-    std::env::var("TWINS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40)
+    std::env::var("TWINS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
 }
 
 proptest! {

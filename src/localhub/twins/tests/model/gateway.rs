@@ -212,13 +212,20 @@ impl Gateway {
     }
 
     fn take_scope(&self, scope: Scope) {
-        let old = std::mem::replace(&mut self.0.borrow_mut().scope, scope.clone());
+        let old = self.0.borrow().scope.clone();
         let gone = old.iter().filter(|(who, generation)| scope.get(*who) != Some(*generation));
         let gone: Vec<_> = gone.map(|(who, _)| who.clone()).collect();
         if gone.is_empty() {
+            self.0.borrow_mut().scope = scope;
             return;
         }
-        self.twins().do_send(Forget(gone.clone()));
+        let forgotten = self.twins().send(Forget(gone.clone()));
+        let own = self.clone();
+        actix::spawn(async move {
+            if forgotten.await.is_ok() {
+                own.0.borrow_mut().scope = scope; // on disk after what twins delete
+            }
+        });
         for who in gone {
             self.0.borrow_mut().subscribed.remove(&who);
             let client = self.0.borrow().clients[&who].clone();
