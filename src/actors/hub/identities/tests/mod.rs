@@ -1,6 +1,7 @@
 //! The scope cache between a parent and a state in memory, and clients that log in.
 
 mod proofs;
+mod link;
 mod table;
 
 use std::cell::RefCell;
@@ -379,23 +380,4 @@ async fn it_signs_with_the_primary_key_of_those_it_knows_or_can_look_up() {
     assert_eq!(sign("gw/none").await, Err(SignError::Unknown(id_of("gw/none"))));
     scene.parent.borrow_mut().put("gw/late", OTHER_KEY, IdentityStatus::Enabled);
     assert_eq!(sign("gw/late").await.unwrap(), sas::sign(OTHER_KEY, b"text").unwrap());
-}
-
-#[actix::test]
-async fn twins_hear_of_a_new_link_once_the_scope_was_read_and_after_those_who_are_gone() {
-    let scene = scene(false).await;
-    let link = |is_up| scene.identities.send(LinkChanged { is_up });
-    scene.parent.borrow_mut().is_up = true;
-    link(true).await.unwrap();
-    settle().await;
-    assert_eq!(scene.twins.take(), ["link true"]);
-    link(false).await.unwrap();
-    scene.parent.borrow_mut().remove("leaf");
-    link(true).await.unwrap();
-    settle().await;
-    assert_eq!(scene.twins.take(), ["link false", "forget leaf", "link true"]);
-    scene.parent.borrow_mut().remove("other");
-    scene.identities.send(ScopeChanged { version: 9 }).await.unwrap();
-    settle().await;
-    assert_eq!(scene.twins.take(), ["forget other"], "they know of the link");
 }
