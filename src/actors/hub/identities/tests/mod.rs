@@ -1,7 +1,7 @@
 //! The scope cache between a parent and a state in memory, and clients that log in.
 
-mod proofs;
 mod link;
+mod proofs;
 mod table;
 
 use std::cell::RefCell;
