@@ -67,6 +67,8 @@ pub struct Backend {
     pub local: Option<Local>,
     /// Whether clients are let in.
     pub readiness: Readiness,
+    /// Id of this edge device: its `$edgeHub` reports who is connected (EdgeHub).
+    pub edge_device: Option<String>,
 }
 
 impl Backend {

@@ -120,6 +120,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let warnings = settings.warnings();
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
     let mut ports = Ports::default();
+    ports.backend.edge_device = Some(device.device_id().to_owned());
     let of_topics = settings.local_topics.clone();
     if of_topics.is_enabled {
         let local = Local::new(device.device_id(), of_topics.limits, of_topics.policy);

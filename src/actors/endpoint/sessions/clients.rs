@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 impl Sessions {
     /// On an edge.
     pub(super) fn report_clients_ever(&self, ctx: &mut Context<Self>) {
-        let device = self.settings.edge_device.as_deref();
+        let device = self.backend.edge_device.as_deref();
         let edge_hub = device.and_then(|device| Identity::module(device, "$edgeHub").ok());
         let Some(edge_hub) = edge_hub else { return };
         self.report_clients_later(edge_hub, ctx);

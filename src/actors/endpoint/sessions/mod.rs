@@ -101,7 +101,7 @@ impl Sessions {
         // Numbers go on after a restart of this actor, so that late notices and answers stay late.
         let first = clock::unix_time().as_millis() as u64 * 1000;
         Sessions {
-            clients: settings.edge_device.as_deref().map(ClientsReport::new),
+            clients: backend.edge_device.as_deref().map(ClientsReport::new),
             is_changed: Cell::new(true),
             backend,
             save,

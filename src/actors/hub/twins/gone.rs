@@ -12,7 +12,7 @@ impl Handler<Forget> for Twins {
     type Result = ResponseFuture<()>;
 
     /// At once: what comes next may be sent to the parent.
-    fn handle(&mut self, Forget(gone): Forget, ctx: &mut Self::Context) {
+    fn handle(&mut self, Forget(gone): Forget, ctx: &mut Self::Context) -> Self::Result {
         let is_loaded = *self.is_loaded.borrow();
         match is_loaded {
             true => self.forget(gone, ctx),
