@@ -226,7 +226,7 @@ impl Client {
             }
             (Op::Report(patch), 400) => {
                 let is_ours = patch.get("bad name").is_some();
-                if is_ours != !is_refused(patch.to_string().as_bytes()) {
+                if is_ours == is_refused(patch.to_string().as_bytes()) {
                     faults.note(format!("{}: refused {patch}", inner.id));
                 }
                 if !is_ours {

@@ -69,6 +69,7 @@ impl<T> Clone for Wire<T> {
 }
 
 impl<T: 'static> Wire<T> {
+    #[expect(clippy::disallowed_methods, reason = "a wire of a model, not a mailbox")]
     pub(super) fn new(line: &Line, chance: &Chance, mut deliver: impl FnMut(T) + 'static) -> Self {
         let (into, mut out) = mpsc::unbounded_channel::<(u64, T)>();
         let (own, chance) = (line.clone(), chance.clone());

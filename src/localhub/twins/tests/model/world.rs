@@ -44,7 +44,8 @@ impl World {
         gateway.start();
         for client in &clients {
             client.connect(&gateway, &hub, &chance, &faults);
-            hub.make(&client.id().clone()).await;
+            let id = client.id().clone();
+            hub.make(&id).await;
         }
         let world = World { hub, gateway, clients, faults, line, chance, is_coalescing };
         world.join();
