@@ -1,5 +1,5 @@
 //! Routes that cannot be put in force: each is named with its error where an operator looks, and
-//! the others carry messages.
+//! the others carry messages. Names, values and texts may be of any script.
 
 use std::process::Output;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::count::total;
 use crate::support::program::run;
 use crate::support::wait_for;
 use crate::support::world::World;
-use crate::witness::{SOON, publish_stored};
+use crate::witness::{SOON, metric, publish_stored};
 
 fn edgectl(world: &World, arguments: &[&str]) -> Output {
     let socket = world.management.0.display().to_string();
@@ -176,4 +176,54 @@ fn the_last_good_form_of_a_route_outlives_a_restart_of_the_process() {
         let queue = world.wait_drained(SOON);
         assert_eq!(queue["unrouted"], 0, "{queue}");
     }
+}
+
+#[test]
+fn korean_names_values_and_bodies_are_routed_and_said_as_they_are_written() {
+    let world = World::start(&json!({
+        "더위": "FROM /messages/* WHERE 도시 = '서울' AND $body.기온.값 > 30 \
+                 INTO BrokeredEndpoint(\"/modules/reader/inputs/경보\")",
+        "위로": "FROM /messages/* WHERE $body.기온.단위 = '도' INTO $upstream",
+        "나쁨": "FROM /messages/* WHERE 온도 > 30 INTO $upstream",
+    }));
+    let said = wait_code(&world, 400)["description"].as_str().unwrap().to_owned();
+    let wanted = "route `나쁨`, line 1, column 24, at `온도 > 30`: ";
+    assert!(said.contains(wanted) && said.contains("write as_number(온도) > 30"), "{said}");
+    let log = world.edge.log_since_start();
+    assert!(log.lines().any(|line| line.contains("bad route") && line.contains("나쁨")), "{log}");
+    assert!(status(&world).0.contains(wanted), "{}", status(&world).0);
+
+    let leaf = world.leaf("leaf");
+    let mut reader = world.module("reader").connect().unwrap();
+    assert_eq!(reader.subscribe("devices/edge/modules/reader/inputs/#"), Ok(true));
+    let mut mqtt = leaf.connect().unwrap();
+    let (seoul, busan) = ("%EC%84%9C%EC%9A%B8", "%EB%B6%80%EC%82%B0");
+    let messages = [
+        (seoul, "{\"기온\": {\"값\": 29, \"단위\": \"도\"}}"),
+        (busan, "{\"기온\": {\"값\": 35, \"단위\": \"도\"}}"),
+        (seoul, "{\"기온\": {\"값\": 31, \"단위\": \"도\"}}"),
+        (seoul, "{\"기온\": "),
+    ];
+    for (n, (city, body)) in messages.iter().enumerate() {
+        let is_json = "%24.ct=application%2Fjson&%24.ce=utf-8";
+        let bag = format!("{is_json}&%EB%8F%84%EC%8B%9C={city}");
+        let topic = format!("devices/leaf/messages/events/{bag}");
+        publish_stored(&mut mqtt, &topic, u16::try_from(n).unwrap() + 1, body.as_bytes());
+    }
+    use rumqttc::mqttbytes::v4::Packet::Publish;
+    let Some(Publish(publish)) = reader.read(SOON).unwrap() else { panic!("no message") };
+    assert_eq!(&publish.payload[..], messages[2].1.as_bytes(), "the one of Seoul above 30");
+    let topic = String::from_utf8_lossy(publish.topic.as_ref()).into_owned();
+    assert!(topic.starts_with("devices/edge/modules/reader/inputs/경보/"), "{topic}");
+    assert!(topic.contains(&format!("%EB%8F%84%EC%8B%9C={seoul}")), "{topic}");
+    reader.ack(publish.pkid).unwrap();
+    wait_for("three at the hub", SOON, || {
+        let (items, _) = world.hub.service.telemetry(0)?;
+        let items: Vec<_> = items.iter().filter(|item| item["deviceId"] == "leaf").collect();
+        let cities = items.iter().map(|item| &item["applicationProperties"]["도시"]);
+        (cities.eq([&json!("서울"), &json!("부산"), &json!("서울")])).then_some(())
+    });
+    let queue = world.wait_drained(SOON);
+    assert_eq!((total(&queue, "delivered"), &queue["unrouted"]), (4, &json!(1)), "{queue}");
+    assert_eq!(metric(&world, "messages_not_json_total"), 1, "counted once, though two ask for it");
 }

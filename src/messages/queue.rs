@@ -120,6 +120,9 @@ pub struct QueueStatus {
     pub paused: Vec<String>,
     /// Second copies that clients sent, as their connection ended before the PUBACK; not stored.
     pub resent: u64,
+    /// Messages whose body a condition asked for, and which is not the JSON that they say it is; since
+    /// the queue was started.
+    pub not_json: u64,
     /// Messages taken in (each counted once, however many routes).
     pub messages_in: u64,
     /// Bytes of used pages.

@@ -165,6 +165,7 @@ answers!(GetQueueStatus, |self, _m| Ok::<_, StoreError>(QueueStatus {
     messages_in: 30,
     unrouted: 5,
     resent: 2,
+    not_json: 0,
     state: "ready".into(),
     ..Default::default()
 }));

@@ -70,6 +70,9 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     }
     let help = "Second copies of stored messages that clients sent; acknowledged, not stored";
     text.one("messages_resent_total", "counter", help, &[], queue.resent);
+    let help =
+        "Messages whose body a route asked for, and which is not the JSON that they say it is";
+    text.one("messages_not_json_total", "counter", help, &[], queue.not_json);
     let help = "Bytes of the queue's used pages on disk";
     text.one("queue_used_bytes", "gauge", help, &[], queue.used_bytes);
     let help = "Records whose checksum failed";

@@ -17,6 +17,7 @@ mod sweep;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -86,6 +87,8 @@ pub struct Queue {
     ports: QueuePorts,
     /// For the mutant `stale-routes`.
     table: Option<Arc<RouteTable>>,
+    /// Since the start of this actor: see `routed.rs`.
+    not_json: Arc<AtomicU64>,
     sweep: Sweep,
     obituary: Obituary,
 }
@@ -98,7 +101,8 @@ impl Queue {
         ports: QueuePorts,
         obituary: Obituary,
     ) -> Self {
-        Queue { store, identity, ports, table: None, sweep: Sweep::default(), obituary }
+        let not_json = Arc::default();
+        Queue { store, identity, ports, table: None, not_json, sweep: Sweep::default(), obituary }
     }
 }
 
@@ -242,7 +246,11 @@ impl Handler<SetRoutes> for Queue {
             _ => table,
         };
         self.store.set_time_to_live(table.global_ttl().map(Duration::from_secs));
-        let set = self.store.set_matcher(Arc::new(Routed::new(table, &self.identity)));
+        let set = self.store.set_matcher(Arc::new(Routed::new(
+            table,
+            &self.identity,
+            Arc::clone(&self.not_json),
+        )));
         Box::pin(async move {
             if let Err(error) = set.await {
                 tracing::error!(%error, "routes are set, but the queue does not write");
@@ -255,6 +263,6 @@ impl Handler<GetQueueStatus> for Queue {
     type Result = Result<QueueStatus, StoreError>;
 
     fn handle(&mut self, _: GetQueueStatus, _: &mut Context<Self>) -> Self::Result {
-        status::of(&self.store)
+        status::of(&self.store, self.not_json.load(Ordering::Relaxed))
     }
 }

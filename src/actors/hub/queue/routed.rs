@@ -1,6 +1,7 @@
 //! The route table as the store asks it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::identity::Identity;
@@ -11,11 +12,18 @@ use crate::store::queue::{Lifetime, Matcher, Message, Win};
 pub(super) struct Routed {
     table: Arc<RouteTable>,
     edge_device: String,
+    not_json: Arc<AtomicU64>,
 }
 
 impl Routed {
-    pub(super) fn new(table: Arc<RouteTable>, identity: &Identity) -> Self {
-        Routed { table, edge_device: identity.device_id().into() }
+    /// `not_json` counts messages whose body a condition asked for, and which is not the JSON that
+    /// they say it is.
+    pub(super) fn new(
+        table: Arc<RouteTable>,
+        identity: &Identity,
+        not_json: Arc<AtomicU64>,
+    ) -> Self {
+        Routed { table, edge_device: identity.device_id().into(), not_json }
     }
 }
 
@@ -23,7 +31,11 @@ impl Matcher for Routed {
     fn winners(&self, message: &Message) -> Vec<Win> {
         let Message { sender, bag, body, .. } = message;
         let inbound = Inbound::of(sender, &self.edge_device, bag, body);
-        let wins = self.table.winners(&inbound).into_iter().map(|win| Win {
+        let outcome = self.table.judge(&inbound, &mut ());
+        if outcome.is_body_bad {
+            self.not_json.fetch_add(1, Ordering::Relaxed);
+        }
+        let wins = outcome.wins.into_iter().map(|win| Win {
             endpoint: win.endpoint,
             input: win.input,
             route: win.route,

@@ -16,7 +16,7 @@ pub(super) fn words(store: &QueueStore) -> String {
     }
 }
 
-pub(super) fn of(store: &QueueStore) -> Result<QueueStatus, StoreError> {
+pub(super) fn of(store: &QueueStore, not_json: u64) -> Result<QueueStatus, StoreError> {
     let status = store.status()?;
     let quarantined = status.accounts.iter().map(|account| account.ends[5]).sum();
     Ok(QueueStatus {
@@ -26,6 +26,7 @@ pub(super) fn of(store: &QueueStore) -> Result<QueueStatus, StoreError> {
         unrouted_sources: status.unrouted_sources,
         paused: store.paused().iter().cloned().collect(),
         resent: status.resent,
+        not_json,
         messages_in: status.messages_in,
         used_bytes: status.used_bytes,
         quarantined,
