@@ -1,6 +1,9 @@
 //! What is fuzzed, as plain functions: the fuzzer calls them (`make fuzz`), and so does a test with
 //! the corpora and some thousand random inputs (`integration/fuzz.rs`). A finding is a panic.
 
+#[path = "routes.rs"]
+pub mod routes;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,8 +25,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub type Target = fn(&[u8]);
 
 /// Each with the name of its corpus.
-pub const ALL: &[(&str, Target)] =
-    &[("codec", codec), ("reader", reader), ("topic", topic), ("bag", bag), ("log_in", log_in)];
+pub const ALL: &[(&str, Target)] = &[
+    ("codec", codec),
+    ("reader", reader),
+    ("topic", topic),
+    ("bag", bag),
+    ("log_in", log_in),
+    ("route_text", routes::route_text),
+    ("route_eval", routes::route_eval),
+];
 
 /// The packets at the front of `bytes`, and whether something bad follows.
 fn decode_all(bytes: &[u8]) -> (Vec<ClientPacket>, bool) {

@@ -80,11 +80,43 @@ bench_local_topics() {
     }
 }
 
+# What a message costs at a route table: nanoseconds by number of routes.
+bench_routes() {
+    step "what a message costs at a route table"
+    local said line group='' first last
+    said=$(cargo bench --quiet --locked --bench routes 2>&1) || {
+        tail -n 20 <<<"$said" >&2
+        die "the benchmark of routes does not run" "alone: cargo bench --bench routes"
+    }
+    # The median of each line, in nanoseconds.
+    while read -r line; do
+        case $line in
+            [a-z]*) group=$line ;;
+            *)
+                row "$group" "${line% *}" ns="${line#* }"
+                case "$group ${line% *}" in
+                    "other_source 1") first=${line#* } ;;
+                    "other_source 1000") last=${line#* } ;;
+                esac
+                ;;
+        esac
+    done < <(sed 's/^[│├╰─ ]*//' <<<"$said" | awk -F'│' '
+        /^[a-z_]+ / { split($1, name, " "); print name[1] }
+        /^[0-9]+ / {
+            split($1, count, " ")
+            split($3, median, " ")
+            scale = median[2] == "ns" ? 1 : median[2] == "ms" ? 1000000 : 1000
+            printf "%s %.1f\n", count[1], median[1] * scale
+        }')
+    ratio route-of-another-source-ns "$(awk -v a="$last" -v b="$first" 'BEGIN { print a - b }')" 999 20
+}
+
 need_rust
 need_cc
 for name in ${BENCH:-refused local-topics}; do
     case $name in
         refused) bench_refused ;;
+        routes) bench_routes ;;
         local-topics) bench_local_topics ;;
         *) die "there is no benchmark $name" "BENCH='refused local-topics'" ;;
     esac

@@ -246,11 +246,8 @@ impl Handler<SetRoutes> for Queue {
             _ => table,
         };
         self.store.set_time_to_live(table.global_ttl().map(Duration::from_secs));
-        let set = self.store.set_matcher(Arc::new(Routed::new(
-            table,
-            &self.identity,
-            Arc::clone(&self.not_json),
-        )));
+        let routed = Routed::new(table, &self.identity).counting(Arc::clone(&self.not_json));
+        let set = self.store.set_matcher(Arc::new(routed));
         Box::pin(async move {
             if let Err(error) = set.await {
                 tracing::error!(%error, "routes are set, but the queue does not write");

@@ -16,14 +16,13 @@ pub(super) struct Routed {
 }
 
 impl Routed {
-    /// `not_json` counts messages whose body a condition asked for, and which is not the JSON that
-    /// they say it is.
-    pub(super) fn new(
-        table: Arc<RouteTable>,
-        identity: &Identity,
-        not_json: Arc<AtomicU64>,
-    ) -> Self {
-        Routed { table, edge_device: identity.device_id().into(), not_json }
+    pub(super) fn new(table: Arc<RouteTable>, identity: &Identity) -> Self {
+        Routed { table, edge_device: identity.device_id().into(), not_json: Arc::default() }
+    }
+
+    /// Counts messages whose body a condition asked for, and which is not the JSON that they say it is.
+    pub(super) fn counting(self, not_json: Arc<AtomicU64>) -> Self {
+        Routed { not_json, ..self }
     }
 }
 
