@@ -100,14 +100,15 @@ bench_routes() {
                 esac
                 ;;
         esac
-    done < <(sed 's/^[│├╰─ ]*//' <<<"$said" | awk -F'│' '
+    done < <(awk -F'│' '
+        { sub(/^[│├╰─ ]*/, "") }
         /^[a-z_]+ / { split($1, name, " "); print name[1] }
         /^[0-9]+ / {
             split($1, count, " ")
             split($3, median, " ")
             scale = median[2] == "ns" ? 1 : median[2] == "ms" ? 1000000 : 1000
             printf "%s %.1f\n", count[1], median[1] * scale
-        }')
+        }' <<<"$said")
     ratio route-of-another-source-ns "$(awk -v a="$last" -v b="$first" 'BEGIN { print a - b }')" 999 20
 }
 
