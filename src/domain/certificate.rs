@@ -1,7 +1,7 @@
 //! What the TLS certificate of a client says, and whether that proves who it is (spec edgehub 3.9).
 //!
 //! Either its thumbprint was registered, or an authority that is trusted here signed it, directly
-//! or by way of others, for the id of the device. Modules have no certificates. Whether there is a
+//! or by way of others, for the id of the device. Of modules, thumbprints count, and no authority. Whether there is a
 //! chain to an authority was found out where the TLS is (`protocol/tls/authorities.rs`).
 
 use super::identity::Identity;
@@ -33,7 +33,9 @@ pub struct Period {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotGood {
     /// Only devices have certificates.
-    #[error("a module cannot come in with a certificate; use a SAS token")]
+    #[error(
+        "a module cannot come in with a certificate of an authority; register its thumbprint, or use a SAS token"
+    )]
     Module,
     /// By its dates.
     #[error("its certificate is good from {} to {} (Unix time), and it is {now}", .period.from, .period.until)]
@@ -70,9 +72,8 @@ impl Period {
 }
 
 impl ClientCertificate {
-    /// Whether it is one of those registered for `id`, and until when.
-    pub fn is_registered(&self, id: &Identity, known: &[String], now: u64) -> Result<u64, NotGood> {
-        is_device(id)?;
+    /// Whether it is one of those registered for who shows it, a device or a module, and until when.
+    pub fn is_registered(&self, known: &[String], now: u64) -> Result<u64, NotGood> {
         let is_known = |shown: &&String| known.iter().any(|one| one.eq_ignore_ascii_case(shown));
         self.thumbprints.iter().find(is_known).ok_or(NotGood::Thumbprint)?;
         self.valid.holds(now)
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn either_thumbprint_in_any_case_counts_while_the_certificate_is_good() {
         let shown = shown(&["whatever"], Err("self-signed".into()));
-        let check = |known: &str, now| shown.is_registered(&id("d"), &[known.to_owned()], now);
+        let check = |known: &str, now| shown.is_registered(&[known.to_owned()], now);
         assert_eq!(check(&"AB".repeat(20), 100), Ok(200));
         assert_eq!(check(&"cD".repeat(32), 200), Ok(200));
         for other in [String::new(), "ab".repeat(19), "ab".repeat(32), "ef".repeat(20)] {
@@ -123,9 +124,7 @@ mod tests {
             let why = check(&"ab".repeat(20), now).unwrap_err();
             assert!(matches!(why, NotGood::OutOfDate { .. }), "{now}: {why}");
         }
-        let known = ["ab".repeat(20)];
-        assert_eq!(shown.is_registered(&id("d/m"), &known, 150), Err(NotGood::Module));
-        assert_eq!(shown.is_registered(&id("d"), &[], 150), Err(NotGood::Thumbprint));
+        assert_eq!(shown.is_registered(&[], 150), Err(NotGood::Thumbprint));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn prove(
         let until = match (registered.by_authority, registered.thumbprints) {
             (true, _) => certificate.is_certified(id, door.now)?,
             (false, []) => return Err(NotProven::NoCertificate),
-            (false, known) => certificate.is_registered(id, known, door.now)?,
+            (false, known) => certificate.is_registered(known, door.now)?,
         };
         return Ok(Proven { until, by_device: false });
     };
