@@ -23,7 +23,7 @@ use crate::messages::client::Down;
 use crate::messages::queue::{Ingest, Verdict};
 use crate::messages::registry::Forget;
 use crate::messages::sessions::{ListOnline, Online, Send};
-use crate::messages::state::StoreError;
+use crate::messages::state::{Save, StoreError};
 use crate::messages::supervision::Shutdown;
 use crate::messages::twins::{
     DesiredPatched, DesiredTaken, GetTwin, ListRefused, PatchReported, Refused, WatchDesired,
@@ -37,6 +37,8 @@ struct Inner {
     chance: Chance,
     disk: Disk,
     life: Option<(Addr<Twins>, Mounted)>,
+    /// The disk of this life.
+    save: Port<Save>,
     /// Counts lives: a stand-in of an earlier one does nothing.
     lives: u64,
     line: Line,
@@ -57,6 +59,7 @@ impl Gateway {
             chance: chance.clone(),
             disk: Disk::new(&TABLES),
             life: None,
+            save: Port::default(),
             lives: 0,
             line: line.clone(),
             up: None,
@@ -81,7 +84,8 @@ impl Gateway {
             inner.lives += 1;
             (inner.disk.mount(&inner.chance), inner.lives)
         };
-        let (save, scan) = (Port::default(), Port::default());
+        let (save, scan) = (Port::<Save>::default(), Port::default());
+        self.0.borrow_mut().save = save.clone();
         let state = disk.clone().start();
         save.plug(&state);
         scan.plug(&state);
@@ -220,10 +224,13 @@ impl Gateway {
             return;
         }
         let forgotten = self.twins().send(Forget(gone.clone()));
-        let own = self.clone();
+        let (own, save) = (self.clone(), self.0.borrow().save.clone());
         actix::spawn(async move {
-            if forgotten.await.is_ok() {
-                own.0.borrow_mut().scope = scope; // on disk after what twins delete
+            // On disk after what twins delete: in line behind it.
+            let is_forgotten = forgotten.await.is_ok();
+            let saved = save.ask(Save(Vec::new()), Duration::from_secs(60));
+            if is_forgotten && matches!(saved.await, Ok(Ok(()))) {
+                own.0.borrow_mut().scope = scope;
             }
         });
         for who in gone {
