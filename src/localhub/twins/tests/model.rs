@@ -154,6 +154,38 @@ fn a_patch_that_is_told_while_the_client_is_cut_is_not_lost() {
 }
 
 #[test]
+fn what_the_hub_shows_it_does_not_lose() {
+    let script = [
+        Step::Wait(300),
+        Step::Desire(0, json!({"a": 1}), true),
+        Step::Read(0),
+        Step::Wait(16),
+        Step::KillHub(50),
+        Step::Wait(100),
+    ];
+    for seed in 0..60 {
+        assert_eq!(run(seed, &script), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_twin_that_was_read_before_a_patch_came_does_not_undo_it() {
+    let script = [
+        Step::Wait(300),
+        Step::Report(0, json!({"b": 1})),
+        Step::Read(0),
+        Step::Wait(8),
+        Step::Desire(0, json!({"a": 1}), true),
+        Step::Report(0, json!({"b": 2})),
+        Step::Read(0),
+        Step::Desire(0, json!({"a": 2}), true),
+    ];
+    for seed in 0..60 {
+        assert_eq!(run(seed, &script), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
 fn what_an_identity_reported_offline_is_not_sent_for_the_one_that_bears_its_id_anew() {
     let script = [
         Step::Wait(300),

@@ -43,8 +43,10 @@ struct Inner {
     lives: u64,
     line: Line,
     up: Option<Wire<Up>>,
-    /// As the cache of identities, on disk.
+    /// As the cache of identities …
     scope: Scope,
+    /// … and as it is on disk.
+    kept: Scope,
     /// Who has subscribed to desired properties, on disk.
     subscribed: BTreeSet<Identity>,
     clients: BTreeMap<Identity, Client>,
@@ -64,6 +66,7 @@ impl Gateway {
             line: line.clone(),
             up: None,
             scope: Scope::new(),
+            kept: Scope::new(),
             subscribed: BTreeSet::new(),
             clients: BTreeMap::new(),
             takes_changes: true,
@@ -114,7 +117,11 @@ impl Gateway {
 
     pub(super) fn kill(&self) {
         let life = self.0.borrow_mut().life.take();
-        self.0.borrow_mut().lives += 1;
+        {
+            let mut inner = self.0.borrow_mut();
+            inner.lives += 1;
+            inner.scope = inner.kept.clone();
+        }
         if let Some((twins, disk)) = life {
             disk.kill();
             twins.do_send(Shutdown);
@@ -216,11 +223,11 @@ impl Gateway {
     }
 
     fn take_scope(&self, scope: Scope) {
-        let old = self.0.borrow().scope.clone();
+        let old = std::mem::replace(&mut self.0.borrow_mut().scope, scope.clone());
         let gone = old.iter().filter(|(who, generation)| scope.get(*who) != Some(*generation));
         let gone: Vec<_> = gone.map(|(who, _)| who.clone()).collect();
         if gone.is_empty() {
-            self.0.borrow_mut().scope = scope;
+            self.0.borrow_mut().kept = scope;
             return;
         }
         let forgotten = self.twins().send(Forget(gone.clone()));
@@ -230,7 +237,7 @@ impl Gateway {
             let is_forgotten = forgotten.await.is_ok();
             let saved = save.ask(Save(Vec::new()), Duration::from_secs(60));
             if is_forgotten && matches!(saved.await, Ok(Ok(()))) {
-                own.0.borrow_mut().scope = scope;
+                own.0.borrow_mut().kept = scope;
             }
         });
         for who in gone {
