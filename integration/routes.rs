@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::Duration;
 
 use rumqttc::mqttbytes::v4::Packet;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use support::count::broken_account;
 use support::gateway::Ctl;
 use support::mqtt::LogIn;
+use support::program::run;
 use support::wait_for;
 use support::world::{EDGE, World};
 
@@ -152,4 +154,95 @@ fn what_a_module_that_is_gone_was_owed_waits_until_it_is_discarded() {
     assert!(ctl.run(&["route", "list"]).contains("place=서울"));
     let log = world.edge.log_since_start();
     assert!(!log.contains("서울") && !log.contains("%EC%84%9C"), "properties are not logged");
+}
+
+/// What `edgectl` says, without any runtime: exit status and standard output.
+fn alone(arguments: &[&str]) -> (i32, String) {
+    let output = run("edgectl", arguments, &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors, "", "{arguments:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn written(folder: &Path, name: &str, value: &Value) -> String {
+    let file = folder.join(name);
+    std::fs::write(&file, value.to_string()).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn routes_are_checked_and_tested_without_a_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = json!({ "up": "FROM /messages/* WHERE place = '서울' INTO $upstream" });
+    let bad = json!({ "up": good["up"], "eq": "FROM /messages/* WHERE 장소 == '서울' INTO $upstream",
+                      "and": "FROM /*\nWHERE a = 'b' && c = 'd' INTO $upstream" });
+    let deployment = |routes: &Value| {
+        let desired = json!({ "schemaVersion": "1.1", "routes": routes });
+        json!({ "modulesContent": { "$edgeAgent": { "properties.desired": {} },
+                                    "$edgeHub": { "properties.desired": desired } } })
+    };
+    let file = written(folder.path(), "good.json", &deployment(&good));
+    assert_eq!(alone(&["route", "check", &file]), (0, "1 good, 0 bad\n".into()));
+    for (name, routes) in [("deployed.json", deployment(&bad)), ("plain.json", bad)] {
+        let file = written(folder.path(), name, &routes);
+        let (status, text) = alone(&["route", "check", &file]);
+        assert!(status == 1 && text.ends_with("1 good, 2 bad\n"), "{text}");
+        assert!(text.contains("route `eq`, line 1, column 27, at `==`: "), "{text}");
+        let marked: Vec<_> = text.lines().skip_while(|it| !it.contains("장소 ==")).collect();
+        assert_eq!(marked[2].trim_start(), "^^", "{text}");
+        let (status, json) = alone(&["route", "check", &file, "--output", "json"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((status, &json["good"]), (1, &json!(["up"])));
+        let and = json["errors"].as_array().unwrap().iter().find(|it| it["route"] == "and");
+        let and = and.unwrap();
+        assert_eq!(
+            (&and["line"], &and["column"], &and["found"]),
+            (&2.into(), &15.into(), &"`&&`".into())
+        );
+        assert!(and["suggestion"].as_str().unwrap().contains("AND"), "{and}");
+    }
+
+    let case = |wanted: &str| {
+        json!({ "id": "korean", "kind": "route_e2e", "sender": { "device": "leaf",
+                "app": { "place": "서울" } }, "expect_endpoints": [wanted] })
+    };
+    let routes = written(folder.path(), "routes.json", &good);
+    for (wanted, expected) in [
+        ("$upstream", (0, "1 passed, 0 failed\n")),
+        ("edge/m/in", (1, "korean: got $upstream, wanted edge/m/in\n0 passed, 1 failed\n")),
+    ] {
+        let cases = written(folder.path(), "cases.json", &json!({ "cases": [case(wanted)] }));
+        let outcome = alone(&["route", "test", &cases, "--routes", &routes]);
+        assert_eq!(outcome, (expected.0, expected.1.to_owned()));
+    }
+}
+
+#[test]
+fn a_message_goes_where_it_was_explained_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(&json!({
+        "seoul": { "route": "FROM /messages/* WHERE place = '서울' INTO $upstream", "priority": 1 },
+        "all": "FROM /messages/* INTO $upstream",
+    }));
+    let ctl = Ctl::new(&world.hub, &world.management.0);
+    let leaf = world.leaf("leaf");
+    let explained = |place: &str| {
+        let message = json!({ "sender": "leaf", "properties": { "place": place }, "body": 0 });
+        let file = written(folder.path(), "message.json", &message);
+        (ctl.json(&["route", "explain", "--message", &file]), file)
+    };
+    let (answer, file) = explained("부산");
+    assert_eq!(answer["wins"], json!([{ "endpoint": "$upstream", "route": "all" }]));
+    let part = &answer["routes"][0]["parts"][1];
+    assert_eq!((&part["text"], &part["value"]), (&"place".into(), &"\"부산\"".into()));
+    let text = ctl.run(&["route", "explain", "--message", &file]);
+    assert!(text.contains("seoul: does not take it: its condition is false"), "{text}");
+
+    let (answer, file) = explained("서울");
+    assert_eq!(answer["wins"], json!([{ "endpoint": "$upstream", "route": "seoul" }]));
+    let text = ctl.run(&["route", "explain", "--message", &file]);
+    assert!(text.contains("all: would take it, but seoul takes it to $upstream"), "{text}");
+    send(&leaf, "", 0..1);
+    let count = |route: &str| line(&ctl, route, "$upstream")["matched"].as_u64().unwrap();
+    assert_eq!((count("seoul"), count("all")), (1, 0));
 }

@@ -1,11 +1,11 @@
 //! Cases of the MQTT surface: log-in names, topics, filters.
 
-use edge_runtime::domain::bag::Bag;
 use edge_runtime::domain::identity::Identity;
-use edge_runtime::domain::route::{self, Expr, Inbound, Name, wire_name};
+use edge_runtime::domain::route::case::bag_of;
+use edge_runtime::domain::route::{self, Expr, Inbound, Name};
 use edge_runtime::domain::topic::{self, BadTopic, ClientTopic, FilterClass};
 use edge_runtime::domain::user_name::UserName;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Table, Verdict, equal, text};
 
@@ -184,27 +184,6 @@ fn telemetry(case: &Value) -> Verdict {
         }
     }
     Verdict::Pass
-}
-
-/// The properties of a case as a bag, and who sent it.
-pub(super) fn bag_of(app: &Value, system: &Value, sender: &Value) -> (Bag, Option<Identity>) {
-    let none = Map::new();
-    let of = |value: &Value| value.as_object().unwrap_or(&none).clone();
-    let (app, system, sender) = (of(app), of(system), of(sender));
-    let wire = system.iter().filter_map(|(name, v)| Some((wire_name(name)?.to_owned(), v.clone())));
-    let mut pairs: Vec<(String, Value)> = app.into_iter().chain(wire).collect();
-    let of_change = [("rpSenderDeviceId", "$.cdid"), ("rpSenderModuleId", "$.cmid")];
-    for (name, wire) in of_change {
-        pairs.extend(system.get(name).map(|value| (wire.to_owned(), value.clone())));
-    }
-    let bag = Bag::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let id = |key: &str| sender.get(key).and_then(Value::as_str);
-    let identity = match (id("connectionDeviceId"), id("connectionModuleId")) {
-        (Some(device), Some(module)) => Identity::module(device, module).ok(),
-        (Some(device), None) => Identity::device(device).ok(),
-        _ => None,
-    };
-    (bag, identity)
 }
 
 fn delivery(case: &Value) -> Verdict {

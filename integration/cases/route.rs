@@ -1,6 +1,7 @@
 //! Cases of routes: sources, sinks, sets, who wins a message. Conditions are in `condition.rs`.
 
 use edge_runtime::domain::identity::Identity;
+use edge_runtime::domain::route::case::{self as cases, Verdict as Judged, bag_of};
 use edge_runtime::domain::route::{
     BadRoute, Inbound, Mistake, Route, RouteSet, RouteTable, Sink, Statement, twin_change,
 };
@@ -8,7 +9,6 @@ use edge_runtime::domain::row::Priority;
 use serde_json::Value;
 
 use super::condition::{self, Sent};
-use super::mqtt::bag_of;
 use super::{Table, Verdict, equal, text};
 
 pub(super) fn judge(table: &Table, case: &Value) -> Verdict {
@@ -192,37 +192,11 @@ fn config(case: &Value) -> Verdict {
 }
 
 fn end_to_end(case: &Value) -> Verdict {
-    let edge = text(case, "edge_device");
-    let mut routes = Vec::new();
-    for (at, route) in case["routes"].as_array().into_iter().flatten().enumerate() {
-        let route = route.as_str().unwrap_or_default();
-        match Route::parse(&format!("r{at}"), route, edge) {
-            Ok(route) => routes.push(route),
-            Err(error) => return Verdict::Fail(error.to_string()),
-        }
+    match cases::end_to_end(case, &[]) {
+        Ok(Judged::Passed) => Verdict::Pass,
+        Ok(Judged::Failed { got, wanted }) => Verdict::Fail(format!("{got}, not {wanted}")),
+        Err(why) => Verdict::Fail(why),
     }
-    let sender = &case["sender"];
-    let id = match sender["module"].as_str() {
-        Some(module) => Identity::module(text(sender, "device"), module),
-        None => Identity::device(text(sender, "device")),
-    };
-    let mut id = id.expect("an id");
-    let (mut bag, _) = bag_of(&sender["app"], &sender["sys"], &Value::Null);
-    if let Some(output) = sender["output"].as_str() {
-        bag = bag.with(&[("$.on", output)]);
-    }
-    if sender["reported_property_update"].is_object() {
-        bag = twin_change(&id);
-        id = Identity::module(edge, "$edgeHub").expect("an id");
-    }
-    let wins = RouteTable::new(1, routes, None).winners(&Inbound::of(&id, edge, &bag, b""));
-    let mut ours: Vec<_> =
-        wins.iter().map(|win| id_of(&win.endpoint.0, win.input.as_deref())).collect();
-    ours.sort();
-    let wanted = case["expect_endpoints"].as_array().into_iter().flatten();
-    let mut wanted: Vec<_> = wanted.filter_map(|id| Some(id.as_str()?.to_owned())).collect();
-    wanted.sort();
-    equal(&ours, &wanted)
 }
 
 /// Endpoints of these cases are names; they stand for modules here.

@@ -10,17 +10,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin, UploadedFile};
-pub use self::queue::{DeadLetter, Discard, Letters, OfEndpoint, Queue, Route};
+pub use self::queue::{DeadLetter, Discard, Explain, Letters, OfEndpoint, Queue, Route, Test};
 
 const EXAMPLES: &str = "\
 Examples:
   edgectl list -w                                  modules of this device, live
   edgectl deploy deployment.json --wait            deploy, and wait until it runs
   edgectl route list                               what each route took, and what waits
+  edgectl route explain --message m.json           which routes take a message, and why
   edgectl hub device create leaf --parent gw       a new device; prints its connection string
   edgectl hub twin set gw temperature-filter threshold=30
 
-Exit status: 0 done, 1 failed (status: not in sync), 2 wrong usage.";
+Exit status: 0 done, 1 failed (status: not in sync; route check, test: not all good), 2 wrong usage.";
 
 /// The operator's command line.
 #[derive(Clone, Debug, Parser)]
@@ -116,7 +117,7 @@ pub enum Command {
     /// One module, outside of its container
     #[command(subcommand)]
     Module(LocalModule),
-    /// Routes: what they took, what waits, and why; pause and resume them
+    /// Routes: what they took, what waits; pause and resume them; check, explain and test them
     #[command(subcommand)]
     Route(Route),
     /// Messages that an endpoint refused for good

@@ -1,5 +1,7 @@
 //! The command line of routes, dead letters and backlogs: definitions only.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// See `Command`.
@@ -18,6 +20,40 @@ pub enum Route {
         /// Its name
         name: String,
     },
+    /// Read the routes of a file, and say all that is wrong with them (exit status 1 if anything
+    /// is); no runtime is needed
+    Check {
+        /// A deployment as `deploy` takes it, `{"routes": {…}}`, or `{"NAME": "FROM …"}`
+        file: PathBuf,
+    },
+    /// What each route makes of a message, part by part, and who wins it
+    Explain(Explain),
+    /// Run tests of routes and conditions; no runtime is needed
+    Test(Test),
+}
+
+/// See [`Route`].
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The message: JSON with `sender`, `output`, `properties`, `system`, and a `body`
+    #[arg(long, value_name = "FILE")]
+    pub message: PathBuf,
+    /// Routes as `route check` takes them (default: those in force in the runtime here)
+    #[arg(long, value_name = "FILE")]
+    pub routes: Option<PathBuf>,
+    /// With --routes: id of the edge device (default: that of the module that sends, or `edge`)
+    #[arg(long, value_name = "ID", requires = "routes")]
+    pub device: Option<String>,
+}
+
+/// See [`Route`].
+#[derive(Clone, Debug, Args)]
+pub struct Test {
+    /// Cases: `{"messages": {…}, "cases": […]}`; docs/operating-routes.md has the form
+    pub file: PathBuf,
+    /// Routes as `route check` takes them, for cases that have none of their own
+    #[arg(long, value_name = "FILE")]
+    pub routes: Option<PathBuf>,
 }
 
 /// See `Command`.

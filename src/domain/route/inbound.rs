@@ -83,6 +83,11 @@ pub fn wire_name(system: &str) -> Option<&'static str> {
     SYSTEM.iter().find(|(_, name)| eq_ignore_case(name, system)).map(|(wire, _)| *wire)
 }
 
+/// Names of all system properties that a bag can have.
+pub fn system_names() -> impl Iterator<Item = &'static str> {
+    SYSTEM.iter().map(|(_, name)| *name)
+}
+
 /// Number of the system property that has this name in a bag.
 pub(super) fn wire_number(name: &str) -> Option<usize> {
     SYSTEM.iter().position(|(wire, _)| *wire == name)
@@ -117,6 +122,18 @@ impl<'a> Inbound<'a> {
         let is_telemetry = self.kind == SourceKind::Telemetry;
         let output = if is_telemetry { self.bag.value("$.on") } else { None };
         output.filter(|output| !output.is_empty())
+    }
+
+    /// Where the message comes from, as a route names it.
+    pub fn source(&self) -> String {
+        match (self.kind, self.sender.module_id(), self.output()) {
+            (SourceKind::TwinChange, ..) => "/twinChangeNotifications".into(),
+            (_, None, _) => "/messages".into(),
+            (_, Some(module), None) => format!("/messages/modules/{module}"),
+            (_, Some(module), Some(output)) => {
+                format!("/messages/modules/{module}/outputs/{output}")
+            }
+        }
     }
 
     /// A system property that the hub knows of the message, whatever its bag says.

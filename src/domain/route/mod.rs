@@ -8,8 +8,10 @@
 //! next: `store/queue`, which writes a row for each winner.
 
 mod body;
+pub mod case;
 mod condition;
 mod error;
+mod explain;
 mod expr;
 mod fold;
 mod function;
@@ -38,9 +40,10 @@ use std::sync::Arc;
 use self::condition::Condition;
 pub use self::condition::Observer;
 pub use self::error::{Mistake, RouteError};
+pub use self::explain::{Explained, Explanation, Part, explain};
 pub use self::expr::{Expr, Literal, Name, Number, Operator};
 pub use self::function::Function;
-pub use self::inbound::{Inbound, SourceKind, twin_change, wire_name};
+pub use self::inbound::{Inbound, SourceKind, system_names, twin_change, wire_name};
 use self::names::Names;
 pub use self::path::{BadPath, BodyPath};
 use self::reading::Reading;

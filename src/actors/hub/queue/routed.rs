@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::identity::Identity;
-use crate::domain::route::{Inbound, RouteTable, SourceKind};
+use crate::domain::route::{Inbound, RouteTable};
 use crate::store::queue::{Lifetime, Matcher, Message, Win};
 
 /// A route table at an edge device.
@@ -46,15 +46,7 @@ impl Matcher for Routed {
 
     fn source(&self, message: &Message) -> String {
         let Message { sender, bag, body, .. } = message;
-        let inbound = Inbound::of(sender, &self.edge_device, bag, body);
-        match (inbound.kind, sender.module_id(), inbound.output()) {
-            (SourceKind::TwinChange, ..) => "/twinChangeNotifications".into(),
-            (_, None, _) => "/messages".into(),
-            (_, Some(module), None) => format!("/messages/modules/{module}"),
-            (_, Some(module), Some(output)) => {
-                format!("/messages/modules/{module}/outputs/{output}")
-            }
-        }
+        Inbound::of(sender, &self.edge_device, bag, body).source()
     }
 
     fn lifetime(&self, route: &str) -> Lifetime {

@@ -221,6 +221,33 @@ proptest! {
     }
 
     #[test]
+    fn what_is_explained_is_what_happens(routes in routes(), (sender, bag, body) in message()) {
+        let message = Inbound::of(&sender, "gw", &bag, &body);
+        let table = RouteTable::new(1, routes, None);
+        let explanation = explain(&table, &message);
+        prop_assert_eq!(&explanation.outcome.wins, &table.judge(&message, &mut ()).wins);
+        prop_assert_eq!(explanation.routes.len(), table.routes().len());
+        for (explained, route) in explanation.routes.iter().zip(table.routes()) {
+            prop_assert_eq!(&explained.route, route);
+            let Explained { judged, parts, beaten_by, .. } = explained;
+            prop_assert_eq!(*judged != Judged::OtherSource, route.source.covers(&message));
+            prop_assert_eq!(matches!(judged, Judged::Wins | Judged::Beaten), route.takes(&message));
+            prop_assert_eq!(beaten_by.is_some(), *judged == Judged::Beaten);
+            let Some(condition) = &route.condition else { continue };
+            if let Judged::Refused(truth) = judged {
+                prop_assert_eq!(*truth, evaluate(condition, &message, &mut ()).0);
+            }
+            if *judged != Judged::OtherSource {
+                prop_assert_eq!(parts.len(), condition.parts().len());
+                for (part, expr) in parts.iter().zip(condition.parts()) {
+                    prop_assert_eq!(&part.text, &expr.to_string());
+                    prop_assert_eq!(&part.value, &evaluate(expr, &message, &mut ()).1);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_endpoint_gets_a_message_once_at_most(routes in routes(), (sender, bag, body) in message()) {
         let message = Inbound::of(&sender, "gw", &bag, &body);
         let takes: Vec<Route> = routes.iter().filter(|it| it.takes(&message)).cloned().collect();
