@@ -246,3 +246,48 @@ fn a_message_goes_where_it_was_explained_to_go() {
     let count = |route: &str| line(&ctl, route, "$upstream")["matched"].as_u64().unwrap();
     assert_eq!((count("seoul"), count("all")), (1, 0));
 }
+
+#[test]
+fn other_routes_are_tried_on_what_is_stored_and_dead_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let to_gone = "FROM /messages/* INTO BrokeredEndpoint(\"/modules/gone/inputs/in\")";
+    let world = World::start(&json!({ "up": "FROM /messages/* INTO $upstream", "keep": to_gone }));
+    let ctl = Ctl::new(&world.hub, &world.management.0);
+    let leaf = world.leaf("leaf");
+    ctl.run(&["route", "pause", "up"]);
+    send(&leaf, "", 0..3);
+    // What is for upstream becomes a dead letter; what the module is owed stays.
+    world.hub.service.call("DELETE", "/devices/leaf", None);
+    ctl.run(&["route", "resume", "up"]);
+    wait_line(&ctl, "up", "$upstream", |it| it["dead_letters"]["messages"] == 3);
+    send(&world.module("sensor"), "out", 0..2);
+    wait_line(&ctl, "up", "$upstream", |it| it["lag"]["messages"] == 0);
+    let before = ctl.json(&["route", "list"])["accounts"].clone();
+
+    let routes = json!({
+        "first": "FROM /messages/* WHERE place = '서울' INTO $upstream",
+        "leaf": { "route": "FROM /messages WHERE $connectionDeviceId = 'leaf' INTO $upstream",
+                  "priority": 0 },
+        "sensor": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint('/modules/b/inputs/in')",
+    });
+    let file = written(folder.path(), "routes.json", &routes);
+    let counts = ctl.json(&["route", "replay", "--from", "1h", "--routes", &file]);
+    let of = |name: &str| {
+        let mut lines = counts["routes"].as_array().unwrap().iter();
+        let line = lines.find(|it| it["name"] == name).unwrap();
+        (line["matched"].as_u64().unwrap(), line["wins"].as_u64().unwrap())
+    };
+    assert_eq!((&counts["messages"], &counts["unrouted"]), (&5.into(), &0.into()), "{counts}");
+    assert_eq!([of("leaf"), of("first"), of("sensor")], [(3, 3), (5, 2), (2, 2)], "{counts}");
+    assert_eq!(counts["endpoints"], json!({ "$upstream": 5, (format!("{EDGE}/b/in")): 2 }));
+    let none = json!({ "none": "FROM /twinChangeNotifications INTO $upstream" });
+    let none = written(folder.path(), "none.json", &none);
+    let text = ctl.run(&["route", "replay", "--from", "1h", "--routes", &none]);
+    assert!(text.ends_with("of 5 messages:\n  5 to no route\n"), "{text}");
+    let earlier = ["route", "replay", "--from", "2026-01-01T00:00:00Z", "--to", "1h"];
+    let earlier = ctl.json(&[&earlier[..], &["--routes", &file]].concat());
+    assert_eq!(earlier["messages"], 0);
+    let (status, _, error) = ctl.outcome(&["route", "replay", "--from", "soon", "--routes", &file]);
+    assert!(status == 2 && error.contains("soon is no time"), "{status} {error}");
+    assert_eq!(ctl.json(&["route", "list"])["accounts"], before);
+}

@@ -50,9 +50,7 @@ impl Runtime {
     pub(super) async fn get(&self, target: &str) -> Result<Value, CtlError> {
         let request = ClientRequest::new("GET", target);
         let answer = ask(&self.place(), request, SOON).await.map_err(|e| self.explain(&e))?;
-        let answer = checked(answer)?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|e| CtlError::new("edge-runtime's answer is not JSON").because(e))
+        read(&checked(answer)?)
     }
 
     /// Does something that answers with nothing.
@@ -66,8 +64,14 @@ impl Runtime {
     pub(super) async fn act(&self, target: &str) -> Result<Value, CtlError> {
         let request = ClientRequest::new("POST", target);
         let answer = ask(&self.place(), request, LONG).await.map_err(|e| self.explain(&e))?;
-        serde_json::from_slice(&checked(answer)?.body)
-            .map_err(|e| CtlError::new("edge-runtime's answer is not JSON").because(e))
+        read(&checked(answer)?)
+    }
+
+    /// Does something with JSON that answers with JSON.
+    pub(super) async fn act_with(&self, target: &str, body: &Value) -> Result<Value, CtlError> {
+        let request = ClientRequest::new("POST", target).with_json(body);
+        let answer = ask(&self.place(), request, LONG).await.map_err(|e| self.explain(&e))?;
+        read(&checked(answer)?)
     }
 
     /// Text as it is written.
@@ -83,6 +87,11 @@ impl Runtime {
         let answer = ask(&self.place(), request, SOON).await.map_err(|e| self.explain(&e))?;
         Err(checked(answer).err().unwrap_or_else(|| CtlError::new("the answer changed: try again")))
     }
+}
+
+fn read(answer: &ClientAnswer) -> Result<Value, CtlError> {
+    serde_json::from_slice(&answer.body)
+        .map_err(|e| CtlError::new("edge-runtime's answer is not JSON").because(e))
 }
 
 fn checked(answer: ClientAnswer) -> Result<ClientAnswer, CtlError> {

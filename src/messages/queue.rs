@@ -1,6 +1,9 @@
 //! What the store-and-forward `queue` answers to (and localhub's telemetry log and
 //! cloud-to-device queue, where they do the same).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix::Message;
 use bytes::Bytes;
 
@@ -9,6 +12,7 @@ use crate::domain::bag::Bag;
 use crate::domain::delivery::{Loaded, Position};
 use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
+use crate::domain::route::{RouteTable, Tally};
 use crate::domain::row::{End, Endpoint, Key, Stamp};
 
 /// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
@@ -88,6 +92,19 @@ pub struct Finish {
     pub endpoint: Endpoint,
     /// Which, and how each ended.
     pub ends: Vec<(Key, End)>,
+}
+
+/// What these routes would make of the messages that are stored, dead letters too; nothing is
+/// changed. Messages that were stored at most `since` ago, and at least `until`, in store time.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Tally, StoreError>")]
+pub struct TryRoutes {
+    /// The routes.
+    pub table: Arc<RouteTable>,
+    /// Oldest.
+    pub since: Duration,
+    /// Youngest.
+    pub until: Duration,
 }
 
 /// An endpoint has rows that were not there before. Says nothing of how many.

@@ -220,6 +220,7 @@ impl Wires {
             letters: all.apis.letters,
             settle: all.apis.settle,
             pause: all.apis.pause,
+            try_routes: all.apis.try_routes,
             rewound_upstream: all.rewound_upstream,
             rewound_client: all.rewound_clients,
         };

@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin, UploadedFile};
-pub use self::queue::{DeadLetter, Discard, Explain, Letters, OfEndpoint, Queue, Route, Test};
+pub use self::queue::{
+    DeadLetter, Discard, Explain, Letters, OfEndpoint, Queue, Replay, Route, Test,
+};
 
 const EXAMPLES: &str = "\
 Examples:

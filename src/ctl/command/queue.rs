@@ -30,6 +30,9 @@ pub enum Route {
     Explain(Explain),
     /// Run tests of routes and conditions; no runtime is needed
     Test(Test),
+    /// Count what other routes would make of the messages that are stored, and of dead letters;
+    /// nothing is changed
+    Replay(Replay),
 }
 
 /// See [`Route`].
@@ -44,6 +47,20 @@ pub struct Explain {
     /// With --routes: id of the edge device (default: that of the module that sends, or `edge`)
     #[arg(long, value_name = "ID", requires = "routes")]
     pub device: Option<String>,
+}
+
+/// See [`Route`].
+#[derive(Clone, Debug, Args)]
+pub struct Replay {
+    /// Messages that were stored since: `2h`, or a time as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// … and until (default: now)
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// The other routes, as `route check` takes them
+    #[arg(long, value_name = "FILE")]
+    pub routes: PathBuf,
 }
 
 /// See [`Route`].

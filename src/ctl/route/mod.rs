@@ -5,6 +5,7 @@ mod explain;
 mod files;
 mod list;
 mod message;
+mod replay;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub(super) async fn run(
         }
         Route::Check { file } => return check::check(output, &file),
         Route::Explain(args) => explain::explain(runtime, output, &args).await?,
+        Route::Replay(args) => replay::replay(runtime, output, &args).await?,
         Route::Test(args) => return test::test(output, &args),
     }
     Ok(ExitCode::SUCCESS)

@@ -28,6 +28,7 @@ mod set;
 mod sink;
 mod source;
 mod table;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -51,6 +52,7 @@ pub use self::set::{BadRoute, RouteSet};
 pub use self::sink::{BadSink, Sink};
 pub use self::source::{BadSource, Source};
 pub use self::table::{Judged, Outcome, RouteTable, Win};
+pub use self::tally::{RouteTally, Tally};
 pub use self::types::{Type, type_of};
 pub use self::value::{Value, negate, not, operate};
 use super::row::{Endpoint, Priority};

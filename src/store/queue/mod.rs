@@ -35,6 +35,7 @@ mod operator;
 mod pull;
 mod records;
 mod status;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod unrouted;
@@ -52,6 +53,7 @@ pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
 pub use self::status::{Counts, Owed, Status};
+pub use self::survey::Survey;
 use super::clock::Clock;
 use super::env::{Environment, OpenError, Options, StoreId, random};
 use super::table::Table;

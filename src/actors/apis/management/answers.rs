@@ -11,6 +11,7 @@
 //! | `GET /why/{m}` | the module, and its last lines |
 //! | `GET /routes`, `GET /tree` | routes with their accounts, and unrouted messages; every actor |
 //! | `POST /routes/{r}/pause`, `…/resume` | 204 once that is so, also after a restart |
+//! | `POST /routes/replay?from_age=S&to_age=S` | `Tally`: what the routes in the body (desired properties of `$edgeHub`) would make of what was stored so many seconds ago |
 //! | `GET /dead-letters?endpoint=&route=&after=N&max=N` | dead letters of an endpoint (`$upstream`), in order |
 //! | `GET /dead-letters/{offset}?endpoint=` | one, with its properties and body (base64) |
 //! | `POST /dead-letters/replay`, `…/drop` `?endpoint=&route=&offsets=1,2` | `{"messages","bytes"}`: they are owed again, or discarded |
@@ -73,6 +74,7 @@ impl Answers {
             ("GET", ["routes"]) => self.routes().await,
             ("POST", ["routes", route, "pause"]) => self.pause(route, true).await,
             ("POST", ["routes", route, "resume"]) => self.pause(route, false).await,
+            ("POST", ["routes", "replay"]) => self.try_routes(request).await,
             ("GET", ["dead-letters"]) => self.dead_letters(request).await,
             ("GET", ["dead-letters", offset]) => self.dead_letter(offset, request).await,
             ("POST", ["dead-letters", "replay"]) => self.settle(How::Replay, request).await,

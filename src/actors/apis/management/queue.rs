@@ -1,5 +1,7 @@
 //! What an operator asks of routes and of the queue.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -8,9 +10,10 @@ use super::super::route_lines;
 use super::answers::{Answers, LONG, SOON, away};
 use crate::actors::clock;
 use crate::domain::iso8601;
+use crate::domain::route::{RouteSet, RouteTable};
 use crate::domain::row::{Endpoint, Offset};
 use crate::messages::dead_letters::{How, Letter, Pause, Pick, ReadDeadLetters, Settle};
-use crate::messages::queue::{GetQueueStatus, QueueStatus};
+use crate::messages::queue::{GetQueueStatus, QueueStatus, TryRoutes};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
 /// Dead letters in one answer.
@@ -57,6 +60,24 @@ impl Answers {
         let paused = self.ports.pause.ask(pause, SOON).await.map_err(|e| away("queue", e))?;
         paused.map_err(|why| HttpResponse::error(503, why))?;
         Ok(HttpResponse::empty(204))
+    }
+
+    pub(super) async fn try_routes(&self, request: &HttpRequest) -> Answer {
+        let bad = |why: String| HttpResponse::error(400, why);
+        let desired = serde_json::from_slice(&request.body);
+        let desired: Value = desired.map_err(|e| bad(format!("the body is not JSON: {e}")))?;
+        let set = RouteSet::parse(&desired, self.about.device.device_id());
+        let why = set.schema_error.or(set.bad.first().map(|bad| bad.error.to_string()));
+        if let Some(why) = why {
+            return Err(bad(why));
+        }
+        let age = |key: &str| request.number(key).map(std::time::Duration::from_secs);
+        let since = age("from_age").ok_or_else(|| bad("from_age=SECONDS is missing".into()))?;
+        let until = age("to_age").unwrap_or_default();
+        let table = Arc::new(RouteTable::new(1, set.good, set.global_ttl));
+        let tried = self.ports.try_routes.ask(TryRoutes { table, since, until }, LONG).await;
+        let tried = tried.map_err(|e| away("queue", e))?;
+        Ok(HttpResponse::json(200, &tried.map_err(|why| HttpResponse::error(503, why))?))
     }
 
     /// The endpoint, and what of it is meant. An endpoint that never had anything is a mistake.

@@ -32,7 +32,8 @@ use crate::domain::route::RouteTable;
 use crate::domain::row::{End, Endpoint, Key};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::queue::{
-    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Rewound, Stored, Telemetry, Verdict,
+    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Rewound, Stored, Telemetry, TryRoutes,
+    Verdict,
 };
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
@@ -62,8 +63,10 @@ pub struct QueuePorts {
     pub letters: Port<ReadDeadLetters>,
     /// … what becomes of them and of backlogs,
     pub settle: Port<Settle>,
-    /// … and routes that rest.
+    /// … routes that rest,
     pub pause: Port<Pause>,
+    /// … and routes that are only tried.
+    pub try_routes: Port<TryRoutes>,
     /// Upstream: `$upstream` is to read again.
     pub rewound_upstream: Port<Rewound>,
     /// Sessions: a client is to read again.
@@ -119,6 +122,7 @@ impl Actor for Queue {
         self.ports.letters.plug(&own);
         self.ports.settle.plug(&own);
         self.ports.pause.plug(&own);
+        self.ports.try_routes.plug(&own);
         sweep::begin(ctx);
     }
 }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::Queue;
+use crate::domain::bag::Bag;
+use crate::domain::identity::Identity;
+use crate::domain::route::{Inbound, Tally};
 use crate::domain::row::Endpoint;
 use crate::messages::dead_letters::{How, Letter, Pause, Progress, ReadDeadLetters, Settle};
-use crate::messages::queue::Rewound;
+use crate::messages::queue::{Rewound, TryRoutes};
 use crate::messages::state::StoreError;
 use crate::store::queue::Fate;
 
@@ -48,6 +51,26 @@ impl Handler<Settle> for Queue {
             let (endpoint, route) = (&pick.endpoint.0, pick.route.as_deref());
             tracing::info!(%endpoint, route, ?how, messages = all.messages, "done for the operator");
             Ok(all)
+        })
+    }
+}
+
+impl Handler<TryRoutes> for Queue {
+    type Result = ResponseFuture<Result<Tally, StoreError>>;
+
+    fn handle(&mut self, ask: TryRoutes, _: &mut Context<Self>) -> Self::Result {
+        let (store, edge) = (Arc::clone(&self.store), self.identity.of_device());
+        let TryRoutes { table, since, until } = ask;
+        Box::pin(async move {
+            let (mut survey, mut tally) = (store.survey(since, until), Tally::new(&table));
+            let mut count = |sender: &Identity, bag: &Bag, body: &[u8]| {
+                tally.count(&table, &Inbound::of(sender, edge.as_str(), bag, body));
+            };
+            while store.look(&mut survey, &mut count)? {
+                tokio::task::yield_now().await; // traffic goes on between the parts
+            }
+            tally.damaged = survey.damaged;
+            Ok(tally)
         })
     }
 }
