@@ -54,11 +54,11 @@ mod tests {
         }});
         let text = text(&RouteSet::parse(&desired, "edge"));
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("route `eq`, line 2, column 10, at `==`: "), "{text}");
+        assert!(lines[0].starts_with("route `eq`, line 2, column 11, at `=`: "), "{text}");
         assert_eq!(lines[1], "     WHERE a == 'b' INTO $upstream");
-        assert_eq!(lines[2], "             ^^");
+        assert_eq!(lines[2], "              ^");
         assert!(lines[3].starts_with("route `far`, at `10`: `priority` must"), "{text}");
         assert_eq!(lines[4], "1 good, 2 bad");
-        assert!(lines[0].contains('='), "{text}");
+        assert!(lines[0].ends_with("write `=` for `==`"), "{text}");
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn each_route_is_told_with_all_parts_of_its_condition_and_why_it_does_not_win() {
         let desired = json!({ "schemaVersion": "1.1", "routes": {
-            "hot": { "route": "FROM /messages/* WHERE as_number(temp) > 30 AND NOT $body.a = 1 \
+            "hot": { "route": "FROM /messages/* WHERE as_number(temp) > 30 AND NOT ($body.a = 1) \
                                INTO $upstream", "priority": 1, "timeToLiveSecs": 60 },
             "all": "FROM /* INTO $upstream",
             "zall": { "route": "FROM /* INTO $upstream", "priority": 1 },
@@ -220,11 +220,11 @@ a message from /messages/modules/s/outputs/o
 
 hot: does not take it: its condition is undefined
   source     /messages: matches
-  condition  as_number(temp) > 30 AND NOT $body.a = 1 -> undefined
+  condition  as_number(temp) > 30 AND NOT ($body.a = 1) -> undefined
                as_number(temp) > 30 -> true
                  as_number(temp) -> 31
                    temp -> \"31\"
-               NOT $body.a = 1 -> undefined
+               NOT ($body.a = 1) -> undefined
                  $body.a = 1 -> undefined
                    $body.a -> undefined
   sink       $upstream, priority 1, time to live 60 s
@@ -254,7 +254,7 @@ utf-16 or utf-32
         assert_eq!(text(&explanation, &message, Some(7)), expected);
         let json = json(&explanation, &message, Some(7));
         assert_eq!(json["routes"][2]["beaten_by"], "zall");
-        assert_eq!(json["routes"][0]["parts"][5]["text"], "NOT $body.a = 1");
+        assert_eq!(json["routes"][0]["parts"][5]["text"], "NOT ($body.a = 1)");
         assert_eq!(json["wins"], json!([{ "endpoint": "$upstream", "route": "zall" }]));
     }
 }
