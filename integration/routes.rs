@@ -221,7 +221,8 @@ fn routes_are_checked_and_tested_without_a_runtime() {
 fn a_message_goes_where_it_was_explained_to_go() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(&json!({
-        "seoul": { "route": "FROM /messages/* WHERE place = '서울' INTO $upstream", "priority": 1 },
+        "seoul": { "route": "FROM /messages/* WHERE place = '서울' INTO $upstream", "priority": 1,
+                   "timeToLiveSecs": 60 },
         "all": "FROM /messages/* INTO $upstream",
     }));
     let ctl = Ctl::new(&world.hub, &world.management.0);
@@ -233,6 +234,8 @@ fn a_message_goes_where_it_was_explained_to_go() {
     };
     let (answer, file) = explained("부산");
     assert_eq!(answer["wins"], json!([{ "endpoint": "$upstream", "route": "all" }]));
+    let lives = answer["routes"].as_array().unwrap().iter().map(|it| &it["time_to_live_seconds"]);
+    assert_eq!(lives.collect::<Vec<_>>(), [60, 7200], "its own, and the global one");
     let part = &answer["routes"][0]["parts"][1];
     assert_eq!((&part["text"], &part["value"]), (&"place".into(), &"\"부산\"".into()));
     let text = ctl.run(&["route", "explain", "--message", &file]);

@@ -32,6 +32,8 @@ pub struct RouteStatus {
     pub priority: Option<u8>,
     /// Its own.
     pub time_to_live_seconds: Option<u64>,
+    /// Its own, or else the global one; `None`: its messages do not expire.
+    pub lives_seconds: Option<u64>,
     /// Why it is bad.
     pub error: Option<String>,
 }

@@ -41,8 +41,8 @@ pub(super) async fn explain(
 async fn in_force(runtime: &Runtime) -> Result<(String, RouteTable), CtlError> {
     let (status, routes) = (runtime.get("/status").await?, runtime.get("/routes").await?);
     let edge = text_of(&status, "device").to_owned();
-    let active = members(&routes["routes"]).filter(|route| route["state"] == "active");
-    let routes = active.map(|line| {
+    let active = || members(&routes["routes"]).filter(|route| route["state"] == "active");
+    let parsed = active().map(|line| {
         let route = Route::parse(text_of(line, "name"), text_of(line, "text"), &edge);
         let route = route.map_err(|e| {
             CtlError::new("edge-runtime has a route that this edgectl cannot read").because(e)
@@ -51,8 +51,10 @@ async fn in_force(runtime: &Runtime) -> Result<(String, RouteTable), CtlError> {
         let priority = priority.map_or(Priority::DEFAULT, Priority);
         Ok(Route { priority, ttl: line["time_to_live_seconds"].as_u64(), ..route })
     });
-    let routes = routes.collect::<Result<Vec<_>, CtlError>>()?;
-    Ok((edge, RouteTable::new(1, routes, None))) // it does not tell the global time to live
+    let parsed = parsed.collect::<Result<Vec<_>, CtlError>>()?;
+    let mut without = active().filter(|line| line["time_to_live_seconds"].is_null());
+    let global = without.find_map(|line| line["lives_seconds"].as_u64());
+    Ok((edge, RouteTable::new(1, parsed, global)))
 }
 
 fn endpoint(route: &Route) -> String {
@@ -147,7 +149,7 @@ fn one(text: &mut String, explained: &Explained, all: &Explanation, global: Opti
     let lives = match (route.ttl, global) {
         (Some(own), _) => format!("time to live {own} s"),
         (None, Some(global)) => format!("time to live {global} s, the global one"),
-        (None, None) => "no time to live of its own".to_owned(),
+        (None, None) => "no time to live".to_owned(),
     };
     _ = writeln!(text, "\n{}: {why}", route.name);
     let matches = if *judged == Judged::OtherSource { "does not match" } else { "matches" };

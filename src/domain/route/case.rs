@@ -78,9 +78,7 @@ impl Sample {
 fn body(message: &Value) -> Result<Vec<u8>, String> {
     let said = text(message, "body_text");
     Ok(match text(message, "body_charset") {
-        "utf-16le" => said.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        "utf-32le" => said.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
-        "" if message["body_hex"].is_string() => {
+        _ if message["body_hex"].is_string() && !message["body_text"].is_string() => {
             let hex = text(message, "body_hex");
             let pair = |at: usize| {
                 let pair = hex.get(at..at + 2).and_then(|it| u8::from_str_radix(it, 16).ok());
@@ -88,6 +86,8 @@ fn body(message: &Value) -> Result<Vec<u8>, String> {
             };
             (0..hex.len()).step_by(2).map(pair).collect::<Result<_, _>>()?
         }
+        "utf-16le" => said.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        "utf-32le" => said.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
         "" | "utf-8" => said.as_bytes().to_vec(),
         other => return Err(format!("`body_charset` {other} is not utf-8, utf-16le or utf-32le")),
     })

@@ -293,6 +293,7 @@ impl Handler<ListRoutes> for Routes {
             },
             priority: Some(route.priority.0).filter(|_| route.priority != Priority::DEFAULT),
             time_to_live_seconds: route.ttl,
+            lives_seconds: route.ttl.or(self.kept.as_ref().and_then(|kept| kept.ttl)),
             error: None,
         });
         let bad = self.bad.iter().map(|bad| RouteStatus {

@@ -248,6 +248,32 @@ proptest! {
     }
 
     #[test]
+    fn what_is_counted_is_what_would_happen(
+        routes in routes(),
+        messages in prop::collection::vec(message(), 0..6),
+    ) {
+        let table = RouteTable::new(1, routes, None);
+        let (mut tally, mut wins) = (Tally::new(&table), Vec::new());
+        for (sender, bag, body) in &messages {
+            let message = Inbound::of(sender, "gw", bag, body);
+            tally.count(&table, &message);
+            wins.push(table.winners(&message));
+        }
+        let lost = wins.iter().filter(|wins| wins.is_empty()).count();
+        prop_assert_eq!((tally.messages, tally.unrouted), (messages.len() as u64, lost as u64));
+        for (line, route) in tally.routes.iter().zip(table.routes()) {
+            let won = wins.iter().flatten().filter(|win| win.route == route.name).count();
+            let takes = |(sender, bag, body): &&(Identity, Bag, Vec<u8>)| {
+                route.takes(&Inbound::of(sender, "gw", bag, body))
+            };
+            let matched = messages.iter().filter(takes).count();
+            prop_assert_eq!((line.matched, line.wins), (matched as u64, won as u64), "{}", line.name);
+        }
+        let all = tally.endpoints.values().sum::<u64>();
+        prop_assert_eq!(all, wins.iter().flatten().count() as u64);
+    }
+
+    #[test]
     fn an_endpoint_gets_a_message_once_at_most(routes in routes(), (sender, bag, body) in message()) {
         let message = Inbound::of(&sender, "gw", &bag, &body);
         let takes: Vec<Route> = routes.iter().filter(|it| it.takes(&message)).cloned().collect();
