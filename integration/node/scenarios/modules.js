@@ -151,5 +151,8 @@ exports.from_environment_renews_its_token = onGateway(async () => {
   const first = w.wire(module);
   await w.eventually(() => w.wire(module) !== first && w.wire(module).connected, 'it connects with a new token');
   await w.sleep(6000); // past the first token's end
-  assert.strictEqual((await w.invoke(w.edge, 'ping', 1, { moduleId, connect: 5 })).payload, 'pong');
+  // A call that meets one of the renewals, every 2 s, may be lost with the connection that it went to; it is not sent twice.
+  const lost = (why) => { if (!/504101/.test(String(why.responseBody || why.message))) throw why; };
+  const ping = () => w.invoke(w.edge, 'ping', 1, { moduleId, connect: 5 }).catch(lost);
+  assert.strictEqual((await w.eventually(ping, 'a call is answered', 30)).payload, 'pong');
 });
