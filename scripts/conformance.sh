@@ -13,6 +13,7 @@ need_python "$root/target/venv" "${packages[@]}"
 world conformance 127.0.0.12 127.0.0.11
 
 # run NAME GATEWAY RESTART SKIP SCENARIOS
+# shellcheck disable=SC2317 # called by twice
 run() {
     local skip=$4 scenarios=$5
     [ -z "${SKIP:-}" ] || skip=${skip:+$skip,}$SKIP
@@ -27,7 +28,7 @@ run() {
 
 failed=0
 for file in "${ours[@]}"; do
-    run hub "$hub" "$(restarter localhub)" "$gateway_only" "$file" || failed=1
-    run gateway "$edge" "$(restarter edge-runtime)" '' "$file" || failed=1
+    twice run hub "$hub" "$(restarter localhub)" "$gateway_only" "$file" || failed=1
+    twice run gateway "$edge" "$(restarter edge-runtime)" '' "$file" || failed=1
 done
 exit $failed

@@ -9,6 +9,7 @@ need_node "$root/target/node" "$root/integration/node"
 world node-suite 127.0.0.14 127.0.0.13
 
 # run NAME GATEWAY RESTART
+# shellcheck disable=SC2317 # called by twice
 run() {
     step "$1: the scenarios of integration/node"
     NODE_PATH=$root/target/node/node_modules NODE_EXTRA_CA_CERTS=$trust \
@@ -20,6 +21,6 @@ run() {
 }
 
 failed=0
-run hub "$hub" "$(restarter localhub)" || failed=1
-run gateway "$edge" "$(restarter edge-runtime)" || failed=1
+twice run hub "$hub" "$(restarter localhub)" || failed=1
+twice run gateway "$edge" "$(restarter edge-runtime)" || failed=1
 exit $failed
