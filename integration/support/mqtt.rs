@@ -71,7 +71,7 @@ impl LogIn {
 fn connect_packet(user: &str, id: &str, password: &str) -> BytesMut {
     let mut connect = Connect::new(id);
     connect.clean_session = false;
-    connect.keep_alive = 60;
+    connect.keep_alive = 600; // a crowd on a slow machine takes minutes, and nobody pings
     connect.login = Some(Login::new(user, password));
     let mut bytes = BytesMut::new();
     connect.write(&mut bytes).unwrap();
