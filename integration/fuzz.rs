@@ -1,6 +1,6 @@
 //! The fuzz targets without a fuzzer: each corpus (`fuzz/corpus`), and random changes of what is
 //! in it. `make fuzz RUNS=…` is the real thing.
-//! FUZZ_INPUTS (3000) for each target, FUZZ_SEED (1).
+//! FUZZ_INPUTS (3000) for each target, FUZZ_SEED (1), FUZZ_ONLY: a part of the targets' names.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "support/random.rs"]
@@ -43,7 +43,8 @@ fn change(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn neither_what_was_found_before_nor_random_bytes_make_a_target_panic() {
     let (inputs, mut random) = (number("FUZZ_INPUTS", 3_000), Random::new(number("FUZZ_SEED", 1)));
-    for (name, target) in targets::ALL {
+    let only = std::env::var("FUZZ_ONLY").unwrap_or_default();
+    for (name, target) in targets::ALL.iter().filter(|(name, _)| name.contains(&only)) {
         let corpus = corpus(name);
         assert!(corpus.len() >= 10, "the corpus of {name} is there");
         corpus.iter().for_each(|input| target(input));
