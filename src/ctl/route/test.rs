@@ -1,5 +1,6 @@
 //! `route test`: users' own tests of their routes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::files;
 use crate::ctl::command::{Output, Test};
 use crate::ctl::error::CtlError;
-use crate::ctl::output::{members, show, text_of};
+use crate::ctl::output::{members, say, show, text_of};
 use crate::domain::route::case::{EDGE, Sample, Verdict, condition, end_to_end};
 use crate::domain::route::{Route, system_names, wire_name};
 
@@ -30,6 +31,10 @@ pub(super) fn test(output: Output, args: &Test) -> Result<ExitCode, CtlError> {
         (id, judge(case, &file["messages"], args.routes.as_ref().map(|_| &others[..])))
     });
     let judged: Vec<_> = judged.collect();
+    for name in unknown_names(&file) {
+        let all: Vec<_> = system_names().collect();
+        say(&format!("no message has a system property `{name}`; there are {}", all.join(", ")));
+    }
     let failed: Vec<_> = judged.iter().filter_map(|(id, judged)| failure(id, judged)).collect();
     let answer = json!({
         "passed": judged.len() - failed.len(), "failed": failed.len(), "failures": failed,
@@ -110,7 +115,7 @@ fn known(object: &Value, keys: &[&str]) -> Result<(), String> {
     }
 }
 
-/// What is not a text, or no name of a system property, would silently not be there.
+/// What is not a text would silently not be there.
 fn properties(message: &Value) -> Result<(), String> {
     for part in ["app", "sys"] {
         for (name, value) in message[part].as_object().into_iter().flatten() {
@@ -119,15 +124,17 @@ fn properties(message: &Value) -> Result<(), String> {
             }
         }
     }
+    Ok(())
+}
+
+/// Names of system properties that no message can have: they are left out.
+fn unknown_names(file: &Value) -> BTreeSet<&str> {
+    let named = file["messages"].as_object().into_iter().flatten().map(|(_, message)| message);
+    let own = members(&file["cases"]).flat_map(|case| [&case["message"], &case["sender"]]);
+    let system = named.chain(own).filter_map(|message| message.get("sys")?.as_object());
     let is_sender = |name: &str| ["connectionDeviceId", "connectionModuleId"].contains(&name);
-    let mut names = message["sys"].as_object().into_iter().flatten().map(|(name, _)| name);
-    match names.find(|name| wire_name(name).is_none() && !is_sender(name)) {
-        Some(name) => {
-            let all: Vec<_> = system_names().collect();
-            Err(format!("`{name}` is no system property; there are {}", all.join(", ")))
-        }
-        None => Ok(()),
-    }
+    let names = system.flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| wire_name(name).is_none() && !is_sender(name)).collect()
 }
 
 #[cfg(test)]
@@ -170,8 +177,11 @@ mod tests {
                 (got, wanted) => assert_eq!(got, wanted, "{case}"),
             }
         }
-        let bare =
-            json!({ "kind": "route_e2e", "sender": { "device": "leaf", "sys": { "a": "" } } });
-        assert!(judge(&bare, &messages, Some(&[])).unwrap_err().contains("no system property"));
+        let sender = json!({ "device": "leaf", "sys": { "sender": "", "contentType": "" } });
+        let cases = json!({ "messages": { "m": { "sys": { "sys1": "" } } },
+                            "cases": [{ "kind": "route_e2e", "sender": sender }] });
+        assert_eq!(unknown_names(&cases), BTreeSet::from(["sender", "sys1"]));
+        let number = json!({ "kind": "route_e2e", "sender": { "app": { "temp": 31 } } });
+        assert!(judge(&number, &messages, Some(&[])).unwrap_err().contains("must be a text"));
     }
 }
