@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use self::local::LocalUse;
 use self::outbox::Outbox;
@@ -67,6 +68,8 @@ pub struct Connection {
     is_ingesting: bool,
     /// Twin requests that are not answered.
     requests: usize,
+    /// Ends when the last one is answered.
+    last_request: Option<oneshot::Receiver<()>>,
     is_leaving: bool,
     outbox: Outbox,
     /// Where the setting is on.
@@ -106,6 +109,7 @@ impl Connection {
             parked: VecDeque::new(),
             is_ingesting: false,
             requests: 0,
+            last_request: None,
             is_leaving: false,
             outbox,
             local,

@@ -2,11 +2,14 @@
 //!
 //! A twin request is acknowledged after its answer, so that one cut off by a disconnect is sent
 //! again (spec sdk.md, trap 8); it is answered whether or not the answers are subscribed (11).
+//! Twin requests are answered in the order of their arrival: an older patch that is sent again
+//! must not come behind one that was answered.
 
 use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::Connection;
 use crate::domain::method::Outcome;
@@ -71,6 +74,15 @@ impl Connection {
         ctx: &mut Context<Self>,
     ) {
         self.requests += 1;
+        let (done, is_done) = oneshot::channel::<()>();
+        let before = self.last_request.replace(is_done);
+        let answer = async move {
+            let answer = answer.await;
+            if let Some(before) = before {
+                let _ = before.await; // ends when the one before is answered
+            }
+            answer
+        };
         let answer = answer.into_actor(self);
         answer
             .map(move |answer, this, _| {
@@ -82,6 +94,7 @@ impl Connection {
                     this.publish(topic, answer.body);
                 }
                 this.acknowledge(ack, reserved);
+                drop(done);
                 this.requests -= 1;
                 this.hang_up_if_answered();
             })

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::stream::ByteStream;
+use crate::actors::port::Port;
 use crate::actors::stand_in::{Log, noted, port, settle};
 use crate::domain::bag::Bag;
 use crate::domain::delivery::Share;
@@ -15,7 +16,7 @@ use crate::domain::row::{Key, Offset, Priority, Row};
 use crate::messages::identities::Refusal;
 use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
 use crate::messages::sessions::Settle;
-use crate::messages::twins::{DesiredTaken, PatchReported, TwinAnswer};
+use crate::messages::twins::{DesiredTaken, GetTwin, PatchReported, TwinAnswer};
 
 type Line = Rc<RefCell<Option<Recipient<Downlink>>>>;
 
@@ -28,6 +29,7 @@ struct Scene {
     owed: Log<Row>,
     /// Versions of desired properties that the client has.
     taken: Log<u64>,
+    get_twin: Port<GetTwin>,
     line: Line,
     _connection: Running,
 }
@@ -82,6 +84,7 @@ impl Scene {
             }),
             ..Backend::default()
         };
+        let get_twin = backend.get_twin.clone();
         let (client, ours) = tokio::io::duplex(1 << 16);
         let (read, half) = tokio::io::split(Box::new(ours) as Box<dyn ByteStream>);
         let connect = Connect {
@@ -117,9 +120,9 @@ impl Scene {
             share: Share::NONE,
             unwritten: Default::default(),
         };
-        let connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
+        let _connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
         let mut scene =
-            Scene { client, stored, settled, ordered, owed, taken, line, _connection: connection };
+            Scene { client, stored, settled, ordered, owed, taken, get_twin, line, _connection };
         assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);
         scene
     }
@@ -276,6 +279,44 @@ async fn a_twin_request_is_answered_without_a_subscription_and_acknowledged_behi
     let answer = [&[0x30, topic.len() as u8 + 4, 0, topic.len() as u8], &topic[..], b"{}"].concat();
     assert_eq!(scene.read(answer.len()).await, answer);
     assert_eq!(scene.read(4).await, [0x40, 2, 0, 5]);
+}
+
+/// Twins that take their time to be read.
+struct SlowTwins;
+
+impl Actor for SlowTwins {
+    type Context = Context<Self>;
+}
+
+impl Handler<GetTwin> for SlowTwins {
+    type Result = ResponseFuture<TwinAnswer>;
+
+    fn handle(&mut self, _: GetTwin, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            TwinAnswer { status: 200, body: "{}".into(), version: None }
+        })
+    }
+}
+
+/// Else a client that is cut sends an older patch again, behind one that was answered.
+#[actix::test]
+async fn twin_requests_are_answered_in_order_of_arrival_and_nothing_else_waits_for_them() {
+    tokio::time::pause();
+    let mut scene = Scene::new(&[], None).await;
+    scene.get_twin.plug(&SlowTwins.start());
+    let patch = request("$iothub/twin/PATCH/properties/reported/?$rid=8");
+    scene.write(&[&request("$iothub/twin/GET/?$rid=7"), &patch[..], &[0xC0, 0]].concat()).await;
+    assert_eq!(scene.ordered.borrow().len(), 1, "it is asked at once");
+    assert_eq!(scene.read(2).await, [0xD0, 0]);
+    for (topic, body) in
+        [("$iothub/twin/res/200/?$rid=7", "{}"), ("$iothub/twin/res/204/?$rid=8", "")]
+    {
+        let answer = scene.read(4 + topic.len() + body.len() + 4).await;
+        let (answer, ack) = answer.split_at(answer.len() - 4);
+        assert_eq!(&answer[4..], [topic, body].concat().as_bytes());
+        assert_eq!(ack, [0x40, 2, 0, 5]);
+    }
 }
 
 #[actix::test]

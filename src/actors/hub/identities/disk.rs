@@ -1,7 +1,5 @@
 //! The cache on disk: a sealed record per identity, and beside them whose they are.
 
-use std::collections::BTreeSet;
-
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
@@ -10,7 +8,6 @@ use super::cache::Cache;
 use super::{Identities, STORE_DEADLINE};
 use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
-use crate::domain::identity::Identity;
 use crate::messages::identities::IdentityRecord;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
 
@@ -77,10 +74,12 @@ impl Identities {
         meta.hub.eq_ignore_ascii_case(&self.config.hub_host) && meta.device == self.config.device_id
     }
 
-    /// Writes these records, and those that were not written before.
-    pub(super) fn save(&mut self, touched: BTreeSet<Identity>, ctx: &mut Context<Self>) {
-        let mut touched = touched;
-        touched.append(&mut self.unsaved);
+    /// Writes the records that were not written yet, unless twins have to answer first.
+    pub(super) fn save(&mut self, ctx: &mut Context<Self>) {
+        if self.forgetting > 0 {
+            return;
+        }
+        let touched = std::mem::take(&mut self.unsaved);
         let meta = Meta {
             hub: self.config.hub_host.clone(),
             device: self.config.device_id.clone(),

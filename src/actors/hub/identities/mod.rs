@@ -80,13 +80,18 @@ pub struct Identities {
     is_link_told: bool,
     /// What could not be written, or deleted, yet.
     unsaved: BTreeSet<Identity>,
+    /// How often twins were told of who is gone, and have not answered.
+    forgetting: usize,
     obituary: Obituary,
 }
 
 /// The store commits or fails long before.
 const STORE_DEADLINE: Duration = Duration::from_secs(30);
-/// Twins answer long before, once they have read their own.
-const SOON: Duration = Duration::from_secs(10);
+/// Twins answer long before, once they have read their own. They are not asked twice: by then
+/// there may be patches of who bears the id now.
+const FORGET: Duration = Duration::from_secs(3_600);
+/// After twins that ended, or are not there yet.
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl Identities {
     /// Reads the cache when it starts, then the scope whenever the link comes up.
@@ -106,14 +111,17 @@ impl Identities {
             refreshing: refresh::State::default(),
             is_link_told: true,
             unsaved: BTreeSet::new(),
+            forgetting: 0,
             obituary,
         }
     }
 
     /// Writes what has changed and ends the connections that are not to go on.
     fn carry_out(&mut self, update: Update, ctx: &mut Context<Self>) {
-        let gone: Vec<_> = update.gone.iter().cloned().collect();
-        let is_forgotten = (!gone.is_empty()).then(|| self.ports.forget.ask(Forget(gone), SOON));
+        if !update.gone.is_empty() {
+            self.forgetting += 1;
+            self.forget(update.gone.iter().cloned().collect(), ctx);
+        }
         for (to, why) in update.ended {
             info!(identity = %to, why, "connection is ended");
             let is_gone = update.gone.contains(&to);
@@ -123,11 +131,22 @@ impl Identities {
         for to in update.by_device {
             self.ports.send.tell(sessions::Send { to, what: Down::DeviceKeysChanged });
         }
-        let Some(is_forgotten) = is_forgotten else { return self.save(update.touched, ctx) };
-        // What twins delete is in line before it is known that there is nothing to delete.
         self.unsaved.extend(update.touched);
-        let is_forgotten = is_forgotten.into_actor(self);
-        is_forgotten.map(|_, this, ctx| this.save(BTreeSet::new(), ctx)).spawn(ctx);
+        self.save(ctx);
+    }
+
+    /// What twins delete is in line before it is written that there is nothing to delete: nothing
+    /// is written before they answer. Those that end without an answer are followed by others.
+    fn forget(&mut self, gone: Vec<Identity>, ctx: &mut Context<Self>) {
+        let is_forgotten = self.ports.forget.ask(Forget(gone.clone()), FORGET).into_actor(self);
+        let is_forgotten = is_forgotten.map(|is_forgotten, this, ctx| match is_forgotten {
+            Ok(()) => {
+                this.forgetting -= 1;
+                this.save(ctx);
+            }
+            Err(_) => drop(ctx.run_later(AGAIN, |this, ctx| this.forget(gone, ctx))),
+        });
+        is_forgotten.spawn(ctx);
     }
 }
 

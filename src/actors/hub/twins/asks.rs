@@ -6,8 +6,8 @@ use actix::prelude::*;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::Twins;
 use super::disk::{delete_patch, put_patch};
+use super::{Early, Twins};
 use crate::domain::identity::Identity;
 use crate::domain::twin::validate_reported;
 use crate::messages::sessions::json;
@@ -36,14 +36,11 @@ impl Handler<PatchReported> for Twins {
         if *self.is_loaded.borrow() {
             return self.accept_or_refuse(&patch);
         }
-        let before = self.gone.len();
-        let ready = self.when_loaded().into_actor(self);
-        Box::pin(ready.then(
-            move |(), this, _| match this.gone[before..].contains(&patch.identity) {
-                true => refuse(404, "the device was deleted"),
-                false => this.accept_or_refuse(&patch),
-            },
-        ))
+        let (client, answered) = oneshot::channel();
+        self.early.push(Early::Reported(patch, client));
+        let none = |_| TwinAnswer::error(503, "twins could not be read");
+        let answered = answered.into_actor(self);
+        Box::pin(answered.map(move |answer, _, _| answer.unwrap_or_else(none)))
     }
 }
 
@@ -67,6 +64,17 @@ fn refuse(status: u16, why: &str) -> ResponseActFuture<Twins, TwinAnswer> {
 impl Twins {
     fn accept_or_refuse(&mut self, patch: &PatchReported) -> ResponseActFuture<Self, TwinAnswer> {
         self.accept(patch).unwrap_or_else(|(status, why)| refuse(status, &why))
+    }
+
+    /// It waited until everything was read.
+    pub(super) fn accept_early(
+        &mut self,
+        patch: &PatchReported,
+        client: oneshot::Sender<TwinAnswer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = self.accept_or_refuse(patch);
+        answer.map(move |answer, _, _| drop(client.send(answer))).spawn(ctx);
     }
 
     pub(super) fn when_loaded(&self) -> impl Future<Output = ()> + 'static + use<> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tracing::error;
 
-use super::{Entry, STORE_DEADLINE, Twins};
+use super::{Early, Entry, STORE_DEADLINE, Twins};
 use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::identity::Identity;
@@ -38,7 +38,12 @@ impl Twins {
         let answers = answers.into_actor(self).map(|answers, this, ctx| match answers {
             Ok(tables) => {
                 this.read(&tables);
-                this.forget(this.gone.clone(), ctx);
+                for early in std::mem::take(&mut this.early) {
+                    match early {
+                        Early::Gone(gone) => this.forget(gone, ctx),
+                        Early::Reported(patch, client) => this.accept_early(&patch, client, ctx),
+                    }
+                }
                 this.is_loaded.send_replace(true);
                 [this.edge_hub.clone(), this.edge_agent.clone()]
                     .iter()

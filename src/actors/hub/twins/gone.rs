@@ -4,7 +4,7 @@
 
 use actix::prelude::*;
 
-use super::Twins;
+use super::{Early, Twins};
 use crate::domain::identity::Identity;
 use crate::messages::registry::Forget;
 
@@ -16,7 +16,7 @@ impl Handler<Forget> for Twins {
         let is_loaded = *self.is_loaded.borrow();
         match is_loaded {
             true => self.forget(gone, ctx),
-            false => self.gone.extend(gone),
+            false => self.early.push(Early::Gone(gone)),
         }
         Box::pin(self.when_loaded())
     }

@@ -36,7 +36,9 @@ use crate::messages::queue::Ingest;
 use crate::messages::sessions::{self, ListOnline, json};
 use crate::messages::state::{Change, Save, Scan};
 use crate::messages::supervision::Health;
-use crate::messages::twins::{DesiredChanged, GetTwinsStatus, TwinAnswer, TwinsStatus};
+use crate::messages::twins::{
+    DesiredChanged, GetTwinsStatus, PatchReported, TwinAnswer, TwinsStatus,
+};
 use crate::messages::upstream::Request;
 
 /// Whom the actor asks and tells.
@@ -71,8 +73,8 @@ pub struct Twins {
     changes: Changes,
     /// Of entries: what was begun for one that is gone is void.
     births: u64,
-    /// Those that were gone before everything was read: forgotten then.
-    gone: Vec<Identity>,
+    /// What came before everything was read, in order.
+    early: Vec<Early>,
     is_up: bool,
     /// Whose turn it is to talk to the parent.
     due: VecDeque<Identity>,
@@ -81,6 +83,12 @@ pub struct Twins {
     /// Everything was read from disk: until then nobody is answered.
     is_loaded: watch::Sender<bool>,
     obituary: Obituary,
+}
+
+/// What is done once everything was read.
+enum Early {
+    Gone(Vec<Identity>),
+    Reported(PatchReported, oneshot::Sender<TwinAnswer>),
 }
 
 /// One identity.
@@ -121,7 +129,7 @@ impl Twins {
             tellings: InOrder::default(),
             changes: Changes::default(),
             births: 0,
-            gone: Vec::new(),
+            early: Vec::new(),
             is_up: false,
             due: VecDeque::new(),
             talking: 0,

@@ -31,6 +31,10 @@ impl Handler<LinkChanged> for Twins {
         for identity in std::mem::take(&mut self.due) {
             self.entry(&identity).is_busy = false;
         }
+        if !change.is_up {
+            // Their patches are on disk: they are answered so, as those who come now are.
+            self.entries.values_mut().for_each(|entry| entry.waiting.clear());
+        }
         if change.is_up && *self.is_loaded.borrow() {
             self.sync_all(ctx);
         }

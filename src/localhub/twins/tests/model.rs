@@ -211,3 +211,37 @@ fn what_an_identity_reported_offline_is_not_sent_for_the_one_that_bears_its_id_a
     ];
     assert_eq!(run(1, &script), Vec::<String>::new());
 }
+
+#[test]
+fn what_is_owed_for_who_is_gone_is_not_kept_by_a_kill_for_who_bears_its_id_anew() {
+    let script = [
+        Step::Wait(300),
+        Step::ReportMany(0),
+        Step::Wait(500),
+        Step::Recreate(0),
+        Step::Wait(40),
+        Step::KillGateway(50),
+        Step::Wait(2_000),
+    ];
+    for seed in 0..20 {
+        assert_eq!(run(seed, &script), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_last_report_wins_though_the_link_and_the_client_are_cut_before_the_parent_answers() {
+    let script = [
+        Step::Wait(300),
+        Step::Busy(true),
+        Step::Report(0, json!({"a": 1})),
+        Step::Wait(100),
+        Step::CutLink(2_000),
+        Step::Report(0, json!({"a": 2})),
+        Step::Wait(100),
+        Step::CutClient(0, 50),
+        Step::Wait(5_000),
+    ];
+    for seed in 0..20 {
+        assert_eq!(run(seed, &script), Vec::<String>::new(), "seed {seed}");
+    }
+}

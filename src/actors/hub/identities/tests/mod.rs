@@ -107,13 +107,14 @@ struct Scene {
     closed: Log<String>,
     /// What twins were told.
     twins: Log<String>,
+    forget: Port<Forget>,
 }
 
 fn start(
     parent: &Rc<RefCell<Parent>>,
     shelf: &Shelf,
     vault: &Rc<Vault>,
-) -> (Addr<Identities>, Log<String>, Log<String>) {
+) -> (Addr<Identities>, Log<String>, Log<String>, Port<Forget>) {
     let asked = Rc::clone(parent);
     let (send, closed) = noted(|send: sessions::Send| {
         let what = match send.what {
@@ -132,7 +133,7 @@ fn start(
         of_link.borrow_mut().push(format!("link {is_up}"));
     });
     let ports = IdentitiesPorts {
-        forget,
+        forget: forget.clone(),
         link,
         save: shelf.save(),
         scan: shelf.scan(),
@@ -145,7 +146,8 @@ fn start(
         gateway_hostname: "gw.local".into(),
     };
     let obituary = Obituary::unsupervised();
-    (Identities::new(config, Rc::clone(vault), ports, obituary).start(), closed, twins)
+    let identities = Identities::new(config, Rc::clone(vault), ports, obituary).start();
+    (identities, closed, twins, forget)
 }
 
 /// A parent with five identities, which is up or not.
@@ -164,9 +166,9 @@ async fn fresh(is_up: bool) -> Scene {
     }
     parent.borrow_mut().is_up = is_up;
     let shelf = Shelf::default();
-    let (identities, closed, twins) = start(&parent, &shelf, &vault);
+    let (identities, closed, twins, forget) = start(&parent, &shelf, &vault);
     settle().await;
-    Scene { parent, shelf, vault, identities, closed, twins }
+    Scene { parent, shelf, vault, identities, closed, twins, forget }
 }
 
 fn token(id: &str, host: &str, key: &str) -> String {
@@ -205,7 +207,8 @@ impl Scene {
 
     /// The process starts anew.
     async fn restart(&mut self) {
-        (self.identities, self.closed, self.twins) = start(&self.parent, &self.shelf, &self.vault);
+        (self.identities, self.closed, self.twins, self.forget) =
+            start(&self.parent, &self.shelf, &self.vault);
         settle().await;
     }
 }

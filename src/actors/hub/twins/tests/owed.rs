@@ -135,6 +135,37 @@ async fn an_answer_to_who_is_gone_is_none_to_who_bears_its_id_anew() {
     assert_eq!(scene.status().await.1, 1, "that was another one's");
 }
 
+#[actix::test]
+async fn who_waits_for_the_parent_is_answered_when_the_link_drops() {
+    let scene = Scene::new();
+    scene.link(true).await;
+    scene.request.plug(&SlowParent(Rc::default()).start());
+    let reports = ["{\"x\":1}", "{\"y\":1}"].map(|patch| {
+        let patch = PatchReported { identity: id("leaf"), patch: patch.into() };
+        scene.twins.send(patch)
+    });
+    settle().await;
+    let began = tokio::time::Instant::now();
+    scene.link(false).await;
+    for report in reports {
+        assert_eq!(report.await.unwrap().status, 204);
+    }
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[actix::test]
+async fn what_is_reported_before_all_is_read_is_taken_in_order_of_arrival() {
+    let scene = Scene::new();
+    for n in 0..5 {
+        let patch = json!({ "x": n }).to_string().into();
+        scene.twins.do_send(PatchReported { identity: id("leaf"), patch });
+    }
+    settle().await;
+    assert_eq!(scene.get().await["reported"]["x"], 4);
+    scene.link(true).await;
+    assert_eq!(scene.asked(), [r#"patch leaf {"x":4}"#, "get leaf"]);
+}
+
 /// Answers the first request when it is told to, and no other.
 struct SlowParent(Rc<RefCell<Option<tokio::sync::oneshot::Receiver<LinkAnswer>>>>);
 

@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use actix::prelude::MailboxError;
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use super::gateway::Gateway;
 use super::hub::{Hub, is_refused};
@@ -38,9 +40,11 @@ struct Inner {
     down: Option<Wire<ToClient>>,
     next: u64,
     unanswered: VecDeque<(u64, Op)>,
+    /// Ends when the last twin request of this connection is answered.
+    last_request: Option<oneshot::Receiver<()>>,
     /// What was answered, in order.
     view: Option<(u64, Map<String, Value>)>,
-    /// By number: they are answered in any order.
+    /// By number, of which one that is sent again keeps its own.
     reported: BTreeMap<u64, Value>,
     refused: usize,
     /// All that was accepted, of earlier ones under its id too.
@@ -59,6 +63,7 @@ impl Client {
             down: None,
             next: 0,
             unanswered: VecDeque::new(),
+            last_request: None,
             view: None,
             reported: BTreeMap::new(),
             refused: 0,
@@ -107,7 +112,11 @@ impl Client {
     pub(super) fn join(&self, gateway: &Gateway) {
         let line = self.line();
         line.join();
-        self.0.borrow_mut().seen_here.clear();
+        {
+            let mut inner = self.0.borrow_mut();
+            inner.seen_here.clear();
+            inner.last_request = None;
+        }
         let id = self.id().clone();
         gateway.arrive(&id);
         let all: Vec<_> = self.0.borrow().unanswered.iter().cloned().collect();
@@ -158,7 +167,7 @@ impl Client {
         self.ask(Op::Report(patch));
     }
 
-    /// The gateway's connection of it.
+    /// The gateway's connection of it: twin requests are answered in order.
     fn serve(&self, number: u64, op: Op, gateway: &Gateway) {
         let (own, epoch, id) = (self.clone(), self.line().epoch(), self.id().clone());
         let answer = move |answer| own.give(epoch, ToClient::Answer(number, answer));
@@ -170,23 +179,28 @@ impl Client {
                     answer(None);
                 });
             }
-            Op::Read => {
-                let asked = gateway.get(&id);
-                actix::spawn(async move {
-                    if let Ok(answered) = asked.await {
-                        answer(Some(answered));
-                    }
-                });
-            }
-            Op::Report(patch) => {
-                let asked = gateway.report(&id, &patch);
-                actix::spawn(async move {
-                    if let Ok(answered) = asked.await {
-                        answer(Some(answered));
-                    }
-                });
-            }
+            Op::Read => self.answer_twin(gateway.get(&id), answer),
+            Op::Report(patch) => self.answer_twin(gateway.report(&id, &patch), answer),
         }
+    }
+
+    fn answer_twin(
+        &self,
+        asked: impl Future<Output = Result<TwinAnswer, MailboxError>> + 'static,
+        answer: impl FnOnce(Option<TwinAnswer>) + 'static,
+    ) {
+        let (done, is_done) = oneshot::channel::<()>();
+        let before = self.0.borrow_mut().last_request.replace(is_done);
+        actix::spawn(async move {
+            let answered = asked.await;
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            if let Ok(answered) = answered {
+                answer(Some(answered));
+            }
+            drop(done);
+        });
     }
 
     fn take(&self, what: ToClient, gateway: &Gateway, hub: &Hub, faults: &Faults) {

@@ -226,14 +226,10 @@ impl Gateway {
         let old = std::mem::replace(&mut self.0.borrow_mut().scope, scope.clone());
         let gone = old.iter().filter(|(who, generation)| scope.get(*who) != Some(*generation));
         let gone: Vec<_> = gone.map(|(who, _)| who.clone()).collect();
-        if gone.is_empty() {
-            self.0.borrow_mut().kept = scope;
-            return;
-        }
         let forgotten = self.twins().send(Forget(gone.clone()));
         let (own, save) = (self.clone(), self.0.borrow().save.clone());
         actix::spawn(async move {
-            // On disk after what twins delete: in line behind it.
+            // On disk after what twins delete: in line behind it, also of an earlier change.
             let is_forgotten = forgotten.await.is_ok();
             let saved = save.ask(Save(Vec::new()), Duration::from_secs(60));
             if is_forgotten && matches!(saved.await, Ok(Ok(()))) {
