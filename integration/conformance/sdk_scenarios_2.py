@@ -758,7 +758,7 @@ def twin_request_cut_off():
     for i in range(8):
         died = len(DIED); box = []; t = threading.Thread(target=lambda: box.append(within(c.get_twin, 20)), daemon=True); t.start(); time.sleep(0.001 * i); C.drop(c); t.join(25); how, what = box[0]
         if how == "hung" and is_lost(c, died):
-            did, c = C.device("twc"); must(c.get_twin); continue
+            did, c = C.device("twc%d" % i); must(c.get_twin); continue
         check(how == "err" and isinstance(what, dex.NoConnectionError) or how == "ok" and "$version" in what["desired"], "get_twin after a cut", i, "ended with", how, what); time.sleep(0.3); C.connected(c); check("$version" in must(c.get_twin)["desired"])
 
 @scenario()
