@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The fault loops, a line each: CYCLES (50), SEED (1), SWAPS (10 for each cycle; in full 10,000),
-# LOOPS (edge-killed,hub-killed,relay,routes-swapped,routes-churned).
+# LOOPS (some of those in integration/crash.rs, with commas between).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"
@@ -8,5 +8,5 @@ cd "$root" || exit 1
 need_rust
 need_cc
 export CYCLES=${CYCLES:-50} SEED=${SEED:-1}
-step "killing under load: $CYCLES cycles each, seed $SEED"
+step "faults under load: $CYCLES cycles each, seed $SEED${LOOPS:+, $LOOPS}"
 cargo test --quiet --locked --test crash

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::support::count::{Count, broken_account, total};
-use super::support::receiver::Receiver;
-use super::support::sender::Sender;
-use super::support::world::{EDGE, World};
-use super::support::{Random, wait_for};
-use super::{DRAIN, RECOVERY};
+use crate::report::{DRAIN, RECOVERY, Report, Task};
+use crate::support::count::{Count, total};
+use crate::support::receiver::Receiver;
+use crate::support::sender::Sender;
+use crate::support::world::{EDGE, World};
+use crate::support::{Random, wait_for};
 
 /// Names that the route to the hub takes in turn.
 const NAMES: u64 = 7;
@@ -22,9 +22,8 @@ const NAMES: u64 = 7;
 const PAUSE_EVERY: u64 = 25;
 const PACE: Duration = Duration::from_millis(40);
 
-/// Whether all came out as it should.
-pub(crate) fn run(swaps: u64, seed: u64) -> bool {
-    let mut random = Random::new(seed);
+pub(crate) fn run(task: Task) -> Report {
+    let mut random = task.random();
     let mut world = World::start(&routes(0, &mut random).into());
     let receiver = Receiver::start(world.module("filter"));
     let mut senders: Vec<Sender> =
@@ -34,7 +33,7 @@ pub(crate) fn run(swaps: u64, seed: u64) -> bool {
         wait_for("the first acknowledgement", RECOVERY, || sender.sent().last_ack);
     }
     let began = Instant::now();
-    for swap in 1..=swaps {
+    for swap in 1..=task.cycles {
         let now = routes(swap, &mut random);
         let names: BTreeSet<String> = now.keys().cloned().collect();
         world.set_routes(&now.into());
@@ -55,36 +54,28 @@ pub(crate) fn run(swaps: u64, seed: u64) -> bool {
     let _unknown_is_fine = world.management.try_call("POST", "/routes/relay/resume");
     senders.iter_mut().for_each(Sender::finish);
     let account = world.wait_drained(DRAIN);
-    let mut wrong = broken_account(&account);
-    let mut count = Count::default();
+    let mut report = Report::of_account(&account);
     let mut at_hub = 0;
     for sender in &senders {
         let arrived = world.at_hub(sender.id());
         at_hub += arrived.len() as u64;
-        count.add(sender.id(), &sender.sent(), &arrived);
+        report.count.add(sender.id(), &sender.sent(), &arrived);
     }
-    let relayed = relay(&account, &receiver, &senders[2], &mut count, &mut wrong);
+    let relayed = relay(&account, &receiver, &senders[2], &mut report);
     let of_hub = |name: &str| total(&only(&account, |it| it == "$upstream"), name);
     for (what, found) in [("received", of_hub("received")), ("delivered", of_hub("delivered"))] {
         if found != at_hub {
-            wrong.push(format!("{what} {found} to the hub, where {at_hub} are"));
+            report.wrong.push(format!("{what} {found} to the hub, where {at_hub} are"));
         }
     }
     if account["unrouted"] != 0 {
-        wrong.push(format!("messages that no route took: {}", account["unrouted"]));
+        report.wrong.push(format!("messages that no route took: {}", account["unrouted"]));
     }
-    let Count { acked, lost, duplicated, reordered, .. } = count;
-    println!(
-        "routes-churned cycles={swaps} seed={seed} acked={acked} lost={lost} \
-         duplicated={duplicated} reordered={reordered} worst_recovery_ms=0 relayed={relayed} \
-         swaps_per_second={} account={}",
-        u128::from(swaps) * 1_000 / took.as_millis().max(1),
-        if wrong.is_empty() { "whole" } else { "BROKEN" },
+    report.more = format!(
+        "relayed={relayed} swaps_per_second={}",
+        u128::from(task.cycles) * 1_000 / took.as_millis().max(1),
     );
-    for text in count.examples.iter().chain(&wrong) {
-        println!("  {text}");
-    }
-    count.is_clean() && wrong.is_empty()
+    report
 }
 
 /// One route takes everything to the hub; its name changes each time. The rest comes and goes.
@@ -126,26 +117,20 @@ fn only(account: &Value, is_it: impl Fn(&str) -> bool) -> Value {
 }
 
 /// What came to the module is what its account says, in order, once.
-fn relay(
-    account: &Value,
-    receiver: &Receiver,
-    sensor: &Sender,
-    count: &mut Count,
-    wrong: &mut Vec<String>,
-) -> u64 {
+fn relay(account: &Value, receiver: &Receiver, sensor: &Sender, report: &mut Report) -> u64 {
     let inputs = only(account, |it| it.starts_with(&format!("{EDGE}/filter/")));
     let (taken, delivered) = (total(&inputs, "received"), total(&inputs, "delivered"));
     let arrived = receiver.arrived();
     let different: BTreeSet<u64> = arrived.iter().map(|arrival| arrival.n).collect();
     if taken != delivered || delivered != different.len() as u64 {
         let n = different.len();
-        wrong.push(format!("the relay took {taken}, delivered {delivered}, {n} came"));
+        report.wrong.push(format!("the relay took {taken}, delivered {delivered}, {n} came"));
     }
     // Only some were to come, so none of them counts as lost.
     let mut own = Count::default();
     own.add(sensor.id(), &sensor.sent(), &arrived);
-    count.duplicated += own.duplicated;
-    count.reordered += own.reordered;
-    count.invented += own.invented;
+    report.count.duplicated += own.duplicated;
+    report.count.reordered += own.reordered;
+    report.count.invented += own.invented;
     delivered
 }
