@@ -126,6 +126,11 @@ impl Kv {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// The environment, for whoever copies it.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Which store it is.
     pub fn id(&self) -> StoreId {
         self.environment.id()

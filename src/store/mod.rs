@@ -11,6 +11,7 @@
 //! ```
 
 mod clock;
+pub mod copy;
 mod env;
 mod fault;
 mod header;
