@@ -1,5 +1,7 @@
 //! Deliberately broken behaviour that the fault loops in `integration/` must catch.
 //!
+//! Besides, `EDGE_DIE_AT` names a point at which the process is killed: see [`point`].
+//!
 //! Only in builds with the feature `faults`, and only the one that `EDGE_MUTANT` names:
 //! `ack-before-commit`, `delete-before-ack`, `stale-routes`, `high-water-dedupe`.
 
@@ -10,6 +12,23 @@ pub fn is(name: &str) -> bool {
         std::sync::LazyLock::new(|| std::env::var("EDGE_MUTANT").unwrap_or_default());
     *MUTANT == name
 }
+
+/// A step after which a crash must do no harm: the process ends here, as by a SIGKILL, if
+/// `EDGE_DIE_AT` names it.
+#[cfg(any(test, feature = "faults"))]
+pub fn point(name: &str) {
+    use rustix::process::{Signal, getpid, kill_process};
+    static POINT: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| std::env::var("EDGE_DIE_AT").unwrap_or_default());
+    if *POINT == name {
+        let _ = kill_process(getpid(), Signal::KILL); // there is nobody left to tell
+        std::thread::park();
+    }
+}
+
+/// Nothing happens.
+#[cfg(not(any(test, feature = "faults")))]
+pub const fn point(_: &str) {}
 
 /// No mutant is built in.
 #[cfg(not(feature = "faults"))]

@@ -24,11 +24,14 @@ pub const QUEUE_MAP_SIZE: usize = if WIDE { WIDE_MAP as usize } else { 768 << 20
 const WIDE_MAP: u64 = 256 << 30;
 const WIDE: bool = size_of::<usize>() == 8;
 
+/// Enough to read the head of a store.
+const SMALL_MAP: usize = 16 << 20;
 const MAX_READERS: u32 = 126;
 const META: &str = "_meta";
 const META_KIND: u8 = 1;
 const FORMAT: &[u8] = b"format";
 const ID: &[u8] = b"id";
+const GENERATION: &[u8] = b"generation";
 
 /// Which store it is; made with it, and it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Options {
     pub reserve: u64,
     /// Only this store will do: nothing is created in its stead.
     pub expected: Option<StoreId>,
+    /// … and only this copy of it: it was moved so often. What has its id otherwise is left over.
+    pub generation: Option<u64>,
     /// The n-th brings format n + 1 to n + 2; the format written is one more than there are.
     pub migrations: &'static [Migration],
 }
@@ -53,7 +58,8 @@ pub struct Options {
 impl Options {
     /// For `state/`.
     pub fn state() -> Self {
-        Options { map_size: STATE_MAP_SIZE, reserve: 4 << 20, expected: None, migrations: &[] }
+        let (map_size, reserve) = (STATE_MAP_SIZE, 4 << 20);
+        Options { map_size, reserve, expected: None, generation: None, migrations: &[] }
     }
 
     /// For `queue/`.
@@ -71,6 +77,9 @@ pub enum OpenError {
     /// There is a store, but not the one that was expected.
     #[error("the store at {0} is another one than the one that belongs to this runtime")]
     Other(PathBuf),
+    /// It was moved elsewhere since.
+    #[error("the store at {0} is an old copy of the one that belongs to this runtime")]
+    Old(PathBuf),
     /// Another process has it.
     #[error("the store at {0} is in use by process {1}: stop that first")]
     InUse(PathBuf, String),
@@ -91,7 +100,9 @@ pub struct Environment {
     pub(super) env: Env<WithoutTls>,
     pub(super) tables: Vec<Table<'static>>,
     pub(super) options: Options,
+    meta: Table<'static>,
     id: StoreId,
+    generation: u64,
     directory: PathBuf,
     _lock: File,
 }
@@ -124,11 +135,7 @@ impl Environment {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
         let lock = lock(directory)?;
         if !is_new {
-            let file = File::options().read(true).write(true).open(&data).map_err(io)?;
-            header::check(&file).map_err(|bad| match bad {
-                BadFile::Io(error) => io(error),
-                bad => OpenError::Damaged(at(), bad.to_string()),
-            })?;
+            check(directory, &data)?;
         }
         let env = map(directory, tables.len(), &options).map_err(|error| match error {
             heed::Error::Io(error) => io(error),
@@ -138,7 +145,7 @@ impl Environment {
         env.clear_stale_readers().map_err(damaged)?;
         let mut all = create(&env, tables).map_err(damaged)?;
         let meta = all.remove(0);
-        let id = settle(&env, &meta, &all, &options, directory)?;
+        let (id, generation) = settle(&env, &meta, &all, &options, directory)?;
         if is_new {
             // The names of new files are not durable before their directories are.
             let directories = [Some(directory), directory.parent()];
@@ -146,7 +153,51 @@ impl Environment {
                 File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
             }
         }
-        Ok(Environment { env, tables: all, options, id, directory: at(), _lock: lock })
+        let directory = at();
+        Ok(Environment { env, tables: all, options, meta, id, generation, directory, _lock: lock })
+    }
+
+    /// Which store lies in `directory`, and how often it was moved. Blocks; the store is nobody's
+    /// afterwards.
+    pub fn identify(directory: &Path) -> Result<(StoreId, u64), OpenError> {
+        let data = directory.join("data.mdb");
+        if !data.exists() {
+            return Err(OpenError::Missing(directory.into()));
+        }
+        let _lock = lock(directory)?;
+        check(directory, &data)?;
+        let damaged = |why: String| OpenError::Damaged(directory.into(), why);
+        let env = map(directory, 0, &Options { map_size: SMALL_MAP, ..Options::queue() });
+        let env = env.map_err(|error| damaged(error.to_string()))?;
+        let txn = env.read_txn().map_err(|error| damaged(error.to_string()))?;
+        let read = env.open_databases_and_commit(txn, |opener, txn| {
+            let raw = opener.open_database::<Bytes, Bytes>(txn, Some(META))?;
+            let meta = raw.map(|raw| Table { name: META, raw });
+            let number = |key| meta.map_or(Ok(None), |meta| number(&meta, txn, key, directory));
+            Ok::<_, heed::Error>(CommitOrAbort::<Tables<'_>, _>::Abort((
+                number(ID),
+                number(GENERATION),
+            )))
+        });
+        let (id, generation) = match read.map_err(|error| damaged(error.to_string()))? {
+            CommitOrAbort::Abort(found) => found,
+            CommitOrAbort::Commit(_) => unreachable!("it is always aborted"),
+        };
+        let id = id?.ok_or_else(|| damaged("it has no id".into()))?;
+        Ok((StoreId(id), generation_of(generation?)))
+    }
+
+    /// How often it was moved.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Says in a copy that it is one, durably.
+    pub(super) fn renumber(&self, generation: u64) -> heed::Result<()> {
+        let mut txn = self.env.write_txn()?;
+        let value = u128::from(generation).to_be_bytes();
+        self.meta.put(&mut txn, META_KIND, GENERATION, &[&value])?;
+        txn.commit()
     }
 
     /// Which store it is.
@@ -191,6 +242,39 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Before it is mapped.
+fn check(directory: &Path, data: &Path) -> Result<(), OpenError> {
+    let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
+    let file = File::options().read(true).write(true).open(data).map_err(io)?;
+    header::check(&file).map_err(|bad| match bad {
+        BadFile::Io(error) => io(error),
+        bad => OpenError::Damaged(directory.into(), bad.to_string()),
+    })
+}
+
+/// A number of the head.
+fn number(
+    meta: &Table<'_>,
+    txn: &RoTxn<'_>,
+    key: &[u8],
+    directory: &Path,
+) -> Result<Option<u128>, OpenError> {
+    let damaged = |why: String| OpenError::Damaged(directory.into(), why);
+    match meta.get(txn, META_KIND, key).map_err(|error| damaged(error.to_string()))? {
+        None => Ok(None),
+        Some(Ok(payload)) => match payload.try_into() {
+            Ok(bytes) => Ok(Some(u128::from_be_bytes(bytes))),
+            Err(_) => Err(damaged("its head does not decode".into())),
+        },
+        Some(Err(damage)) => Err(damaged(format!("its head: {damage}"))),
+    }
+}
+
+/// A store that was never moved says nothing.
+fn generation_of(found: Option<u128>) -> u64 {
+    found.map_or(0, |found| u64::try_from(found).unwrap_or(u64::MAX))
+}
+
 #[expect(unsafe_code, reason = "the one place: memory is mapped from a file")]
 fn map(directory: &Path, tables: usize, options: &Options) -> heed::Result<Env<WithoutTls>> {
     let mut open = EnvOpenOptions::new().read_txn_without_tls();
@@ -224,24 +308,21 @@ fn settle(
     tables: &[Table<'static>],
     options: &Options,
     directory: &Path,
-) -> Result<StoreId, OpenError> {
+) -> Result<(StoreId, u64), OpenError> {
     let damaged = |why: String| OpenError::Damaged(directory.into(), why);
     let lmdb = |error: heed::Error| damaged(error.to_string());
     let newest = options.migrations.len() as u32 + 1;
     let mut txn = env.write_txn().map_err(lmdb)?;
-    let number = |txn: &RwTxn<'_>, key: &[u8]| match meta.get(txn, META_KIND, key).map_err(lmdb)? {
-        None => Ok(None),
-        Some(Ok(payload)) => match payload.try_into() {
-            Ok(bytes) => Ok(Some(u128::from_be_bytes(bytes))),
-            Err(_) => Err(damaged("its head does not decode".into())),
-        },
-        Some(Err(damage)) => Err(damaged(format!("its head: {damage}"))),
-    };
-    let (found, format) = (number(&txn, ID)?, number(&txn, FORMAT)?);
+    let number = |key: &[u8]| number(meta, &txn, key, directory);
+    let (found, format, generation) = (number(ID)?, number(FORMAT)?, number(GENERATION)?);
+    let generation = generation_of(generation);
     let id = found.unwrap_or_else(random);
     let format = format.map_or(newest, |format| u32::try_from(format).unwrap_or(u32::MAX));
     if options.expected.is_some_and(|expected| expected != StoreId(id)) {
         return Err(OpenError::Other(directory.into()));
+    }
+    if options.generation.is_some_and(|expected| expected != generation) {
+        return Err(OpenError::Old(directory.into()));
     }
     if format > newest {
         return Err(OpenError::Newer(directory.into(), format, newest));
@@ -255,7 +336,7 @@ fn settle(
         }
     }
     txn.commit().map_err(lmdb)?;
-    Ok(StoreId(id))
+    Ok((StoreId(id), generation))
 }
 
 /// A number that nobody else has.

@@ -63,6 +63,14 @@ pub(super) fn check(file: &File) -> Result<(), BadFile> {
     Ok(())
 }
 
+/// Bytes up to the last page in use.
+pub(super) fn used(file: &File) -> io::Result<u64> {
+    let first = meta(file, 0).ok_or_else(|| io::Error::other(BadFile::NoHeader))?;
+    let second = meta(file, first.page_size);
+    let last = second.filter(|second| second.transaction > first.transaction).unwrap_or(first);
+    Ok((last.last_page + 1) * last.page_size)
+}
+
 fn meta(file: &File, at: u64) -> Option<Meta> {
     let mut bytes = [0; META];
     file.read_exact_at(&mut bytes, at + PAGE_HEADER as u64).ok()?;

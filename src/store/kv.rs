@@ -11,6 +11,7 @@ use super::env::{Environment, OpenError, Options, StoreId};
 use super::fault::of_read;
 use super::table::Table;
 use super::value::Damage;
+use super::wait::wait;
 use super::writer::{Kind, Window, Writer, WriterState};
 use crate::messages::state::{Change, Pairs, StoreError};
 
@@ -59,6 +60,11 @@ impl Kv {
             })
         });
         async move { submitted?.await }
+    }
+
+    /// As `save`, for threads that may wait; no actor's.
+    pub fn save_and_wait(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        wait(self.save(changes))
     }
 
     fn check(&self, change: Change) -> Result<(Table<'static>, Change), StoreError> {

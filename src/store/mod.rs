@@ -16,6 +16,7 @@ mod env;
 mod fault;
 mod header;
 mod kv;
+pub mod live_copy;
 pub mod queue;
 mod space;
 mod table;
@@ -23,6 +24,7 @@ mod table;
 mod tests;
 pub mod value;
 pub mod vault;
+mod wait;
 pub mod writer;
 
 pub use self::clock::{Clock, SystemClock};

@@ -83,7 +83,7 @@ impl Inner {
                     Entry::Vacant(entry) => entry.insert(self.resent(txn, sender)?),
                 };
                 // Connections are counted anew in each run.
-                let connection = how.connection ^ self.run as u32;
+                let connection = how.connection ^ self.common.run as u32;
                 let how = Transmission { connection, ..how };
                 if resent.on_arrival(how, digest(message.bag.as_str(), &message.body)) {
                     ledger.head.resent += 1;
@@ -107,7 +107,7 @@ impl Inner {
                 sender: message.sender.as_str(),
             };
             for win in &wins {
-                let run = (win.endpoint == Endpoint::upstream()).then_some(self.run);
+                let run = (win.endpoint == Endpoint::upstream()).then_some(self.common.run);
                 let row = RowRecord { time_to_live: win.time_to_live, run, ..row };
                 self.put_row(txn, &mut ledger, win, id, &row)?;
             }

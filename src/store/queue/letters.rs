@@ -51,7 +51,7 @@ impl QueueStore {
         max: usize,
         is_whole: bool,
     ) -> Result<Vec<Letter>, StoreError> {
-        self.inner.dead_letters(pick, after, max, is_whole).map_err(Fault::for_reader)
+        self.inner().dead_letters(pick, after, max, is_whole).map_err(Fault::for_reader)
     }
 
     /// Deals with some of the dead letters that were there when it began.
@@ -61,8 +61,9 @@ impl QueueStore {
         fate: Fate,
         rest: Option<Cursor>,
     ) -> impl Future<Output = Result<Step, StoreError>> + Send + 'static + use<> {
-        let inner = Arc::clone(&self.inner);
-        self.writer.submit(Kind::Vital, BATCH, move |txn| inner.settle(txn, &pick, fate, rest))
+        let shelf = Arc::clone(&self.shelf);
+        self.writer
+            .submit(Kind::Vital, BATCH, move |txn| shelf.now().settle(txn, &pick, fate, rest))
     }
 }
 
@@ -248,7 +249,7 @@ impl Inner {
         let bytes = letter.row.bytes;
         match fate {
             Fate::Replay => {
-                let run = letter.row.run.map(|_| self.run);
+                let run = letter.row.run.map(|_| self.common.run);
                 let row = RowRecord { stored_at: at, run, ..letter.row };
                 let record = ledger.endpoint_or_new(txn, endpoint)?;
                 record.last_offset += 1;

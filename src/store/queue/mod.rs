@@ -25,6 +25,7 @@
 
 mod append;
 mod codec;
+mod exchange;
 mod finish;
 mod lag;
 mod ledger;
@@ -34,6 +35,7 @@ mod migrate;
 mod operator;
 mod pull;
 mod records;
+mod relocate;
 mod status;
 mod survey;
 #[cfg(test)]
@@ -47,11 +49,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use self::append::{Appended, Taken};
+pub use self::exchange::Seal;
+use self::exchange::Shelf;
 use self::ledger::Ledger;
 pub use self::letters::{Fate, Step};
 pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
+pub use self::relocate::Moving;
 pub use self::status::{Counts, Owed, Status};
 pub use self::survey::Survey;
 use super::clock::Clock;
@@ -81,13 +86,20 @@ const TABLES: [&str; 13] = [
 /// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
 pub struct QueueStore {
     writer: Writer,
-    inner: Arc<Inner>,
+    shelf: Arc<Shelf>,
+    /// The move in progress, if there is one.
+    moving: Mutex<Option<Moving>>,
 }
 
 /// What works on the writer thread too.
 struct Inner {
     environment: Arc<Environment>,
     tables: Tables,
+    common: Arc<Common>,
+}
+
+/// What stays when the environment is exchanged.
+struct Common {
     clock: Box<dyn Clock>,
     time: StoreTime,
     /// Of the stamps given by this process.
@@ -156,8 +168,7 @@ impl QueueStore {
         options: Options,
         clock: impl Clock + 'static,
     ) -> Result<Arc<Self>, OpenError> {
-        let options = Options { migrations: migrate::MIGRATIONS, ..options };
-        let environment = Arc::new(Environment::open(directory, &TABLES, options)?);
+        let environment = Arc::new(Self::environment(directory, options)?);
         let at = || directory.to_path_buf();
         let damaged = |error: StoreError| OpenError::Damaged(at(), error.to_string());
         let tables = Tables::of(&environment);
@@ -166,20 +177,20 @@ impl QueueStore {
             let head = ledger::head(&tables, &txn).map_err(|fault| damaged(fault.for_reader()))?;
             head.time
         };
-        let inner = Inner {
-            tables,
+        let common = Common {
             time: StoreTime::resume(saved, clock.read()),
             clock: Box::new(clock),
             run: random() as u64,
             rules: RwLock::default(),
             names: Mutex::default(),
-            environment: Arc::clone(&environment),
         };
+        let inner = Inner::of(Arc::clone(&environment), Arc::new(common));
         let paused = inner.check().map_err(damaged)?;
         inner.set_rules(|rules| rules.paused = Arc::new(paused));
         let writer = Writer::start(environment, Window::default());
         let writer = writer.map_err(|error| OpenError::Io(at(), error.to_string()))?;
-        Ok(Arc::new(QueueStore { writer, inner: Arc::new(inner) }))
+        let shelf = Arc::new(Shelf::new(inner));
+        Ok(Arc::new(QueueStore { writer, shelf, moving: Mutex::default() }))
     }
 
     /// Messages are matched with this from now on. Answers once it is in force: what was handed
@@ -188,18 +199,18 @@ impl QueueStore {
         &self,
         matcher: Arc<dyn Matcher>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
-        self.inner.set_rules(|rules| rules.matcher = Some(matcher));
+        self.inner().set_rules(|rules| rules.matcher = Some(matcher));
         self.writer.submit(Kind::Vital, 1, |_| Ok(())) // a transaction that began before is over
     }
 
     /// Whether there is a matcher yet.
     pub fn has_matcher(&self) -> bool {
-        self.inner.rules().matcher.is_some()
+        self.inner().rules().matcher.is_some()
     }
 
     /// The time to live of messages whose route names none. `None`: they live for ever.
     pub fn set_time_to_live(&self, time_to_live: Option<Duration>) {
-        self.inner.set_rules(|rules| rules.time_to_live = time_to_live);
+        self.inner().set_rules(|rules| rules.time_to_live = time_to_live);
     }
 
     /// Matches messages and stores them, in one transaction; order of calling is order of offsets.
@@ -207,8 +218,8 @@ impl QueueStore {
         &self,
         messages: Vec<Message>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
-        let (inner, weight) = (Arc::clone(&self.inner), append::weight(messages.iter()));
-        self.writer.submit(Kind::Append, weight, move |txn| inner.ingest(txn, &messages))
+        let (shelf, weight) = (Arc::clone(&self.shelf), append::weight(messages.iter()));
+        self.writer.submit(Kind::Append, weight, move |txn| shelf.now().ingest(txn, &messages))
     }
 
     /// Stores messages of which it is known already where they go.
@@ -217,9 +228,9 @@ impl QueueStore {
         batch: Vec<(Message, Vec<Win>)>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
         let weight = append::weight(batch.iter().map(|(message, _)| message));
-        let inner = Arc::clone(&self.inner);
+        let shelf = Arc::clone(&self.shelf);
         self.writer.submit(Kind::Append, weight, move |txn| {
-            inner.append(txn, batch.iter().map(|(message, wins)| (message, wins.clone())))
+            shelf.now().append(txn, batch.iter().map(|(message, wins)| (message, wins.clone())))
         })
     }
 
@@ -231,7 +242,7 @@ impl QueueStore {
         want: &Want<'_>,
         rest: Option<Cursor>,
     ) -> Result<Pulled, StoreError> {
-        self.inner.pull(endpoint, want, rest)
+        self.inner().pull(endpoint, want, rest)
     }
 
     /// Records how rows ended, and deletes them. Answers with all the keys; rows that are gone
@@ -241,17 +252,18 @@ impl QueueStore {
         endpoint: Endpoint,
         ends: Vec<(Key, End)>,
     ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
-        let inner = Arc::clone(&self.inner);
+        let shelf = Arc::clone(&self.shelf);
         self.writer.submit(Kind::Vital, ends.len(), move |txn| {
-            inner.finish(txn, &endpoint, &ends)?;
+            shelf.now().finish(txn, &endpoint, &ends)?;
             Ok(ends.iter().map(|(key, _)| *key).collect())
         })
     }
 
     /// Persists store time, so that what is owed ages while nothing else is written.
     pub fn tick(&self) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
-        let inner = Arc::clone(&self.inner);
+        let shelf = Arc::clone(&self.shelf);
         self.writer.submit(Kind::Vital, 1, move |txn| {
+            let inner = shelf.now();
             let ledger = Ledger::open(inner.tables, txn)?;
             ledger.close(txn, inner.saved_time())
         })
@@ -259,17 +271,17 @@ impl QueueStore {
 
     /// Store time now.
     pub fn now(&self) -> Duration {
-        self.inner.now()
+        self.inner().now()
     }
 
     /// Number of the run that stamps carry.
     pub fn run(&self) -> u64 {
-        self.inner.run
+        self.inner().common.run
     }
 
     /// Which store it is.
     pub fn id(&self) -> StoreId {
-        self.inner.environment.id()
+        self.inner().environment.id()
     }
 
     /// How the writer does. `Broken`: the process has to exit.
@@ -284,20 +296,24 @@ impl QueueStore {
 }
 
 impl Inner {
+    fn of(environment: Arc<Environment>, common: Arc<Common>) -> Self {
+        Inner { tables: Tables::of(&environment), environment, common }
+    }
+
     fn now(&self) -> Duration {
-        self.time.at(self.clock.read())
+        self.common.time.at(self.common.clock.read())
     }
 
     fn saved_time(&self) -> Saved {
-        let reading = self.clock.read();
-        Saved { at: self.time.at(reading), reading }
+        let reading = self.common.clock.read();
+        Saved { at: self.common.time.at(reading), reading }
     }
 
     fn rules(&self) -> Rules {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.common.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
-        change(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.common.rules.write().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -27,8 +27,9 @@ impl QueueStore {
         route: &str,
         is_paused: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
-        let (table, route) = (self.inner.tables.paused, route.to_owned());
+        let (route, shelf) = (route.to_owned(), Arc::clone(&self.shelf));
         let written = self.writer.submit(Kind::Vital, 1, move |txn| {
+            let table = shelf.now().tables.paused;
             if is_paused {
                 table.put(txn, kind::PAUSED, route.as_bytes(), &[])?;
             } else {
@@ -36,9 +37,10 @@ impl QueueStore {
             }
             Ok(())
         });
-        let inner = Arc::clone(&self.inner);
+        let shelf = Arc::clone(&self.shelf);
         async move {
             written.await?;
+            let inner = shelf.now();
             // As it is on disk, so that the last of several at a time counts.
             let txn = inner.environment.read()?;
             let paused = inner.read_paused(&txn).map_err(Fault::for_reader)?;
@@ -49,7 +51,7 @@ impl QueueStore {
 
     /// Routes that are paused.
     pub fn paused(&self) -> Arc<BTreeSet<String>> {
-        self.inner.rules().paused
+        self.inner().rules().paused
     }
 
     /// Discards some of the rows that were owed when it began.
@@ -58,8 +60,9 @@ impl QueueStore {
         pick: Pick,
         rest: Option<Cursor>,
     ) -> impl Future<Output = Result<Step, StoreError>> + Send + 'static + use<> {
-        let inner = Arc::clone(&self.inner);
-        self.writer.submit(Kind::Vital, letters::BATCH, move |txn| inner.discard(txn, &pick, rest))
+        let shelf = Arc::clone(&self.shelf);
+        self.writer
+            .submit(Kind::Vital, letters::BATCH, move |txn| shelf.now().discard(txn, &pick, rest))
     }
 }
 

@@ -193,7 +193,7 @@ impl Inner {
     }
 
     pub(super) fn party(&self, txn: &RoTxn<'_>, account: u32) -> Result<Option<Party>, Fault> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.common.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(party) = names.get(&account) {
             return Ok(Some(party.clone()));
         }

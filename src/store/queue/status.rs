@@ -80,12 +80,12 @@ pub struct Counts {
 impl QueueStore {
     /// The account of the queue.
     pub fn status(&self) -> Result<Status, StoreError> {
-        self.inner.status().map_err(Fault::for_reader)
+        self.inner().status().map_err(Fault::for_reader)
     }
 
     /// The lowest offset owed to `endpoint`.
     pub fn lowest_owed(&self, endpoint: &Endpoint) -> Result<Option<Offset>, StoreError> {
-        self.inner.lowest_owed(endpoint).map_err(Fault::for_reader)
+        self.inner().lowest_owed(endpoint).map_err(Fault::for_reader)
     }
 
     /// Names rows whose time is over, or that are damaged, at an endpoint that nobody may be
@@ -93,14 +93,16 @@ impl QueueStore {
     pub fn sweep(&self, endpoint: &Endpoint, from: Option<Cursor>) -> Result<Pulled, StoreError> {
         let position = Position::default();
         let want = Want { from: &position, max: usize::MAX, max_bytes: usize::MAX, without: &[] };
-        let txn = self.inner.environment.read()?;
-        self.inner.search(&txn, endpoint, &want, from, true).map_err(Fault::for_reader)
+        let inner = self.inner();
+        let txn = inner.environment.read()?;
+        inner.search(&txn, endpoint, &want, from, true).map_err(Fault::for_reader)
     }
 
     /// Endpoints that have rows.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        let txn = self.inner.environment.read()?;
-        let endpoints = self.inner.endpoints(&txn).map_err(Fault::for_reader)?.into_iter();
+        let inner = self.inner();
+        let txn = inner.environment.read()?;
+        let endpoints = inner.endpoints(&txn).map_err(Fault::for_reader)?.into_iter();
         Ok(endpoints.filter(|(_, record)| record.rows > 0).map(|(name, _)| name).collect())
     }
 }

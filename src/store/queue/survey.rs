@@ -50,7 +50,7 @@ impl QueueStore {
         survey: &mut Survey,
         show: &mut dyn FnMut(&Identity, &Bag, &[u8]),
     ) -> Result<bool, StoreError> {
-        self.inner.survey(survey, show).map_err(Fault::for_reader)
+        self.inner().survey(survey, show).map_err(Fault::for_reader)
     }
 }
 

@@ -153,8 +153,9 @@ impl Inner {
 impl QueueStore {
     /// Messages that no route took, by sender and source.
     pub fn unrouted(&self) -> Result<Vec<UnroutedSource>, StoreError> {
-        let txn = self.inner.environment.read()?;
-        self.inner.unrouted(&txn).map_err(Fault::for_reader)
+        let inner = self.inner();
+        let txn = inner.environment.read()?;
+        inner.unrouted(&txn).map_err(Fault::for_reader)
     }
 }
 

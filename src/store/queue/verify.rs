@@ -11,7 +11,7 @@ use crate::store::fault::Fault;
 impl QueueStore {
     /// What does not add up; nothing: the account is right. Reads the whole queue.
     pub fn verify(&self) -> Result<Vec<String>, StoreError> {
-        self.inner.verify().map_err(Fault::for_reader)
+        self.inner().verify().map_err(Fault::for_reader)
     }
 }
 

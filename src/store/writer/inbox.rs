@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::holds::Holds;
 use super::job::Job;
-use super::{Kind, Window};
+use super::{Exchange, Kind, Window};
 use crate::messages::state::StoreError;
 
 #[derive(Default)]
@@ -22,6 +22,7 @@ struct Lines {
     vital: VecDeque<Box<dyn Job>>,
     appends: VecDeque<Box<dyn Job>>,
     weight: usize,
+    exchange: Option<Exchange>,
     is_closed: bool,
 }
 
@@ -37,6 +38,7 @@ impl Lines {
 /// What to do next.
 pub(super) enum Next {
     Commit(Vec<Box<dyn Job>>),
+    Exchange(Exchange),
     /// Closed, and nothing is left.
     End,
 }
@@ -65,6 +67,16 @@ impl Inbox {
         }
     }
 
+    /// Asks for an exchange of the environment; one at a time.
+    pub(super) fn exchange(&self, exchange: Exchange) {
+        let mut lines = self.lock();
+        if !lines.is_closed {
+            lines.exchange = Some(exchange);
+            drop(lines);
+            self.changed.notify_one();
+        }
+    }
+
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
@@ -87,6 +99,9 @@ impl Inbox {
         loop {
             let time = now();
             let is_closed = lines.is_closed;
+            if let Some(exchange) = lines.exchange.take().filter(|_| !is_closed) {
+                return Next::Exchange(exchange);
+            }
             let is_due = |kind| is_closed || !holds.is_held(kind, time);
             let has_vital = !lines.vital.is_empty() && is_due(Kind::Vital);
             let has_appends = !lines.appends.is_empty() && is_due(Kind::Append);

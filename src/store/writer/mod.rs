@@ -76,6 +76,19 @@ pub enum WriterState {
     Stopped,
 }
 
+/// What came of an exchange.
+pub(super) enum Exchanged {
+    /// This one is written to from now on.
+    For(Arc<Environment>),
+    /// Nothing has changed.
+    Not,
+    /// Nobody knows which one counts: neither may be written to. Why.
+    Unknown(String),
+}
+
+/// Makes the environment to go on with, out of the one in use; tells who waits for it.
+type Exchange = Box<dyn FnOnce(&Arc<Environment>) -> Exchanged + Send>;
+
 /// What the thread tells those who hold the handle.
 struct Shared {
     inbox: Inbox,
@@ -104,7 +117,7 @@ impl Writer {
         let (inbox, commits, plan) = (Inbox::default(), AtomicU64::new(0), Plan::default());
         let shared = Arc::new(Shared { inbox, commits, plan });
         let of_thread = Arc::clone(&shared);
-        let run = move || Loop::new(&environment, &of_thread, window, report).run();
+        let run = move || Loop::new(environment, &of_thread, window, report).run();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
         let permits = Arc::new(Semaphore::new(CAPACITY));
         Ok(Writer { shared, permits, state, thread: Some(thread) })
@@ -144,6 +157,15 @@ impl Writer {
         }
     }
 
+    /// Runs `make` on the writer thread, between two transactions: nothing is written meanwhile,
+    /// and what is handed in waits. If the writer has stopped, `make` is dropped.
+    pub(super) fn exchange(
+        &self,
+        make: impl FnOnce(&Arc<Environment>) -> Exchanged + Send + 'static,
+    ) {
+        self.shared.inbox.exchange(Box::new(make));
+    }
+
     /// How the writer does; can be waited on.
     pub fn state(&self) -> watch::Receiver<WriterState> {
         self.state.clone()
@@ -163,6 +185,12 @@ impl Writer {
     #[cfg(any(test, feature = "faults"))]
     pub fn plan(&self, failures: impl IntoIterator<Item = Planned>) {
         self.shared.plan.extend(failures);
+    }
+
+    /// No failures are to come any more, for tests.
+    #[cfg(test)]
+    pub fn forget_plan(&self) {
+        self.shared.plan.forget();
     }
 }
 

@@ -32,6 +32,11 @@ mod real {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(failures);
         }
 
+        #[cfg(test)]
+        pub(in super::super) fn forget(&self) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+
         fn next_if(&self, is_due: impl Fn(Planned) -> bool) -> Option<Planned> {
             let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if plan.front().copied().is_some_and(is_due) { plan.pop_front() } else { None }

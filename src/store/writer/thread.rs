@@ -1,6 +1,7 @@
 //! The loop of the writer thread: take what waits, run it, commit, answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,14 +10,14 @@ use tokio::sync::watch;
 use super::holds::Holds;
 use super::inbox::Next;
 use super::job::Job;
-use super::{Kind, Shared, Window, WriterState};
+use super::{Exchange, Exchanged, Kind, Shared, Window, WriterState};
 use crate::messages::state::StoreError;
 use crate::store::env::Environment;
 use crate::store::fault::{Fault, Verdict};
 use crate::store::space::{Space, used_pages};
 
 pub(super) struct Loop<'s> {
-    environment: &'s Environment,
+    environment: Arc<Environment>,
     shared: &'s Shared,
     window: Window,
     report: watch::Sender<WriterState>,
@@ -35,7 +36,7 @@ fn now() -> Instant {
 
 impl<'s> Loop<'s> {
     pub(super) fn new(
-        environment: &'s Environment,
+        environment: Arc<Environment>,
         shared: &'s Shared,
         window: Window,
         report: watch::Sender<WriterState>,
@@ -75,7 +76,32 @@ impl<'s> Loop<'s> {
                 }
                 true
             }
+            Next::Exchange(exchange) => {
+                self.exchange(exchange);
+                true
+            }
             Next::End => false,
+        }
+    }
+
+    /// Goes on with another environment. Work that the old device refused is tried on the new one
+    /// at once.
+    fn exchange(&mut self, exchange: Exchange) {
+        if matches!(*self.report.borrow(), WriterState::Broken(_)) {
+            return;
+        }
+        match exchange(&self.environment) {
+            Exchanged::For(environment) => {
+                self.space = Space::new(&environment.env, environment.options.reserve);
+                self.environment = environment;
+                (self.holds, self.begun) = (Holds::default(), None);
+                self.report.send_replace(WriterState::Ready);
+            }
+            Exchanged::Not => {}
+            Exchanged::Unknown(why) => {
+                tracing::error!(why, "store is broken");
+                self.report.send_replace(WriterState::Broken(why));
+            }
         }
     }
 
@@ -99,7 +125,6 @@ impl<'s> Loop<'s> {
     }
 
     fn conclude(&mut self, batch: Batch, end: Result<(), Verdict>) {
-        let directory = self.environment.directory();
         match end {
             Ok(()) => {
                 self.on_written(&batch);
@@ -108,6 +133,7 @@ impl<'s> Loop<'s> {
             Err(Verdict::Refuse(error)) => answer(batch, &Err(error)),
             Err(Verdict::Later(why)) => self.hold(batch, why),
             Err(Verdict::Broken(why)) => {
+                let directory = self.environment.directory();
                 tracing::error!(?directory, why, "store is broken");
                 self.report.send_replace(WriterState::Broken(why.clone()));
                 answer(batch, &Err(StoreError::Broken(why)));
@@ -135,7 +161,7 @@ impl<'s> Loop<'s> {
     }
 
     fn verdict(&self, fault: Fault) -> Verdict {
-        let Environment { env, tables, options, .. } = self.environment;
+        let Environment { env, tables, options, .. } = &*self.environment;
         let is_full = matches!(&fault, Fault::Lmdb(heed::Error::Mdb(heed::MdbError::MapFull)));
         let page_size = u64::from(env.unnamed_database_stat().page_size);
         let used = match env.read_txn() {

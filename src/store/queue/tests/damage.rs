@@ -36,8 +36,9 @@ async fn damaged_rows_and_messages_are_named_and_their_ends_are_counted() {
     let quarantined: Vec<_> = status.accounts.iter().map(|account| account.ends[5]).collect();
     assert_eq!(quarantined, [2, 1]);
     assert_eq!(bodies(&pull(&store, &up, 10).rows), ["first", "third"]);
-    let txn = store.inner.environment.read().unwrap();
-    assert_eq!(store.inner.tables.quarantine.raw.len(&txn).unwrap(), 5, "3 rows, 2 messages");
+    let inner = store.inner();
+    let txn = inner.environment.read().unwrap();
+    assert_eq!(inner.tables.quarantine.raw.len(&txn).unwrap(), 5, "3 rows, 2 messages");
 }
 
 #[test]

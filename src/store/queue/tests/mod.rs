@@ -5,6 +5,7 @@ mod full_disk;
 mod letters;
 mod model;
 mod operator;
+mod relocate;
 mod survey;
 
 use std::sync::atomic::{AtomicU64, Ordering};
