@@ -4,9 +4,12 @@ use std::io::Write;
 use std::ops::Bound;
 
 use heed::types::Bytes;
-use heed::{Database, OnCommit, RoTxn, RwTxn};
+use heed::{Database, OnCommit, PutFlags, RoTxn, RwTxn};
 
 use super::value::{self, Damage, FRAME};
+
+/// Larger values have pages of their own.
+const SHARES_A_PAGE: usize = 2_000;
 
 /// See the module documentation. Cheap to copy; outlives every transaction.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,28 @@ impl Table<'_> {
             space.write_all(&frame)?;
             parts.iter().try_for_each(|part| space.write_all(part))
         })
+    }
+
+    /// The same, of a key that is likely to be the last one of the table: so pages become full.
+    pub(super) fn append(
+        &self,
+        txn: &mut RwTxn<'_>,
+        kind: u8,
+        key: &[u8],
+        parts: &[&[u8]],
+    ) -> heed::Result<()> {
+        let size = FRAME + parts.iter().map(|part| part.len()).sum::<usize>();
+        if size > SHARES_A_PAGE {
+            return self.put(txn, kind, key, parts);
+        }
+        // Not reserved and then filled: heed takes "not the last key" for "here is its value".
+        let mut value = Vec::with_capacity(size);
+        value.extend_from_slice(&value::seal(kind, self.name, key, parts));
+        parts.iter().for_each(|part| value.extend_from_slice(part));
+        match self.raw.put_with_flags(txn, PutFlags::APPEND, key, &value) {
+            Err(heed::Error::Mdb(heed::MdbError::KeyExist)) => self.raw.put(txn, key, &value),
+            end => end,
+        }
     }
 
     /// Deletes `key` and answers whether it was there.

@@ -154,9 +154,9 @@ impl Inner {
     ) -> Result<u64, Fault> {
         ledger.head.last_message += 1;
         let id = ledger.head.last_message;
-        let head = message_head(message.sender.as_str(), message.bag.as_str());
+        let head = message_head(message.bag.as_str());
         let key = id.to_be_bytes();
-        self.tables.messages.put(txn, kind::MESSAGE, &key, &[&head, &message.body])?;
+        self.tables.messages.append(txn, kind::MESSAGE, &key, &[&head, &message.body])?;
         if rows > 1 {
             let count = u32::try_from(rows).expect("routes are few").to_be_bytes();
             self.tables.shared.put(txn, kind::NUMBER, &key, &[&count])?;
@@ -183,6 +183,6 @@ impl Inner {
         account.stored += 1;
         account.bytes += row.bytes;
         let key = RowKey { endpoint, key, account: number, message }.write();
-        Ok(self.tables.rows.put(txn, kind::ROW, &key, &[&row.write()])?)
+        Ok(self.tables.rows.append(txn, kind::ROW, &key, &[&row.write()])?)
     }
 }

@@ -1,4 +1,5 @@
 //! Numbers and texts in the payload of a record: big-endian, texts with their length before them.
+//! Short numbers take as few bytes as they need: seven bits in each, the lowest first.
 
 use crate::store::value::Damage;
 
@@ -6,7 +7,7 @@ use crate::store::value::Damage;
 pub(super) struct Reader<'p>(pub(super) &'p [u8]);
 
 impl<'p> Reader<'p> {
-    fn take(&mut self, count: usize) -> Result<&'p [u8], Damage> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'p [u8], Damage> {
         let (head, rest) = self.0.split_at_checked(count).ok_or(Damage::Payload)?;
         self.0 = rest;
         Ok(head)
@@ -35,6 +36,28 @@ impl<'p> Reader<'p> {
     pub(super) fn text(&mut self) -> Result<&'p str, Damage> {
         let length = self.u32()? as usize;
         str::from_utf8(self.take(length)?).map_err(|_| Damage::Payload)
+    }
+
+    pub(super) fn short(&mut self) -> Result<u64, Damage> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let part = u64::from(byte & 0x7F);
+            if part << shift >> shift != part {
+                break;
+            }
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Damage::Payload)
+    }
+
+    /// The text that all that is left is.
+    pub(super) fn rest(&mut self) -> Result<&'p str, Damage> {
+        let rest = std::mem::take(&mut self.0);
+        str::from_utf8(rest).map_err(|_| Damage::Payload)
     }
 
     /// Nothing must be left.
@@ -73,5 +96,47 @@ impl Writer {
         let mut writer = self.u32(length);
         writer.0.extend(value.as_bytes());
         writer
+    }
+
+    pub(super) fn short(mut self, mut value: u64) -> Self {
+        while value > 0x7F {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+        self
+    }
+
+    /// A text that stands last.
+    pub(super) fn rest(mut self, value: &str) -> Self {
+        self.0.extend(value.as_bytes());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_short_number_is_read_as_it_was_written(bits in 0..=64_u32, number: u64) {
+            let number = number.checked_shr(64 - bits).unwrap_or_default();
+            let written = Writer::default().short(number).0;
+            prop_assert!(written.len() <= 10 && (number > 0x7F || written.len() == 1));
+            let mut from = Reader(&written);
+            prop_assert_eq!(from.short(), Ok(number));
+            prop_assert!(from.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_long_is_damage() {
+        assert_eq!(Reader(&[0xFF; 11]).short(), Err(Damage::Payload));
+        assert_eq!(Reader(&[0x80, 0x80]).short(), Err(Damage::Payload));
+        let above = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
+        assert_eq!(Reader(&above).short(), Err(Damage::Payload));
     }
 }

@@ -156,7 +156,7 @@ impl Inner {
     fn add_message(&self, txn: &RoTxn<'_>, key: RowKey, letter: &mut Letter) -> Result<(), Fault> {
         let message = self.tables.messages.get(txn, kind::MESSAGE, &key.message.to_be_bytes())?;
         let message = message.and_then(Result::ok).and_then(|it| read_message(it).ok());
-        if let Some((_, bag, body)) = message {
+        if let Some((bag, body)) = message {
             let bag = Bag::from_stored(bag);
             let pairs = bag.pairs();
             let text = |(name, value): (Cow<'_, str>, Option<Cow<'_, str>>)| {

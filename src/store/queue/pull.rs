@@ -264,7 +264,7 @@ impl Search<'_> {
         }
         let id = key.message.to_be_bytes();
         let message = self.inner.tables.messages.get(self.txn, kind::MESSAGE, &id)?;
-        let Some(Ok((_, bag, body))) = message.map(|message| message.and_then(read_message)) else {
+        let Some(Ok((bag, body))) = message.map(|message| message.and_then(read_message)) else {
             return Ok(Judged::Damaged);
         };
         let Ok(sender) = Identity::parse(row.sender) else { return Ok(Judged::Damaged) };

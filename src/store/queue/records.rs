@@ -233,19 +233,44 @@ pub(super) struct RowRecord<'p> {
     pub(super) sender: &'p str,
 }
 
+/// The first byte of rows and messages since format 3. In format 2 it was the highest byte of a
+/// time, or of a length: 0. Such records are read as they are, until they have ended.
+const SHORT: u8 = 0x80;
+const HAS_RUN: u8 = 1;
+const HAS_TIME_TO_LIVE: u8 = 2;
+
 impl<'p> RowRecord<'p> {
     pub(super) fn write(&self) -> Vec<u8> {
-        let row = Writer::default().u64(micros(self.stored_at));
-        let row = row.u64(self.time_to_live.map_or(u64::MAX, micros)).u64(self.bytes);
-        let row = match self.run {
-            Some(run) => row.u8(1).u64(run),
-            None => row.u8(0),
-        };
-        row.text(self.sender).0
+        let has = |is: bool, flag| if is { flag } else { 0 };
+        let flags =
+            has(self.run.is_some(), HAS_RUN) | has(self.time_to_live.is_some(), HAS_TIME_TO_LIVE);
+        let row = Writer::default().u8(SHORT | flags).short(micros(self.stored_at));
+        let row = self.time_to_live.map(micros).into_iter().fold(row, Writer::short);
+        let row = self.run.into_iter().fold(row.short(self.bytes), Writer::u64);
+        row.rest(self.sender).0
     }
 
     pub(super) fn read(payload: &'p [u8]) -> Result<Self, Damage> {
         let mut from = Reader(payload);
+        let Some(flags) = payload.first().filter(|first| **first & SHORT != 0).copied() else {
+            return Self::read_long(from);
+        };
+        from.u8()?;
+        let stored_at = Duration::from_micros(from.short()?);
+        let has_time_to_live = flags & HAS_TIME_TO_LIVE != 0;
+        let time_to_live = if has_time_to_live { Some(from.short()?) } else { None };
+        let row = RowRecord {
+            stored_at,
+            time_to_live: time_to_live.map(Duration::from_micros),
+            bytes: from.short()?,
+            run: if flags & HAS_RUN == 0 { None } else { Some(from.u64()?) },
+            sender: from.rest()?,
+        };
+        Ok(row)
+    }
+
+    /// As format 2 wrote it.
+    fn read_long(mut from: Reader<'p>) -> Result<Self, Damage> {
         let row = RowRecord {
             stored_at: Duration::from_micros(from.u64()?),
             time_to_live: Some(from.u64()?).filter(|t| *t < u64::MAX).map(Duration::from_micros),
@@ -257,15 +282,23 @@ impl<'p> RowRecord<'p> {
     }
 }
 
-/// The frame before a body: who sent it and with which properties. The body follows.
-pub(super) fn message_head(sender: &str, bag: &str) -> Vec<u8> {
-    Writer::default().text(sender).text(bag).0
+/// What stands before a body: the properties. Who sent it stands in each row.
+pub(super) fn message_head(bag: &str) -> Vec<u8> {
+    let head = Writer::default().u8(SHORT).short(bag.len() as u64);
+    head.rest(bag).0
 }
 
-/// Sender, properties, body.
-pub(super) fn read_message(payload: &[u8]) -> Result<(&str, &str, &[u8]), Damage> {
+/// Properties, body.
+pub(super) fn read_message(payload: &[u8]) -> Result<(&str, &[u8]), Damage> {
     let mut from = Reader(payload);
-    Ok((from.text()?, from.text()?, from.0))
+    if payload.first().is_none_or(|first| first & SHORT == 0) {
+        from.text()?; // format 2 had the sender here too
+        return Ok((from.text()?, from.0));
+    }
+    from.u8()?;
+    let length = from.short()?;
+    let bag = from.take(usize::try_from(length).map_err(|_| Damage::Payload)?)?;
+    Ok((str::from_utf8(bag).map_err(|_| Damage::Payload)?, from.0))
 }
 
 /// A row that ended as a dead letter.

@@ -91,7 +91,7 @@ impl Inner {
             let message = self.tables.messages.get(&txn, kind::MESSAGE, &id)?;
             let message = message.and_then(Result::ok).and_then(|it| read_message(it).ok());
             match (message, Identity::parse(row.sender)) {
-                (Some((_, bag, body)), Ok(sender)) => {
+                (Some((bag, body)), Ok(sender)) => {
                     bytes += bag.len() + body.len();
                     show(&sender, &Bag::from_stored(bag), body);
                 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::messages::dead_letters::Progress;
 use crate::store::env::Environment;
 use crate::store::queue::codec::Writer as Payload;
-use crate::store::queue::records::{RowKey, RowRecord};
+use crate::store::queue::records::RowKey;
 
 fn dead(why: &str) -> End {
     End::DeadLettered { why: why.into(), tries: 2 }
@@ -198,32 +198,26 @@ fn a_kill_at_any_point_loses_no_letter_and_doubles_none() {
 
 /// As format 1 wrote it.
 #[tokio::test]
-async fn a_queue_of_the_first_format_is_brought_to_the_second() {
+async fn a_queue_of_the_first_format_is_brought_to_the_last() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), TestClock::default());
     let options = || Options { reserve: 0, ..Options::queue() };
     {
         let environment = Environment::open(directory.path(), &TABLES, options()).unwrap();
         let tables = Tables::of(&environment);
         let mut txn = environment.env.write_txn().unwrap();
-        let row = RowRecord {
-            stored_at: Duration::ZERO,
-            time_to_live: None,
-            bytes: 4,
-            run: Some(3),
-            sender: "d",
-        };
+        let row = Payload::default().u64(0).u64(u64::MAX).u64(4).u8(1).u64(3).text("d").0;
         let key = |offset, message| RowKey {
             endpoint: 1,
             key: Key { priority: Priority(10), offset: Offset(offset) },
             account: 1,
             message,
         };
-        let messages = crate::store::queue::records::message_head("d", "a=1");
+        let messages = Payload::default().text("d").text("a=1").0;
         for (id, body) in [(1_u64, b"x"), (2, b"y")] {
             tables.messages.put(&mut txn, 14, &id.to_be_bytes(), &[&messages, body]).unwrap();
         }
-        tables.rows.put(&mut txn, 15, &key(1, 1).write(), &[&row.write()]).unwrap();
-        let letter = [Payload::default().u64(0).text("400").0, row.write()].concat();
+        tables.rows.put(&mut txn, 15, &key(1, 1).write(), &[&row]).unwrap();
+        let letter = [Payload::default().u64(0).text("400").0, row].concat();
         tables.dead.put(&mut txn, 16, &key(2, 2).write(), &[&letter]).unwrap();
         let account = Payload::default().text("r").text("$upstream").u8(0).u64(3).u64(1);
         let account = [1, 0, 1, 0, 0, 0].into_iter().fold(account, Payload::u64).0;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod full_disk;
+mod layout;
 mod letters;
 mod model;
 mod operator;
