@@ -85,7 +85,7 @@ fn code(text: &str) -> String {
 #[test]
 fn the_code_is_tidy() {
     let mut files = Vec::new();
-    for folder in ["src", "modules", "integration"] {
+    for folder in ["src", "modules", "integration", "bench"] {
         rust_files(Path::new(folder), &mut files);
     }
     assert!(!files.is_empty());
