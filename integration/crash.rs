@@ -16,6 +16,8 @@
 mod churn;
 #[path = "crash/killed.rs"]
 mod killed;
+#[path = "crash/power.rs"]
+mod power;
 #[path = "crash/report.rs"]
 mod report;
 mod support;
@@ -40,12 +42,18 @@ const LOOPS: &[Loop] = &[
     Loop { name: "hub-killed", cycles: all, run: killed::hub },
     Loop { name: "both-killed", cycles: all, run: killed::both },
     Loop { name: "relay", cycles: all, run: killed::relay },
+    Loop { name: "power-cut", cycles: cuts, run: power::edge },
+    Loop { name: "hub-power-cut", cycles: cuts, run: power::hub },
     Loop { name: "routes-swapped", cycles: all, run: swap::run },
     Loop { name: "routes-churned", cycles: swaps, run: churn::run },
 ];
 
 fn all(cycles: u64) -> u64 {
     cycles
+}
+
+fn cuts(cycles: u64) -> u64 {
+    number("POWER_CYCLES", cycles)
 }
 
 fn swaps(cycles: u64) -> u64 {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The fault loops, a line each: CYCLES (50), SEED (1), SWAPS (10 for each cycle; in full 10,000),
-# LOOPS (some of those in integration/crash.rs, with commas between).
+# POWER_CYCLES (as CYCLES), LOOPS (some of those in integration/crash.rs, with commas between).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"

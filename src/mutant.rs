@@ -3,7 +3,7 @@
 //! Besides, `EDGE_DIE_AT` names a point at which the process is killed: see [`point`].
 //!
 //! Only in builds with the feature `faults`, and only the one that `EDGE_MUTANT` names:
-//! `ack-before-commit`, `delete-before-ack`, `stale-routes`, `high-water-dedupe`.
+//! `ack-before-commit`, `delete-before-ack`, `stale-routes`, `high-water-dedupe`, `nosync`.
 
 /// Whether this process is the mutant `name`.
 #[cfg(feature = "faults")]

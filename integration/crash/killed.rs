@@ -1,6 +1,6 @@
 //! Programs are killed under load, at random moments, and started again.
 //!
-//! next: `swap.rs`
+//! next: `power.rs`
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub(crate) fn relay(task: Task) -> Report {
     run(task, Victim::Edge, true)
 }
 
-fn routes(is_relay: bool) -> Value {
+pub(crate) fn routes(is_relay: bool) -> Value {
     if is_relay {
         let into = "FROM /messages/modules/sensor/outputs/out INTO \
                     BrokeredEndpoint(\"/modules/filter/inputs/in\")";

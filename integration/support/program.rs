@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::wait_for;
 
@@ -77,6 +77,23 @@ impl Program {
     #[track_caller]
     pub fn wait_ready(&mut self) {
         self.wait_log("process: ready", START); // and not "not ready"
+    }
+
+    /// The same; says why it is not, if it ends or takes too long.
+    pub fn try_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START;
+        loop {
+            if self.log_since_start().contains("process: ready") {
+                return Ok(());
+            }
+            let ended = self.ended();
+            if ended.is_some() || Instant::now() > deadline {
+                let log = self.log_since_start();
+                let last = log.lines().last().unwrap_or_default();
+                return Err(format!("{} is not back ({ended:?}): {last}", self.name));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits for a word in what it has logged since its start.

@@ -37,7 +37,8 @@ impl Hub {
 
     /// With further environment.
     pub fn start_as(folder: &Path, more: &[(&str, &str)]) -> Self {
-        let (address, state) = (own_address(), folder.join("hub"));
+        let address = own_address();
+        let state = place(more, "LOCALHUB__STATE__PATH").unwrap_or_else(|| folder.join("hub"));
         let mut environment = pairs(&[
             ("LOCALHUB__HOSTNAME", address.to_string()),
             ("LOCALHUB__STATE__PATH", state.display().to_string()),
@@ -83,6 +84,11 @@ fn pairs(pairs: &[(&str, String)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
+fn place(environment: &[(&str, &str)], name: &str) -> Option<PathBuf> {
+    let found = environment.iter().find(|(it, _)| *it == name);
+    found.map(|(_, path)| PathBuf::from(path))
+}
+
 /// See the module documentation.
 pub struct World {
     pub hub: Hub,
@@ -104,18 +110,20 @@ impl World {
     }
 
     /// With further environment for the hub and for the edge.
-    pub fn start_as(routes: &Value, hub: &[(&str, &str)], edge: &[(&str, &str)]) -> Self {
+    pub fn start_as(routes: &Value, hub: &[(&str, &str)], more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start_as(folder.path(), hub);
         let edge_address = own_address();
         let mut environment = edge_environment(folder.path(), &hub, edge_address);
-        environment.extend(edge.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        environment.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let device = hub.service.call("GET", &format!("/devices/{EDGE}"), None);
         let scope = device["deviceScope"].as_str().unwrap().to_owned();
         set_routes(&hub.service, routes);
         let mut edge = Program::start("edge-runtime", folder.path().join("edge.log"), environment);
         edge.wait_ready();
-        let management = Management(folder.path().join("edge/mgmt.sock"));
+        let state = place(more, "EDGE_RUNTIME__STATE__PATH");
+        let state = state.unwrap_or_else(|| folder.path().join("edge"));
+        let management = Management(state.join("mgmt.sock"));
         let (read, next) = (HashMap::new(), 0);
         World { hub, edge, edge_address, management, scope, read, next, folder }
     }

@@ -16,6 +16,7 @@ use super::fault::{self, Fault};
 use super::header::{self, BadFile};
 use super::table::Table;
 use crate::messages::state::StoreError;
+use crate::mutant;
 
 /// Address space of `state/`: 256 GiB, or 256 MiB on 32 bits. Never resized.
 pub const STATE_MAP_SIZE: usize = if WIDE { WIDE_MAP as usize } else { 256 << 20 };
@@ -280,11 +281,14 @@ fn map(directory: &Path, tables: usize, options: &Options) -> heed::Result<Env<W
     let mut open = EnvOpenOptions::new().read_txn_without_tls();
     let dbs = u32::try_from(tables + 1).expect("tables are few");
     open.map_size(options.map_size).max_readers(MAX_READERS).max_dbs(dbs);
+    let mut flags = EnvFlags::NO_READ_AHEAD;
+    flags.set(EnvFlags::NO_SYNC, mutant::is("nosync"));
     // SAFETY: the file is ours alone, by the lock that the caller holds; it is local, and nobody
     // shortens it: `space.rs` only makes it longer. Its length was checked against its last page,
     // so no page that LMDB refers to lies behind its end. NO_READ_AHEAD weakens no guarantee;
-    // none of NO_SYNC, NO_META_SYNC, WRITE_MAP and NO_LOCK is set.
-    unsafe { open.flags(EnvFlags::NO_READ_AHEAD).open(directory) }
+    // none of NO_SYNC (but in a build that is broken on purpose), NO_META_SYNC, WRITE_MAP and
+    // NO_LOCK is set.
+    unsafe { open.flags(flags).open(directory) }
 }
 
 /// Opens `_meta` and all tables, in this order.
