@@ -16,6 +16,8 @@
 mod churn;
 #[path = "crash/killed.rs"]
 mod killed;
+#[path = "crash/moved.rs"]
+mod moved;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
@@ -46,6 +48,7 @@ const LOOPS: &[Loop] = &[
     Loop { name: "hub-power-cut", cycles: cuts, run: power::hub },
     Loop { name: "routes-swapped", cycles: all, run: swap::run },
     Loop { name: "routes-churned", cycles: swaps, run: churn::run },
+    Loop { name: "moved", cycles: all, run: moved::run },
 ];
 
 fn all(cycles: u64) -> u64 {

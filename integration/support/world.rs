@@ -132,6 +132,11 @@ impl World {
         set_routes(&self.hub.service, routes);
     }
 
+    /// Routes, and a `storeAndForwardConfiguration`.
+    pub fn set_store(&self, routes: &Value, store: &Value) {
+        set_store(&self.hub.service, routes, store);
+    }
+
     /// A device below the edge, made now.
     pub fn leaf(&self, id: &str) -> LogIn {
         let key = self.hub.service.make_leaf(id, &self.scope);
@@ -204,10 +209,14 @@ impl World {
 }
 
 fn set_routes(service: &Service, routes: &Value) {
+    set_store(service, routes, &json!({ "timeToLiveSecs": 7200 }));
+}
+
+fn set_store(service: &Service, routes: &Value, store: &Value) {
     let hub = json!({
         "schemaVersion": "1.1",
         "routes": routes,
-        "storeAndForwardConfiguration": { "timeToLiveSecs": 7200 },
+        "storeAndForwardConfiguration": store,
     });
     service.apply(EDGE, &json!({ "$edgeHub": hub }));
 }

@@ -44,7 +44,7 @@ fn text(status: &Value) -> String {
     link(&mut text, &status["link"]);
     let queue = &status["queue"];
     if queue.is_object() {
-        _ = writeln!(text, "queue         {} on disk", bytes(number(queue, "used_bytes")));
+        place(&mut text, queue);
         let rows: Vec<_> = members(&queue["endpoints"]).map(endpoint).collect();
         let owed = table(&["ENDPOINT", "MESSAGES", "BYTES", "OLDEST"], &rows);
         owed.lines().for_each(|line| _ = writeln!(text, "              {line}"));
@@ -73,6 +73,18 @@ fn text(status: &Value) -> String {
         .filter_map(Value::as_str)
         .for_each(|warning| _ = writeln!(text, "warning       {warning}"));
     text
+}
+
+/// Where the queue lies, and where it is going.
+fn place(text: &mut String, queue: &Value) {
+    let (used, at) = (bytes(number(queue, "used_bytes")), text_of(queue, "place"));
+    _ = writeln!(text, "queue         {used} on disk, in {at} (store {})", text_of(queue, "store"));
+    let moving = &queue["moving"];
+    if moving.is_object() {
+        let (done, all) = (number(moving, "done_bytes"), number(moving, "all_bytes"));
+        let (to, done, all) = (text_of(moving, "to"), bytes(done), bytes(all));
+        _ = writeln!(text, "              is being moved to {to}: {done} of {all} in this pass");
+    }
 }
 
 fn link(text: &mut String, link: &Value) {
@@ -152,7 +164,9 @@ mod tests {
             "parts": [{ "name": "link", "is_ready": false, "why": "refused" }],
             "link": { "state": "waiting", "parent": "hub:8883", "why": "connection refused",
                       "attempts": 3, "next_attempt_seconds": 9, "since_seconds": 300 },
-            "queue": { "used_bytes": 4096, "messages_in": 12, "unrouted": 2, "resent": 1,
+            "queue": { "used_bytes": 4096, "place": "/data/queue", "store": "0af3",
+                "moving": { "to": "/usb/queue", "done_bytes": 1024, "all_bytes": 4096 },
+                "messages_in": 12, "unrouted": 2, "resent": 1,
                 "endpoints": [{ "endpoint": "$upstream", "messages": 3, "bytes": 2048, "oldest_seconds": 60 }],
                 "routes": [{ "received": 10, "stored": 3, "delivered": 6, "dead_lettered": 1 }] },
             "clients": [{ "identity": "gw/sensor" }, { "identity": "far", "is_behind_edge": true }],
@@ -165,7 +179,8 @@ device        gw, for clients gw.local; version 1: ready
               link: refused
 link          waiting to hub:8883 for 5 min, 3 attempts, the next in 9 s
               connection refused
-queue         4.0 KiB on disk
+queue         4.0 KiB on disk, in /data/queue (store 0af3)
+              is being moved to /usb/queue: 1.0 KiB of 4.0 KiB in this pass
               ENDPOINT   MESSAGES  BYTES    OLDEST
               $upstream  3         2.0 KiB  60 s
 conservation: 10 routed = 3 stored + 6 delivered + 1 dead-lettered: holds (12 messages in, 2 unrouted, 1 second copies)

@@ -107,6 +107,12 @@ pub struct TryRoutes {
     pub until: Duration,
 }
 
+/// Brings the queue to this directory; `None`: to that of the settings. Answers once it lies there,
+/// which may take as long as copying does, or with why it cannot; then nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct PlaceQueue(pub Option<String>);
+
 /// An endpoint has rows that were not there before. Says nothing of how many.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
@@ -148,6 +154,23 @@ pub struct QueueStatus {
     pub quarantined: u64,
     /// The store's state in words: `ready`, or why not.
     pub state: String,
+    /// The directory in which it lies.
+    pub place: String,
+    /// Which store it is.
+    pub store: String,
+    /// The move in progress.
+    pub moving: Option<MoveStatus>,
+}
+
+/// A move of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MoveStatus {
+    /// Where to.
+    pub to: String,
+    /// Bytes that this pass has looked through; what changes meanwhile takes another.
+    pub done_bytes: u64,
+    /// … of so many.
+    pub all_bytes: u64,
 }
 
 /// What an endpoint is owed.

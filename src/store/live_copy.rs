@@ -265,6 +265,10 @@ pub fn clear(place: &Path, id: StoreId, live: u64) -> io::Result<bool> {
     }
     let is_left_over = match Environment::identify(place) {
         Ok((found, generation)) => found == id && live != generation,
+        // In use, or not to be read now.
+        Err(error @ (OpenError::InUse(..) | OpenError::Io(..))) => {
+            return Err(io::Error::other(error));
+        }
         Err(_) => false,
     };
     if is_left_over {
@@ -274,7 +278,7 @@ pub fn clear(place: &Path, id: StoreId, live: u64) -> io::Result<bool> {
 }
 
 /// Removes the files of a store that is known not to count any more.
-pub(super) fn remove(directory: &Path) -> io::Result<()> {
+pub fn remove(directory: &Path) -> io::Result<()> {
     for name in FILES {
         match fs::remove_file(directory.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,39 +1,38 @@
 //! Where the queue's store is kept: it may be on a device that is not plugged in, and nothing is
-//! created in its stead (architecture 5). `state/` remembers which one it is.
+//! created in its stead (architecture 5). `state/` remembers which one it is, and where it lies; the
+//! twin of `$edgeHub` may move it.
 
-use std::path::PathBuf;
+mod bring;
+mod known;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use self::known::Known;
+pub(in crate::actors::runtime) use self::place::Places;
+use crate::store::{Kv, OpenError, Options, QueueStore, SystemClock};
 
-use crate::messages::state::Change;
-use crate::store::{Kv, OpenError, Options, QueueStore, StoreId, SystemClock};
-
-const TABLE: &str = "meta";
-const KEY: &[u8] = b"queue";
 /// An empty file of this name where the queue should be: its loss is accepted.
 const ANEW: &str = "begin-anew";
 
-/// See the module documentation. Shared with the thread that opens the store.
+/// See the module documentation. Shared with the threads that open and move the store.
 pub(super) struct Depot {
-    place: PathBuf,
+    places: Places,
     options: Options,
     state: Arc<Kv>,
     store: OnceLock<Arc<QueueStore>>,
     why: Mutex<String>,
-}
-
-/// What `state/` remembers.
-#[derive(Serialize, Deserialize)]
-struct Known {
-    id: String,
-    place: PathBuf,
+    /// Held by a move.
+    moves: Mutex<()>,
 }
 
 impl Depot {
-    pub(super) fn new(place: PathBuf, options: Options, state: Arc<Kv>) -> Arc<Self> {
-        let (store, why) = (OnceLock::new(), Mutex::default());
-        Arc::new(Depot { place, options, state, store, why })
+    pub(super) fn new(places: Places, options: Options, state: Arc<Kv>) -> Arc<Self> {
+        let (store, why, moves) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Arc::new(Depot { places, options, state, store, why, moves })
     }
 
     /// The store, once it was opened.
@@ -54,6 +53,7 @@ impl Depot {
         match self.find() {
             Ok(store) => {
                 let _ = self.store.set(store); // one at a time tries
+                self.clear_others();
                 true
             }
             Err(why) => {
@@ -64,73 +64,51 @@ impl Depot {
         }
     }
 
+    /// Opens the queue where it was left; or, if it is not there, at home: the settings, or the
+    /// state directory with all that is in it, may have been changed by hand.
     fn find(&self) -> Result<Arc<QueueStore>, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let known = self.state.fetch(TABLE, KEY).map_err(|error| text(&error))?;
-        let known = match known.map(|known| serde_json::from_slice::<Known>(&known)) {
-            None => None,
-            Some(Ok(known)) => u128::from_str_radix(&known.id, 16).ok().map(StoreId),
-            Some(Err(error)) => return Err(format!("which queue is ours cannot be read: {error}")),
+        let Some(known) = Known::read(&self.state)? else {
+            let store = self.open_at(&self.places.home, None)?;
+            Known::of(&store.in_use(), true, Vec::new()).save(&self.state);
+            return Ok(store);
         };
-        let anew = self.place.join(ANEW);
-        let is_anew = anew.exists();
-        let options = Options { expected: known.filter(|_| !is_anew), ..self.options.clone() };
-        let opened = QueueStore::open(&self.place, options, SystemClock::new());
-        let store = opened.map_err(|error| match error {
-            OpenError::Missing(_) | OpenError::Other(_) => {
+        let mut places = [&known.place, &self.places.home];
+        if known.is_at_home {
+            places.reverse();
+        }
+        let [first, second] = places;
+        let store = self.open_at(first, Some(&known)).or_else(|why| {
+            let is_elsewhere = first != second && second.join("data.mdb").exists();
+            let found = is_elsewhere.then(|| self.open_at(second, Some(&known)).ok());
+            found.flatten().ok_or(why)
+        })?;
+        let found = store.in_use();
+        let is_at_home = known.is_at_home || found.directory() == self.places.home;
+        let now = Known::of(&found, is_at_home, known.others.clone());
+        if now != known {
+            // In line before anything that follows; until it is written the old one is right.
+            now.save(&self.state);
+        }
+        Ok(store)
+    }
+
+    fn open_at(&self, place: &Path, known: Option<&Known>) -> Result<Arc<QueueStore>, String> {
+        let anew = place.join(ANEW);
+        let known = known.filter(|_| !anew.exists());
+        let (expected, generation) =
+            (known.and_then(Known::id), known.map(|known| known.generation));
+        let options = Options { expected, generation, ..self.options.clone() };
+        let store = QueueStore::open(place, options, SystemClock::new());
+        let store = store.map_err(|error| match error {
+            OpenError::Missing(_) | OpenError::Other(_) | OpenError::Old(_) => {
                 let anew = anew.display();
                 format!("{error} (to give the old queue up, make an empty file {anew})")
             }
             error => error.to_string(),
         })?;
-        if known != Some(store.id()) {
-            let known = Known { id: format!("{:032x}", store.id().0), place: self.place.clone() };
-            let known = serde_json::to_vec(&known).expect("two texts are JSON");
-            // In line before anything that follows; if it is never written, the next start asks
-            // for no queue in particular.
-            drop(self.state.save(vec![Change::put(TABLE, KEY, known)]));
-        }
-        if is_anew {
+        if anew.exists() {
             std::fs::remove_file(&anew).map_err(|error| format!("{}: {error}", anew.display()))?;
         }
         Ok(store)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_that_is_gone_is_not_replaced_until_that_is_asked_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let options = Options { reserve: 0, ..Options::queue() };
-        let state = Options { reserve: 0, ..Options::state() };
-        let state = Kv::open(&directory.path().join("state"), &[TABLE], state).unwrap();
-        let place = directory.path().join("queue");
-        let depot = || Depot::new(place.clone(), options.clone(), Arc::clone(&state));
-        let first = depot();
-        assert!(first.open());
-        let id = first.store().unwrap().id();
-        while state.fetch(TABLE, KEY).unwrap().is_none() {
-            std::thread::yield_now(); // the writer is about to
-        }
-        drop(first);
-        let elsewhere = directory.path().join("unplugged");
-        std::fs::rename(&place, &elsewhere).unwrap();
-        let second = depot();
-        assert!(!second.open() && second.store().is_none());
-        assert!(second.why().contains("plugged in") && !place.join("data.mdb").exists());
-        std::fs::rename(&elsewhere, &place).unwrap();
-        assert!(second.open(), "plugged in again");
-        assert_eq!(second.store().unwrap().id(), id);
-        drop(second);
-        std::fs::remove_dir_all(&place).unwrap();
-        std::fs::create_dir(&place).unwrap();
-        let third = depot();
-        assert!(!third.open());
-        std::fs::write(place.join(ANEW), "").unwrap();
-        assert!(third.open() && third.store().unwrap().id() != id);
-        assert!(!place.join(ANEW).exists());
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::depot::Depot;
+use super::depot::{Depot, Places};
 use super::wires::{Ports, Wires};
 use crate::actors::agent::AgentConfig;
 use crate::actors::agent::registrar::registrar;
@@ -77,7 +77,9 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let state =
         Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
     let queue_options = Options { reserve: settings.store.reserve_bytes.0, ..Options::queue() };
-    let queue = Depot::new(settings.store.queue.clone(), queue_options, Arc::clone(&state));
+    let store = &settings.store;
+    let places = Places { home: store.queue.clone(), roots: store.allowed_roots.clone() };
+    let queue = Depot::new(places, queue_options, Arc::clone(&state));
     queue.open(); // if it is not there, that is looked after later
     let vital = Vital::default();
     let (of_process, stored) = (vital.clone(), Arc::clone(&state));

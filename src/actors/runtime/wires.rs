@@ -34,7 +34,7 @@ use crate::actors::process::Vital;
 use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
-use crate::messages::queue::{Rewound, Stored};
+use crate::messages::queue::{PlaceQueue, Rewound, Stored};
 use crate::messages::registry::Forget;
 use crate::messages::routes::SetRoutes;
 use crate::messages::sessions::{Invoke, ListOnline, Send};
@@ -86,6 +86,7 @@ pub(super) struct Ports {
     get_desired: Port<GetDesired>,
     hub_changed: Port<DesiredChanged>,
     set_routes: Port<SetRoutes>,
+    place: Port<PlaceQueue>,
     stored_upstream: Port<Stored>,
     stored_clients: Port<Stored>,
     rewound_upstream: Port<Rewound>,
@@ -214,6 +215,7 @@ impl Wires {
             pull: all.backend.pull,
             finish: all.backend.finish,
             set_routes: all.set_routes,
+            place: all.place,
             status: all.apis.queue,
             stored_upstream: all.stored_upstream,
             stored_client: all.stored_clients,
@@ -224,7 +226,9 @@ impl Wires {
             rewound_upstream: all.rewound_upstream,
             rewound_client: all.rewound_clients,
         };
-        let queue = Queue::new(store, self.edge_hub(), ports, obituary);
+        let depot = Arc::clone(&self.queue);
+        let bring = Arc::new(move |location: Option<&str>| depot.bring(location));
+        let queue = Queue::new(store, self.edge_hub(), ports, bring, obituary);
         Running::worker(&queue.start())
     }
 
@@ -239,6 +243,7 @@ impl Wires {
             changed: all.hub_changed,
             report: all.backend.patch_reported.clone(),
             set: all.set_routes,
+            place: all.place,
             list: all.apis.routes,
             fetch: all.fetch,
             save: all.save,

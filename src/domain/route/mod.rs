@@ -48,7 +48,7 @@ pub use self::inbound::{Inbound, SourceKind, system_names, twin_change, wire_nam
 use self::names::Names;
 pub use self::path::{BadPath, BodyPath};
 use self::reading::Reading;
-pub use self::set::{BadRoute, RouteSet};
+pub use self::set::{BadRoute, LOCATION, RouteSet};
 pub use self::sink::{BadSink, Sink};
 pub use self::source::{BadSource, Source};
 pub use self::table::{Judged, Outcome, RouteTable, Win};

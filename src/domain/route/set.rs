@@ -23,6 +23,11 @@ pub struct RouteSet {
     pub good: Vec<Route>,
     /// Routes that cannot be: each is reported, none holds up another.
     pub bad: Vec<BadRoute>,
+    /// `storeAndForwardConfiguration.location`: where the queue is to lie; `None`: where the settings
+    /// of the device say.
+    pub location: Option<String>,
+    /// It cannot be a place, and why: the queue stays where it is.
+    pub bad_location: Option<String>,
     /// `storeAndForwardConfiguration.timeToLiveSecs`; `None`: messages do not expire; 0: at once.
     pub global_ttl: Option<u64>,
 }
@@ -37,6 +42,9 @@ pub struct BadRoute {
     /// Why; names the route.
     pub error: RouteError,
 }
+
+/// What an error of the place of the queue begins with.
+pub const LOCATION: &str = "storeAndForwardConfiguration.location";
 
 impl RouteSet {
     /// Reads the desired properties of `{edge_device}/$edgeHub`. Without `routes` there are none,
@@ -87,7 +95,12 @@ impl RouteSet {
             Some(_) => return Err("`routes` must be an object".to_owned()),
         };
         let global_ttl = global_ttl(desired.get("storeAndForwardConfiguration"))?;
+        let location = location(desired.get("storeAndForwardConfiguration"));
         let mut set = RouteSet { global_ttl, ..RouteSet::default() };
+        match location {
+            Ok(location) => set.location = location,
+            Err(error) => set.bad_location = Some(error),
+        }
         for (name, value) in routes {
             match route(name, value, minor, edge_device) {
                 Ok(route) => set.good.push(route),
@@ -134,6 +147,15 @@ fn global_ttl(config: Option<&Value>) -> Result<Option<u64>, String> {
                 Err(format!("{place} must be a whole number of seconds, at most {MOST_SECONDS}"))
             }
         },
+    }
+}
+
+/// A text; whether it names a place that may be had is for the device to say.
+fn location(config: Option<&Value>) -> Result<Option<String>, String> {
+    match config.and_then(|config| config.get("location")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.clone())),
+        Some(_) => Err(format!("{LOCATION}: must be the path of a directory, as \"/data/queue\"")),
     }
 }
 

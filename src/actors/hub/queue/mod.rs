@@ -10,6 +10,7 @@
 
 pub mod absent;
 mod operator;
+mod place;
 mod routed;
 mod status;
 mod sweep;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+pub use self::place::Bring;
 use self::routed::Routed;
 use self::sweep::Sweep;
 use crate::actors::port::Port;
@@ -32,8 +34,8 @@ use crate::domain::route::RouteTable;
 use crate::domain::row::{End, Endpoint, Key};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::queue::{
-    Finish, GetQueueStatus, Ingest, Pull, QueueStatus, Rewound, Stored, Telemetry, TryRoutes,
-    Verdict,
+    Finish, GetQueueStatus, Ingest, PlaceQueue, Pull, QueueStatus, Rewound, Stored, Telemetry,
+    TryRoutes, Verdict,
 };
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
@@ -53,6 +55,8 @@ pub struct QueuePorts {
     pub finish: Port<Finish>,
     /// Routes.
     pub set_routes: Port<SetRoutes>,
+    /// Routes: where the queue is to lie.
+    pub place: Port<PlaceQueue>,
     /// Management and metrics.
     pub status: Port<GetQueueStatus>,
     /// Upstream: `$upstream` is owed something new.
@@ -88,6 +92,7 @@ pub struct Queue {
     /// `{device}/$edgeHub`.
     identity: Identity,
     ports: QueuePorts,
+    bring: Bring,
     /// For the mutant `stale-routes`.
     table: Option<Arc<RouteTable>>,
     /// Since the start of this actor: see `routed.rs`.
@@ -97,15 +102,16 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Answers for `store`, at the edge device of `identity`.
+    /// Answers for `store`, at the edge device of `identity`; `bring` moves it elsewhere.
     pub fn new(
         store: Arc<QueueStore>,
         identity: Identity,
         ports: QueuePorts,
+        bring: Bring,
         obituary: Obituary,
     ) -> Self {
-        let not_json = Arc::default();
-        Queue { store, identity, ports, table: None, not_json, sweep: Sweep::default(), obituary }
+        let (not_json, sweep) = (Arc::default(), Sweep::default());
+        Queue { store, identity, ports, bring, table: None, not_json, sweep, obituary }
     }
 }
 
@@ -118,6 +124,7 @@ impl Actor for Queue {
         self.ports.pull.plug(&own);
         self.ports.finish.plug(&own);
         self.ports.set_routes.plug(&own);
+        self.ports.place.plug(&own);
         self.ports.status.plug(&own);
         self.ports.letters.plug(&own);
         self.ports.settle.plug(&own);

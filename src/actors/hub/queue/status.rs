@@ -1,8 +1,8 @@
 //! The account of the queue, in the words of the management API and the metrics.
 
-use crate::messages::queue::{EndpointStatus, QueueStatus, RouteCounts};
+use crate::messages::queue::{EndpointStatus, MoveStatus, QueueStatus, RouteCounts};
 use crate::messages::state::StoreError;
-use crate::store::queue::{Counts, Owed};
+use crate::store::queue::{Counts, Moving, Owed};
 use crate::store::{QueueStore, WriterState};
 
 /// The store's state in words.
@@ -17,7 +17,7 @@ pub(super) fn words(store: &QueueStore) -> String {
 }
 
 pub(super) fn of(store: &QueueStore, not_json: u64) -> Result<QueueStatus, StoreError> {
-    let status = store.status()?;
+    let (status, environment) = (store.status()?, store.in_use());
     let quarantined = status.accounts.iter().map(|account| account.ends[5]).sum();
     Ok(QueueStatus {
         endpoints: status.endpoints.into_iter().map(owed).collect(),
@@ -31,7 +31,14 @@ pub(super) fn of(store: &QueueStore, not_json: u64) -> Result<QueueStatus, Store
         used_bytes: status.used_bytes,
         quarantined,
         state: words(store),
+        place: environment.directory().display().to_string(),
+        store: format!("{:032x}", environment.id().0),
+        moving: store.moving().map(moving),
     })
+}
+
+fn moving(Moving { to, done, all }: Moving) -> MoveStatus {
+    MoveStatus { to: to.display().to_string(), done_bytes: done, all_bytes: all }
 }
 
 fn owed(Owed { endpoint, rows, bytes, oldest }: Owed) -> EndpointStatus {

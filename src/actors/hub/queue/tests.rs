@@ -69,9 +69,15 @@ async fn world() -> World {
     World { seconds, store, ports, told, addr, _directory: directory }
 }
 
+/// Where the queue lies is none of these tests' business.
+fn no_move() -> Bring {
+    Arc::new(|_| Err("not here".into()))
+}
+
 async fn start(store: &Arc<QueueStore>, ports: &QueuePorts) -> Addr<Queue> {
     let identity = Identity::parse("gw/$edgeHub").unwrap();
-    let queue = Queue::new(Arc::clone(store), identity, ports.clone(), Obituary::unsupervised());
+    let (ports_of, obituary) = (ports.clone(), Obituary::unsupervised());
+    let queue = Queue::new(Arc::clone(store), identity, ports_of, no_move(), obituary);
     let addr = queue.start();
     while !ports.status.is_live() {
         tokio::task::yield_now().await;

@@ -1,9 +1,11 @@
 //! Routes: follows the desired properties of `$edgeHub`, swaps the route table whole, and starts
 //! an actor for each route. Bad routes are named in the reported properties; good ones run.
 //!
-//! `kept.rs` remembers the last good form of each; `policy.rs` is that of local topics.
+//! `kept.rs` remembers the last good form of each; `policy.rs` is that of local topics; `place.rs` has
+//! the queue moved.
 
 mod kept;
+mod place;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use actix::prelude::*;
 use serde_json::json;
 
 use self::kept::Kept;
+use self::place::{Placing, Report};
 use self::policy::Deployed;
 use super::route::RouteActor;
 use crate::actors::clock;
@@ -25,6 +28,7 @@ use crate::domain::identity::Identity;
 use crate::domain::restart::{Intensity, RestartPolicy};
 use crate::domain::route::{BadRoute, Route, RouteSet, RouteTable};
 use crate::domain::row::Priority;
+use crate::messages::queue::PlaceQueue;
 use crate::messages::routes::{ListRoutes, RouteStatus, SetRoutes};
 use crate::messages::state::{Fetch, Save};
 use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
@@ -45,6 +49,8 @@ pub struct RoutesPorts {
     pub report: Port<PatchReported>,
     /// Queue.
     pub set: Port<SetRoutes>,
+    /// Queue.
+    pub place: Port<PlaceQueue>,
     /// For the management API.
     pub list: Port<ListRoutes>,
     /// `state`.
@@ -71,6 +77,8 @@ pub struct Routes {
     deployed: Deployed,
     /// The newest desired properties cannot be read at all, and why.
     unreadable: Option<String>,
+    /// The queue cannot be brought to where it is to lie, and why.
+    misplaced: Option<String>,
     /// For this version it was reported that there is no queue, and why.
     trouble: Option<(u64, String)>,
     generation: u64,
@@ -87,7 +95,8 @@ struct Plan {
     ttl: Option<u64>,
     bad: Vec<BadRoute>,
     /// Status and description, told once it is in force; a twin without a deployment gets none.
-    report: Option<(u16, String)>,
+    report: Report,
+    placing: Placing,
 }
 
 impl Routes {
@@ -108,6 +117,7 @@ impl Routes {
             bad: Vec::new(),
             deployed: Deployed::default(),
             unreadable: None,
+            misplaced: None,
             trouble: None,
             // Generations go on after a restart of this actor or of the process.
             generation: clock::unix_time().as_millis() as u64,
@@ -142,7 +152,8 @@ impl Routes {
         if desired.properties.as_object().is_some_and(|all| all.is_empty()) {
             // Nothing was ever deployed: a known, empty set.
             self.deploy_policy(&desired.properties);
-            return self.swap(Plan { version, ..Plan::default() }, ctx);
+            let placing = Placing::At(None);
+            return self.swap(Plan { version, placing, ..Plan::default() }, ctx);
         }
         let set = RouteSet::parse(&desired.properties, self.identity.device_id());
         self.unreadable = set.schema_error.clone();
@@ -163,9 +174,17 @@ impl Routes {
         routes.extend(kept.routes.into_values().filter(|route| is_bad(&route.name)));
         let mut errors: Vec<_> = set.bad.iter().map(|bad| bad.error.to_string()).collect();
         errors.extend(self.deploy_policy(&desired.properties));
+        let placing = match set.bad_location {
+            Some(error) => {
+                errors.push(error);
+                Placing::Stay
+            }
+            None => Placing::At(set.location),
+        };
         let code = if errors.is_empty() { 200 } else { 400 };
         let report = Some((code, errors.join("; ")));
-        self.swap(Plan { version, routes, ttl: set.global_ttl, bad: set.bad, report }, ctx);
+        let (ttl, bad) = (set.global_ttl, set.bad);
+        self.swap(Plan { version, routes, ttl, bad, report, placing }, ctx);
     }
 
     fn swap(&mut self, plan: Plan, ctx: &mut Context<Self>) {
@@ -196,13 +215,11 @@ impl Routes {
 
     /// Messages are matched by these routes from here on.
     fn on_set(&mut self, plan: Plan, ctx: &mut Context<Self>) {
-        let Plan { version, routes, ttl, bad, report } = plan;
+        let Plan { version, routes, ttl, bad, report, placing } = plan;
         self.version = Some(version);
         self.bad = bad;
-        self.trouble = None;
-        if let Some((code, description)) = report {
-            self.report(version, code, &description);
-        }
+        (self.trouble, self.misplaced) = (None, None);
+        self.place(version, placing, report, ctx);
         let before = std::mem::take(&mut self.good);
         self.good = routes.into_iter().map(|route| (Arc::clone(&route.name), route)).collect();
         for name in before.keys().filter(|name| !self.good.contains_key(*name)) {
@@ -303,7 +320,8 @@ impl Handler<ListRoutes> for Routes {
             error: Some(bad.error.to_string()),
             ..RouteStatus::default()
         });
-        let whole = self.unreadable.iter().chain(&self.deployed.error).map(|error| RouteStatus {
+        let whole = self.unreadable.iter().chain(&self.deployed.error).chain(&self.misplaced);
+        let whole = whole.map(|error| RouteStatus {
             state: "bad".into(),
             error: Some(error.clone()),
             ..RouteStatus::default()

@@ -1,6 +1,6 @@
 //! Routes between a twin and a queue that can be away.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -15,6 +15,10 @@ struct Scene {
     set: Port<SetRoutes>,
     readiness: Readiness,
     reported: Log<Value>,
+    /// Where the queue was brought.
+    places: Log<Option<String>>,
+    /// There is no room at one place.
+    is_full: Rc<Cell<bool>>,
 }
 
 fn version(version: u64, routes: &Value) -> Desired {
@@ -37,12 +41,21 @@ impl Scene {
     async fn on(shelf: &Shelf) -> Self {
         let desired = Rc::new(RefCell::new(None));
         let (asked, reported) = (Rc::clone(&desired), Log::<Value>::default());
+        let (places, room) = (Log::default(), Rc::new(Cell::new(true)));
+        let (placed, is_full) = (Rc::clone(&places), Rc::clone(&room));
         let seen = Rc::clone(&reported);
         let ports = RoutesPorts {
             desired: port(move |GetDesired(_)| asked.borrow().clone()),
             report: port(move |patch: PatchReported| {
                 seen.borrow_mut().push(serde_json::from_slice(&patch.patch).unwrap());
                 TwinAnswer { status: 204, body: Default::default(), version: None }
+            }),
+            place: port(move |PlaceQueue(place)| match place.as_deref() {
+                Some("/full") if is_full.get() => Err("no room".to_owned()),
+                _ => {
+                    placed.borrow_mut().push(place);
+                    Ok(())
+                }
             }),
             fetch: shelf.fetch(),
             save: shelf.save(),
@@ -53,7 +66,7 @@ impl Scene {
         let own = Routes::new(identity, ports, readiness.clone(), Obituary::unsupervised());
         let routes = own.start();
         settle().await;
-        Scene { routes, desired, set, readiness, reported }
+        Scene { routes, desired, set, readiness, reported, places, is_full: room }
     }
 
     async fn deploy(&self, desired: Desired) {
@@ -192,4 +205,37 @@ async fn a_twin_without_a_deployment_is_a_known_empty_set() {
     assert_eq!(*tables.borrow(), [Vec::<String>::new()]);
     assert_eq!(scene.readiness.missing(), None);
     assert_eq!(scene.reports(), [], "nothing was deployed");
+}
+
+#[actix::test]
+async fn the_queue_is_brought_to_its_place_before_the_deployment_is_reported() {
+    let scene = Scene::new().await;
+    let tables = scene.with_queue().await;
+    let good = "FROM /messages/* INTO $upstream";
+    let placed = |version_of: u64, place: Value| {
+        let mut desired = version(version_of, &json!({ "good": good }));
+        desired.properties["storeAndForwardConfiguration"]["location"] = place;
+        desired
+    };
+    scene.deploy(placed(1, json!("/data/queue"))).await;
+    scene.deploy(placed(2, Value::Null)).await;
+    assert_eq!(*scene.places.borrow(), [Some("/data/queue".to_owned()), None]);
+    assert_eq!(scene.reports(), [(1, 200, String::new()), (2, 200, String::new())]);
+
+    scene.deploy(placed(3, json!("/full"))).await;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let key = "storeAndForwardConfiguration.location";
+    let error = format!("{key}: no room");
+    assert_eq!(scene.reports(), [(3, 400, error.clone())], "said once, however often it is tried");
+    assert_eq!((tables.borrow().len(), scene.places.borrow().len()), (3, 2), "the rest is applied");
+    let all = scene.routes.send(ListRoutes).await.unwrap();
+    assert!(all.iter().any(|one| one.error.as_ref() == Some(&error)), "{all:?}");
+    scene.is_full.set(false);
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    settle().await;
+    assert_eq!(scene.reports(), [(3, 200, String::new())], "there is room by now");
+
+    scene.deploy(placed(4, json!(7))).await;
+    assert!(matches!(&scene.reports()[..], [(4, 400, text)] if text.starts_with(key)));
+    assert_eq!(scene.places.borrow().len(), 3, "it stays where it is");
 }
