@@ -14,10 +14,16 @@
 
 #[path = "crash/churn.rs"]
 mod churn;
+#[path = "crash/errors.rs"]
+mod errors;
+#[path = "crash/full.rs"]
+mod full;
 #[path = "crash/killed.rs"]
 mod killed;
 #[path = "crash/moved.rs"]
 mod moved;
+#[path = "crash/peer.rs"]
+mod peer;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
@@ -46,9 +52,19 @@ const LOOPS: &[Loop] = &[
     Loop { name: "relay", cycles: all, run: killed::relay },
     Loop { name: "power-cut", cycles: cuts, run: power::edge },
     Loop { name: "hub-power-cut", cycles: cuts, run: power::hub },
+    Loop { name: "disk-errors", cycles: cuts, run: errors::run },
+    Loop { name: "disk-full", cycles: cuts, run: full::run },
     Loop { name: "routes-swapped", cycles: all, run: swap::run },
     Loop { name: "routes-churned", cycles: swaps, run: churn::run },
     Loop { name: "moved", cycles: all, run: moved::run },
+];
+
+/// The same of others, for comparison: only by name, and whatever they lose is no failure.
+const PEERS: &[Loop] = &[
+    Loop { name: "mosquitto-killed", cycles: all, run: peer::killed },
+    Loop { name: "mosquitto-power-cut", cycles: cuts, run: peer::power_cut },
+    Loop { name: "mosquitto-saving-killed", cycles: all, run: peer::saving_killed },
+    Loop { name: "mosquitto-saving-power-cut", cycles: cuts, run: peer::saving_power_cut },
 ];
 
 fn all(cycles: u64) -> u64 {
@@ -67,7 +83,7 @@ fn main() -> ExitCode {
     let (cycles, seed) = (number("CYCLES", 5), number("SEED", 1));
     let wanted = std::env::var("LOOPS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
-    let names: Vec<&str> = LOOPS.iter().map(|one| one.name).collect();
+    let names: Vec<&str> = LOOPS.iter().chain(PEERS).map(|one| one.name).collect();
     for name in &wanted {
         assert!(names.contains(name), "there is no loop {name}: LOOPS={}", names.join(","));
     }
@@ -76,6 +92,11 @@ fn main() -> ExitCode {
         let task =
             Task { name: one.name, cycles: (one.cycles)(cycles), seed, began: Instant::now() };
         is_clean &= (one.run)(task).print(&task);
+    }
+    for one in PEERS.iter().filter(|one| wanted.contains(&one.name)) {
+        let task =
+            Task { name: one.name, cycles: (one.cycles)(cycles), seed, began: Instant::now() };
+        let _whatever = (one.run)(task).print(&task);
     }
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -36,6 +36,16 @@ need() {
     apt_install "$1" "$2"
 }
 
+# The program only: its service is not started.
+need_mosquitto() {
+    local policy=/usr/sbin/policy-rc.d
+    if have mosquitto; then return 0; fi
+    can_apt || die "mosquitto is not installed" "install the package mosquitto"
+    if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; fi
+    apt_install "a broker to compare with" mosquitto
+    [ -z "$policy" ] || rm -f "$policy"
+}
+
 # need_python VENV PACKAGE...: a virtual environment with these packages; again only when the list changed.
 need_python() {
     local venv=$1 stamp

@@ -25,7 +25,7 @@ docker_ready
 kind "images of the modules that the tests deploy" make_images
 kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
-export POWER_CYCLES=12 # of 50: a cut and a new start take about a second
+export POWER_CYCLES=8 # of 50: a cut and a new start take about a second
 export TRIES=2 # of a scenario of the SDKs: see scripts/sdk-world.sh
 for script in conformance node-suite cases crash faults mutants; do
     if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi

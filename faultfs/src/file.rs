@@ -16,6 +16,8 @@ pub(crate) struct Contents {
     length: u64,
     /// What is on disk of the pages that changed; `None`: no such page.
     before: BTreeMap<u64, Option<Page>>,
+    /// The same of pages that a sync failed to write: the next one passes over them, as Linux's does.
+    given_up: BTreeMap<u64, Option<Page>>,
     synced_length: u64,
 }
 
@@ -29,7 +31,7 @@ impl Contents {
     }
 
     pub(crate) fn unsynced(&self) -> usize {
-        self.before.len() + usize::from(self.length != self.synced_length)
+        self.before.len() + self.given_up.len() + usize::from(self.length != self.synced_length)
     }
 
     pub(crate) fn read(&self, offset: u64, size: u64) -> Vec<u8> {
@@ -112,8 +114,14 @@ impl Contents {
         self.synced_length = self.length;
     }
 
+    /// A sync that fails: what was to be written is clean by the kernel's word, and not on disk.
+    pub(crate) fn fail_sync(&mut self) {
+        self.given_up.append(&mut self.before);
+    }
+
     /// The power is gone: nothing, or a random half, of what was not synced stays.
     pub(crate) fn cut(&mut self, mut torn: Option<&mut Random>) {
+        self.before.append(&mut self.given_up);
         for (number, before) in std::mem::take(&mut self.before) {
             if torn.as_mut().is_some_and(|random| random.coin()) {
                 continue;
@@ -133,7 +141,9 @@ impl Contents {
     /// Remembers what is on disk of a page that is about to change.
     fn keep(&mut self, number: u64) {
         if !self.before.contains_key(&number) {
-            self.before.insert(number, self.pages.get(&number).cloned());
+            let given_up = self.given_up.remove(&number);
+            let before = given_up.unwrap_or_else(|| self.pages.get(&number).cloned());
+            self.before.insert(number, before);
         }
     }
 }
@@ -156,6 +166,19 @@ mod tests {
         assert_eq!((file.pages(), file.read(0, 99)), (1, vec![7; 3]));
         file.cut(None);
         assert_eq!((file.read(0, 9_999), file.unsynced()), (whole, 0));
+    }
+
+    #[test]
+    fn what_a_sync_failed_to_write_is_lost_unless_it_is_written_again() {
+        let mut file = Contents::default();
+        file.write(0, &[1; 2 * BYTES], 2);
+        file.sync();
+        file.write(0, &[2; 2 * BYTES], 0);
+        file.fail_sync();
+        file.write(4_096, &[3; 10], 0);
+        file.sync();
+        file.cut(None);
+        assert_eq!((file.read(0, 1), file.read(4_096, 1)), (vec![1], vec![3]));
     }
 
     #[test]

@@ -25,12 +25,13 @@ mod state;
 mod tree;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use fuser::Errno;
-pub use rustix::process::Pid;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::Pid;
 
 use self::state::State;
 
@@ -79,9 +80,17 @@ struct Shared {
     changed: Condvar,
 }
 
-/// What is mounted is unmounted when this is dropped; what still uses it fails from then on.
+/// What is mounted is unmounted when this is dropped. Whoever still has files of it open goes on
+/// with them: end those programs first.
 pub struct Mount {
     _session: fuser::BackgroundSession,
+    at: PathBuf,
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = unmount(&self.at, UnmountFlags::DETACH); // somebody else may have done it
+    }
 }
 
 /// Why nothing can be mounted on this machine, for tests that then say so and are left out.
@@ -103,7 +112,7 @@ impl Disk {
     /// Switches it on, and mounts it. The mount before it has to be dropped.
     pub fn mount(&self, at: &Path) -> io::Result<Mount> {
         self.state().power_up();
-        mount::mount(self.clone(), at).map(|session| Mount { _session: session })
+        mount::mount(self.clone(), at).map(|session| Mount { _session: session, at: at.into() })
     }
 
     /// This process is killed at the very moment of a cut: it must not go on without power.

@@ -201,8 +201,12 @@ impl State {
     }
 
     pub(crate) fn sync(&mut self, number: Number) -> Result<(), Errno> {
-        self.begin(Operation::Sync)?;
+        let begun = self.begin(Operation::Sync);
         let node = self.node(number)?;
+        if begun.is_err() {
+            node.contents.fail_sync();
+            return begun;
+        }
         node.contents.sync();
         let is_directory = node.kind == FileType::Directory;
         match self.names {

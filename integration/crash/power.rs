@@ -5,7 +5,7 @@
 //! that follows. Half of them drop all that was not synced, half of them tear it. The program is
 //! killed by the cut.
 //!
-//! next: `swap.rs`
+//! next: `errors.rs`
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use crate::killed::routes;
 use crate::report::{DRAIN, Report, Task, wait_acked_since};
 use crate::support::Random;
 use crate::support::count::{broken_account, total};
-use crate::support::program::Program;
 use crate::support::sender::Sender;
 use crate::support::world::World;
 
@@ -57,7 +56,10 @@ fn run(task: Task, variable: &str) -> Report {
     for cycle in 1..=task.cycles {
         std::thread::sleep(Duration::from_millis(20 + random.below(700)));
         let program = if is_hub { &mut world.hub.program } else { &mut world.edge };
-        let when = power.cut(program, &mut random);
+        let when = power.cut(program.id(), COMMIT, &mut random);
+        program.kill();
+        power.again();
+        program.again();
         met += u64::from(power.disk.met() > 0);
         if let Err(why) = program.try_ready() {
             wrong.push(format!("after cut {cycle}: {why}"));
@@ -119,24 +121,20 @@ impl Power {
         self.place.path().to_str().unwrap().to_owned()
     }
 
-    /// One cut, and a new start of the program on what is left. When it was cut.
-    pub(crate) fn cut(&mut self, program: &mut Program, random: &mut Random) -> Instant {
-        self.disk.power(Some(program.id()));
+    /// One cut, for which a commit is awaited so long; when it was. This process is killed by it.
+    pub(crate) fn cut(&mut self, process: u32, patience: Duration, random: &mut Random) -> Instant {
+        self.disk.power(Some(process));
         let cut = if random.below(2) == 0 { Cut::Dropped } else { Cut::Torn };
         match random.below(3) {
             0 => self.disk.cut(cut),
             1 => self.disk.plan(Operation::Write, 1 + random.below(8), Fault::Cut(cut)),
             _ => self.disk.plan(Operation::Sync, 1 + random.below(5), Fault::Cut(cut)),
         }
-        if !self.disk.wait_happened(COMMIT) {
+        if !self.disk.wait_happened(patience) {
             self.disk.forget_plan();
         }
         self.disk.cut(cut); // if it has not happened by then
-        let when = Instant::now();
-        program.kill();
-        self.again();
-        program.again();
-        when
+        Instant::now()
     }
 
     /// Mounts it anew.

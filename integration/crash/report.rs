@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub more: String,
     /// What is wrong beside the count.
     pub wrong: Vec<String>,
+    /// There is no account of messages to be compared with.
+    pub has_no_account: bool,
 }
 
 impl Report {
@@ -59,7 +61,11 @@ impl Report {
             self.worst.as_millis(),
             self.more,
             if self.more.is_empty() { "" } else { " " },
-            if self.wrong.is_empty() { "whole" } else { "BROKEN" },
+            match self.wrong.is_empty() {
+                true if self.has_no_account => "none",
+                true => "whole",
+                false => "BROKEN",
+            },
             began.elapsed().as_secs(),
         );
         for text in self.count.examples.iter().chain(&self.wrong) {

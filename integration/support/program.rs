@@ -79,11 +79,15 @@ impl Program {
         self.wait_log("process: ready", START); // and not "not ready"
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.log_since_start().contains("process: ready")
+    }
+
     /// The same; says why it is not, if it ends or takes too long.
     pub fn try_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         loop {
-            if self.log_since_start().contains("process: ready") {
+            if self.is_ready() {
                 return Ok(());
             }
             let ended = self.ended();

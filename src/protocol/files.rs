@@ -39,9 +39,14 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<(), FileError> {
 }
 
 /// Writes `bytes` in place of what was there: after a crash either the old or the new is found.
+/// What is there already is left alone: a start on a full disk needs no room for it.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let fail = |e| FileError::new("write", path, e);
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let has_mode = |meta: fs::Metadata| meta.permissions().mode() & 0o7777 == mode;
+    if fs::metadata(path).is_ok_and(has_mode) && fs::read(path).is_ok_and(|found| found == bytes) {
+        return File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail);
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = dir.join(name);
@@ -73,6 +78,20 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_is_right_already_is_not_written_anew() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        let number = || fs::metadata(&path).unwrap().ino();
+        write_atomically(&path, b"one", 0o600).unwrap();
+        let first = number();
+        write_atomically(&path, b"one", 0o600).unwrap();
+        assert_eq!(number(), first);
+        write_atomically(&path, b"one", 0o640).unwrap();
+        assert_ne!(number(), first, "its mode was another");
     }
 
     #[test]

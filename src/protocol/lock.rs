@@ -61,7 +61,8 @@ impl StateLock {
             file.set_len(0)?;
             write!(file, "{} ({})", std::process::id(), program.display())
         };
-        write(&mut file).map_err(fail("write"))?;
+        // What is written only says more to another: a full disk is no reason not to start.
+        let _ = write(&mut file);
         Ok(StateLock(file))
     }
 }

@@ -12,6 +12,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, OnCommit, RoTxn, RwTxn, WithoutTls};
 use ring::rand::SecureRandom;
 
+use super::birth;
 use super::fault::{self, Fault};
 use super::header::{self, BadFile};
 use super::table::Table;
@@ -129,30 +130,25 @@ impl Environment {
         let at = || directory.to_path_buf();
         let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
         let data = directory.join("data.mdb");
-        let is_new = !data.exists();
+        let is_new = !data.exists() || birth::is_unfinished(directory);
         if is_new && options.expected.is_some() {
             return Err(OpenError::Missing(at()));
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
         let lock = lock(directory)?;
-        if !is_new {
+        if is_new {
+            birth::begin(directory, &data).map_err(io)?;
+        } else {
             check(directory, &data)?;
         }
-        let env = map(directory, tables.len(), &options).map_err(|error| match error {
-            heed::Error::Io(error) => io(error),
-            error => OpenError::Damaged(at(), error.to_string()),
-        })?;
-        let damaged = |error: heed::Error| OpenError::Damaged(at(), error.to_string());
-        env.clear_stale_readers().map_err(damaged)?;
-        let mut all = create(&env, tables).map_err(damaged)?;
+        birth::allocate_readers(directory).map_err(io)?;
+        let env = map(directory, tables.len(), &options).map_err(refused(directory))?;
+        env.clear_stale_readers().map_err(refused(directory))?;
+        let mut all = create(&env, tables).map_err(refused(directory))?;
         let meta = all.remove(0);
         let (id, generation) = settle(&env, &meta, &all, &options, directory)?;
         if is_new {
-            // The names of new files are not durable before their directories are.
-            let directories = [Some(directory), directory.parent()];
-            for directory in directories.into_iter().flatten().filter(|d| *d != Path::new("")) {
-                File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
-            }
+            birth::finish(directory).map_err(io)?;
         }
         let directory = at();
         Ok(Environment { env, tables: all, options, meta, id, generation, directory, _lock: lock })
@@ -222,6 +218,14 @@ impl Environment {
     }
 }
 
+/// A device that does not do as it is told is no damage.
+fn refused(directory: &Path) -> impl Fn(heed::Error) -> OpenError {
+    move |error| match error {
+        heed::Error::Io(error) => OpenError::Io(directory.into(), error.to_string()),
+        error => OpenError::Damaged(directory.into(), error.to_string()),
+    }
+}
+
 /// One process at a time. The file names who it is.
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
@@ -230,8 +234,9 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     let mut file = options.map_err(io)?;
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-            write!(file, "{}", std::process::id()).map_err(io)?;
+            // It only says more in the error of another: a full disk is no reason not to start.
+            let written = file.set_len(0).and_then(|()| file.rewind());
+            let _ = written.and_then(|()| write!(file, "{}", std::process::id()));
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
@@ -314,9 +319,9 @@ fn settle(
     directory: &Path,
 ) -> Result<(StoreId, u64), OpenError> {
     let damaged = |why: String| OpenError::Damaged(directory.into(), why);
-    let lmdb = |error: heed::Error| damaged(error.to_string());
+    let lmdb = refused(directory);
     let newest = options.migrations.len() as u32 + 1;
-    let mut txn = env.write_txn().map_err(lmdb)?;
+    let mut txn = env.write_txn().map_err(&lmdb)?;
     let number = |key: &[u8]| number(meta, &txn, key, directory);
     let (found, format, generation) = (number(ID)?, number(FORMAT)?, number(GENERATION)?);
     let generation = generation_of(generation);
@@ -336,10 +341,10 @@ fn settle(
     }
     if found.is_none() || format != newest {
         for (key, value) in [(ID, id), (FORMAT, u128::from(newest))] {
-            meta.put(&mut txn, META_KIND, key, &[&value.to_be_bytes()]).map_err(lmdb)?;
+            meta.put(&mut txn, META_KIND, key, &[&value.to_be_bytes()]).map_err(&lmdb)?;
         }
     }
-    txn.commit().map_err(lmdb)?;
+    txn.commit().map_err(&lmdb)?;
     Ok((StoreId(id), generation))
 }
 

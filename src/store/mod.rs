@@ -10,6 +10,7 @@
 //!    └────fetch, scan, pull────► short read transaction
 //! ```
 
+mod birth;
 mod clock;
 pub mod copy;
 mod env;

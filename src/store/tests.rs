@@ -99,6 +99,18 @@ async fn pages_missing_at_the_very_end_are_damage_not_a_crash() {
 }
 
 #[test]
+fn a_store_that_was_never_finished_is_made_anew_and_one_that_was_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data.mdb");
+    std::fs::write(&data, "half a pa").unwrap();
+    std::fs::write(directory.path().join("unfinished"), "").unwrap();
+    let id = open(directory.path()).unwrap().id();
+    assert_eq!(open(directory.path()).unwrap().id(), id, "it is finished now");
+    std::fs::write(&data, "half a pa").unwrap();
+    assert!(matches!(open(directory.path()), Err(OpenError::Damaged(..))));
+}
+
+#[test]
 fn a_store_in_use_is_refused_naming_the_holder() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).unwrap();
