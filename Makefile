@@ -37,7 +37,7 @@ load: ## many TLS clients: connect rate, memory for each, a message of each [CLI
 fuzz: ## libFuzzer on packets, topics, bags, log-ins [RUNS=1000000] [TARGET=codec]
 	@scripts/fuzz.sh
 
-bench: ## benchmarks beside peers, in one run
+bench: ## benchmarks beside mosquitto and rumqttd [BENCH_QUICK=1] [BENCH="load pace idle stored disk link-bytes"]
 	@scripts/bench.sh
 
 break: ## while run-local runs: break something and watch it come back WHAT=link|hub|runtime|module|disk

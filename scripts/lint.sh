@@ -29,7 +29,7 @@ fi
 step "shellcheck"
 if ! have shellcheck && can_apt; then apt_install "shellcheck" shellcheck; fi
 if have shellcheck; then
-    shellcheck -x scripts/*.sh .ci/run
+    shellcheck -x scripts/*.sh scripts/bench/*.sh .ci/run
 else
     warn "shellcheck is not installed: scripts are not checked"
 fi

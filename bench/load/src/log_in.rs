@@ -1,6 +1,6 @@
 //! Who connects, to what kind of broker, and how it logs in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use crate::wire;
 
 /// A broker that is not there yet, or does not know a client yet, is tried again for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
-const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN: Duration = Duration::from_millis(20);
 /// Seconds; nobody pings.
 const ALIVE: u16 = 1800;
 
@@ -23,6 +23,8 @@ const ALIVE: u16 = 1800;
 pub(crate) struct Door {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
+    /// What its certificate is for.
+    name: IpAddr,
     hub: Option<(String, Vec<u8>)>,
 }
 
@@ -36,7 +38,8 @@ impl Door {
             }
             _ => None,
         };
-        Ok(Door { address: broker.to, tls, hub })
+        let name = broker.tls_name.unwrap_or(broker.to.ip());
+        Ok(Door { address: broker.to, tls, name, hub })
     }
 
     /// Connects as `device` or `device/module` and, with a filter, subscribes; non-blocking then.
@@ -66,7 +69,8 @@ impl Door {
         filter: Option<&str>,
     ) -> Result<(Transport, Vec<u8>), String> {
         let text = |error: std::io::Error| error.to_string();
-        let mut transport = Transport::open(self.address, self.tls.as_ref()).map_err(text)?;
+        let mut transport =
+            Transport::open(self.address, self.name, self.tls.as_ref()).map_err(text)?;
         let packet = match &self.hub {
             Some((hub, key)) => {
                 let user = format!("{hub}/{id}/?api-version=2021-04-12");

@@ -35,6 +35,9 @@ pub(crate) struct Broker {
     /// Through TLS, trusting the authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_ca: Option<PathBuf>,
+    /// Address that the broker's certificate is for, if it is another
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) tls_name: Option<std::net::IpAddr>,
     /// Host name of the hub, for log-ins with shared access signatures
     #[arg(long, requires = "key")]
     pub(crate) hub: Option<String>,
@@ -82,6 +85,9 @@ pub(crate) struct Run {
     /// Seconds without any progress after which what is missing is lost
     #[arg(long, default_value_t = 10.0)]
     pub(crate) patience: f64,
+    /// Seconds after the last message was sent after which what is still on its way is left there
+    #[arg(long, default_value_t = 600.0)]
+    pub(crate) limit: f64,
 }
 
 #[derive(Args)]
@@ -90,6 +96,9 @@ pub(crate) struct Idle {
     pub(crate) broker: Broker,
     #[arg(long)]
     pub(crate) connections: u32,
+    /// Seconds between pings of each; 0: none
+    #[arg(long, default_value_t = 0)]
+    pub(crate) ping: u16,
     /// Seconds that they stay
     #[arg(long, default_value_t = 2.0)]
     pub(crate) seconds: f64,

@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Run) -> Result<(), String> {
         load.drive(Duration::from_secs_f64(options.seconds))?;
     }
     let after = load.mark();
-    load.wait()?;
+    let is_cut_short = load.wait()?;
     let end = load.mark();
     let disorder = load.disorder();
     load.leave();
@@ -31,8 +31,8 @@ pub(crate) fn run(options: &Run) -> Result<(), String> {
     let through =
         |last: u64, count: u64| if last > 0 { count as f64 / (last as f64 / 1e9) } else { 0.0 };
     let is_received = options.subscriber.is_some();
-    let lost =
-        if is_received { load.sent - load.receiver.received } else { load.sent - load.acked };
+    let missing = load.sent - if is_received { load.receiver.received } else { load.acked };
+    let (lost, owed) = if is_cut_short { (0, missing) } else { (missing, 0) };
     let mut line = String::new();
     let mut add = |name: &str, value: f64, digits: usize| {
         let _ = write!(line, "{name}={value:.digits$} ");
@@ -41,13 +41,18 @@ pub(crate) fn run(options: &Run) -> Result<(), String> {
     add("acked", load.acked as f64, 0);
     add("received", load.receiver.received as f64, 0);
     add("lost", lost as f64, 0);
+    add("owed", owed as f64, 0);
     add("duplicates", load.receiver.duplicates as f64, 0);
     add("reordered", load.receiver.reordered as f64, 0);
     add("ack_disorder", disorder as f64, 0);
     add("foreign", load.receiver.foreign as f64, 0);
     add("acked_per_s", per_second(after.acked - before.acked), 0);
     add("received_per_s", per_second(after.received - before.received), 0);
-    let last = if is_received { load.last_received } else { load.last_acked };
+    let last = match (is_cut_short, is_received) {
+        (true, _) => end.at,
+        (false, true) => load.last_received,
+        (false, false) => load.last_acked,
+    };
     let count = if is_received { load.receiver.received } else { load.acked };
     add("through_per_s", through(last, count), 0);
     for (name, histogram) in [("ack", &load.acks), ("e2e", &load.ends)] {

@@ -142,21 +142,26 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Sends nothing new until all is acknowledged and received, or nothing goes on any more.
-    pub(crate) fn wait(&mut self) -> Result<(), String> {
+    /// Sends nothing new until all is acknowledged and received, or nothing goes on any more; whether
+    /// what is missing may still come.
+    pub(crate) fn wait(&mut self) -> Result<bool, String> {
         let patience = (self.options.patience * 1e9) as u64;
+        let limit = self.now() + (self.options.limit * 1e9) as u64;
         let mut progress = (self.now(), 0);
         loop {
             let is_owed = self.options.subscriber.is_some() && self.receiver.received < self.sent;
             if self.acked == self.sent && !is_owed {
-                return Ok(());
+                return Ok(false);
             }
             let now = self.now();
             let done = self.acked + self.receiver.received;
             if done != progress.1 {
                 progress = (now, done);
             } else if now - progress.0 > patience {
-                return Ok(());
+                return Ok(false);
+            }
+            if now > limit {
+                return Ok(true);
             }
             self.turn(now + TICK, false)?;
         }

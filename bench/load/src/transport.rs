@@ -1,7 +1,7 @@
 //! A socket to the broker, plain or through TLS: blocking while it logs in, then not.
 
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,11 +39,15 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn open(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
+    pub(crate) fn open(
+        address: SocketAddr,
+        name: IpAddr,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<Self> {
         let socket = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let name = ServerName::from(address.ip());
+        let name = ServerName::from(name);
         let other = |error: rustls::Error| std::io::Error::other(error);
         let tls = match tls {
             Some(config) => {
