@@ -25,7 +25,7 @@ node-suite: ## the Node SDKs' scenarios against hub and gateway [ONLY=name,name]
 cases: ## the tables of cases [EDGE_CASES_DIR=folder]
 	@scripts/cases.sh
 
-crash: ## the fault loops: kill -9, power cuts, disk errors under load [CYCLES=50] [SEED=1] [SWAPS=500] [PEERS=1]
+crash: ## the fault loops: kill -9, power cuts, disk errors, bad links, clocks that jump [CYCLES=50] [SEED=1] [SWAPS=500] [CUTS=3] [PEERS=1]
 	@scripts/crash.sh
 
 link: ## many identities over a link that is cut again and again [LINK_IDENTITIES=200] [LINK_SECONDS=20]

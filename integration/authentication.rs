@@ -8,8 +8,6 @@ mod certificates;
 mod changes;
 #[path = "authentication/house.rs"]
 mod house;
-#[path = "support/proxy.rs"]
-mod proxy;
 #[path = "authentication/rest.rs"]
 mod rest;
 mod support;

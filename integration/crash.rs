@@ -14,14 +14,20 @@
 
 #[path = "crash/churn.rs"]
 mod churn;
+#[path = "crash/clock.rs"]
+mod clock;
 #[path = "crash/errors.rs"]
 mod errors;
 #[path = "crash/full.rs"]
 mod full;
 #[path = "crash/killed.rs"]
 mod killed;
+#[path = "crash/link.rs"]
+mod link;
 #[path = "crash/moved.rs"]
 mod moved;
+#[path = "crash/news.rs"]
+mod news;
 #[path = "crash/peer.rs"]
 mod peer;
 #[path = "crash/power.rs"]
@@ -67,6 +73,16 @@ const PEERS: &[Loop] = &[
     Loop { name: "mosquitto-saving-power-cut", cycles: cuts, run: peer::saving_power_cut },
 ];
 
+/// Those that mostly wait: all at once, after the others.
+const PATIENT: &[Loop] = &[
+    Loop { name: "link-satellite", cycles: link_cuts, run: link::satellite },
+    Loop { name: "link-3g", cycles: link_cuts, run: link::third_generation },
+    Loop { name: "link-flaps", cycles: link_cuts, run: link::flaps },
+    Loop { name: "link-half-open", cycles: few_cuts, run: link::half_open },
+    Loop { name: "link-slow", cycles: few_cuts, run: link::slow },
+    Loop { name: "clock", cycles: link_cuts, run: clock::run },
+];
+
 fn all(cycles: u64) -> u64 {
     cycles
 }
@@ -79,24 +95,42 @@ fn swaps(cycles: u64) -> u64 {
     number("SWAPS", 10 * cycles)
 }
 
+fn link_cuts(cycles: u64) -> u64 {
+    number("CUTS", (cycles / 15).max(1))
+}
+
+fn few_cuts(cycles: u64) -> u64 {
+    link_cuts(cycles).div_ceil(6)
+}
+
 fn main() -> ExitCode {
     let (cycles, seed) = (number("CYCLES", 5), number("SEED", 1));
     let wanted = std::env::var("LOOPS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
-    let names: Vec<&str> = LOOPS.iter().chain(PEERS).map(|one| one.name).collect();
+    let all = LOOPS.iter().chain(PATIENT).chain(PEERS);
+    let names: Vec<&str> = all.map(|one| one.name).collect();
     for name in &wanted {
         assert!(names.contains(name), "there is no loop {name}: LOOPS={}", names.join(","));
     }
+    let is_wanted = |one: &&Loop| wanted.is_empty() || wanted.contains(&one.name);
+    let run = |one: &Loop| {
+        let (name, cycles) = (one.name, (one.cycles)(cycles));
+        let task = Task { name, cycles, seed, began: Instant::now() };
+        (one.run)(task).print(&task)
+    };
     let mut is_clean = true;
-    for one in LOOPS.iter().filter(|one| wanted.is_empty() || wanted.contains(&one.name)) {
-        let task =
-            Task { name: one.name, cycles: (one.cycles)(cycles), seed, began: Instant::now() };
-        is_clean &= (one.run)(task).print(&task);
+    for one in LOOPS.iter().filter(is_wanted) {
+        is_clean &= run(one);
     }
     for one in PEERS.iter().filter(|one| wanted.contains(&one.name)) {
-        let task =
-            Task { name: one.name, cycles: (one.cycles)(cycles), seed, began: Instant::now() };
-        let _whatever = (one.run)(task).print(&task);
+        let _whatever = run(one);
     }
+    std::thread::scope(|scope| {
+        let patient = PATIENT.iter().filter(is_wanted);
+        let running: Vec<_> = patient.map(|one| scope.spawn(|| run(one))).collect();
+        for one in running {
+            is_clean &= one.join().unwrap_or(false); // it has said why
+        }
+    });
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -17,8 +17,6 @@
 mod client;
 #[path = "link/judge.rs"]
 mod judge;
-#[path = "support/proxy.rs"]
-mod proxy;
 #[path = "link/service.rs"]
 mod service;
 mod support;
@@ -32,9 +30,9 @@ use serde_json::json;
 
 use client::{Client, Signals, run_all};
 use judge::{Telemetry, is_served, judge_calls, judge_devicebound, judge_reported};
-use proxy::Proxy;
 use service::Traffic;
 use support::program::{Program, own_address};
+use support::proxy::Proxy;
 use support::world::{EDGE, Hub, edge_environment};
 use support::{Random, number, wait_for};
 

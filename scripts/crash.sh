@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The fault loops, a line each: CYCLES (50), SEED (1), SWAPS (10 for each cycle; in full 10,000),
-# POWER_CYCLES (as CYCLES), PEERS=1 (mosquitto through the same loops, after them), LOOPS (some of those in integration/crash.rs, with commas between).
+# POWER_CYCLES (as CYCLES), CUTS (of the link and jumps of the clock, a fifteenth of CYCLES), PEERS=1 (mosquitto through the same loops, after them), LOOPS (some of those in integration/crash.rs, with commas between).
 set -uo pipefail
 # shellcheck source=scripts/prereqs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prereqs.sh"

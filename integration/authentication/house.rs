@@ -7,9 +7,9 @@ use edge_runtime::protocol::tls::{TlsClient, Trust, thumbprints};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 
-use crate::proxy::Proxy;
 use crate::support::mqtt::Mqtt;
 use crate::support::program::{Program, own_address};
+use crate::support::proxy::Proxy;
 use crate::support::rest::token;
 use crate::support::world::{EDGE, Hub, edge_environment};
 

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::report::{DRAIN, Report, Task, wait_acked_since};
+use crate::report::{Report, Task, wait_acked_since};
 use crate::support::Random;
 use crate::support::count::total;
 use crate::support::receiver::Receiver;
-use crate::support::sender::Sender;
+use crate::support::sender::{Sender, Speech};
 use crate::support::world::World;
 
 /// At least so many kills of 100 must hit un-acknowledged messages, or the loop shows nothing.
 const IN_FLIGHT_PERCENT: u64 = 30;
 /// Of `both-killed`, one kill in so many is of both at once.
 const AT_ONCE: u64 = 3;
+
+/// While the hub is away most of the time a backlog grows: it is drained in the end.
+const DRAIN: Duration = Duration::from_secs(600);
+/// So that it does not grow too large.
+const CALM: Speech = Speech { pause: Duration::from_millis(30), ..Speech::USUAL };
 
 /// Whom a loop kills.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,12 +67,16 @@ pub(crate) fn routes(is_relay: bool) -> Value {
 fn run(task: Task, victim: Victim, is_relay: bool) -> Report {
     let mut random = task.random();
     let mut world = World::start(&routes(is_relay));
-    let start = if is_relay { Sender::start_busy } else { Sender::start };
-    let mut senders = vec![start(world.module("sensor"), "out")];
+    let speech = match victim {
+        Victim::Edge if is_relay => Speech { pause: Duration::ZERO, ..Speech::USUAL },
+        Victim::Edge => Speech::USUAL,
+        Victim::Hub | Victim::Both => CALM,
+    };
+    let mut senders = vec![Sender::speaking(world.module("sensor"), "out", speech)];
     let receiver = is_relay.then(|| Receiver::start(world.module("filter")));
     if !is_relay {
         for id in ["leaf-1", "leaf-2"] {
-            senders.push(Sender::start(world.leaf(id), ""));
+            senders.push(Sender::speaking(world.leaf(id), "", speech));
         }
     }
     wait_acked_since(&senders, task.began);

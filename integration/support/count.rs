@@ -19,7 +19,7 @@ pub struct Arrival {
 impl Arrival {
     pub fn of(body: &[u8], dup: bool) -> Self {
         let text = std::str::from_utf8(body).unwrap();
-        Arrival { n: text.parse().unwrap_or_else(|_| panic!("not ours: {text}")), dup }
+        Arrival { n: text.trim_end().parse().unwrap_or_else(|_| panic!("not ours: {text}")), dup }
     }
 }
 

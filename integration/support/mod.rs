@@ -8,7 +8,9 @@
 pub mod count;
 pub mod gateway;
 pub mod mqtt;
+pub mod pipe;
 pub mod program;
+pub mod proxy;
 pub mod random;
 pub mod receiver;
 pub mod rest;

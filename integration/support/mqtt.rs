@@ -14,7 +14,7 @@ use edge_runtime::protocol::tls::TlsClient;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::rest::token;
+use super::rest::{token, token_for};
 
 const LARGEST: usize = 1 << 20;
 
@@ -39,6 +39,11 @@ impl LogIn {
     /// A token for an hour.
     pub fn token(&self) -> String {
         token(&self.resource(), &self.key, None)
+    }
+
+    /// With a token that is good for so long.
+    pub fn connect_for(&self, life: Duration) -> Result<Mqtt, String> {
+        self.connect_with(&token_for(&self.resource(), &self.key, None, life))
     }
 
     /// The topic of its messages, to `output` if it is a module.

@@ -11,10 +11,16 @@ use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+pub const HOUR: Duration = Duration::from_secs(3_600);
+
 /// A token for an hour.
 pub fn token(resource: &str, key: &str, policy: Option<&str>) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    sas::make(resource, key, now + 3600, policy).unwrap()
+    token_for(resource, key, policy, HOUR)
+}
+
+pub fn token_for(resource: &str, key: &str, policy: Option<&str>, life: Duration) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    sas::make(resource, key, (now + life).as_secs(), policy).unwrap()
 }
 
 /// Asks from a test's own thread.

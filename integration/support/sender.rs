@@ -12,15 +12,30 @@ use std::time::{Duration, Instant};
 use rumqttc::mqttbytes::v4::Packet;
 
 use super::mqtt::{LogIn, Mqtt};
+use super::rest::HOUR;
 
 /// Un-acknowledged messages of one sender at a time.
 const WINDOW: usize = 40;
-/// Messages at once.
-const BURST: usize = 6;
-/// The pause after them.
-const PAUSE: Duration = Duration::from_millis(6);
 /// An acknowledgement that takes longer is a fault of the other side.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a sender says.
+#[derive(Clone, Copy)]
+pub struct Speech {
+    /// Messages at once.
+    pub burst: usize,
+    /// The pause after them.
+    pub pause: Duration,
+    /// Bytes of a body, at least.
+    pub size: usize,
+    /// How long its tokens are good.
+    pub token: Duration,
+}
+
+impl Speech {
+    pub const USUAL: Speech =
+        Speech { burst: 6, pause: Duration::from_millis(6), size: 0, token: HOUR };
+}
 
 /// What a sender knows of its messages.
 #[derive(Default)]
@@ -50,7 +65,7 @@ impl Sent {
 struct Shared {
     log_in: LogIn,
     topic: String,
-    pause: Duration,
+    speech: Speech,
     sent: Mutex<Sent>,
     is_stopping: AtomicBool,
     is_paused: AtomicBool,
@@ -65,7 +80,7 @@ pub struct Sender {
 impl Sender {
     /// A module sends to `output`.
     pub fn start(log_in: LogIn, output: &str) -> Self {
-        Self::with_pause(log_in, output, PAUSE)
+        Self::speaking(log_in, output, Speech::USUAL)
     }
 
     /// Sends as fast as it is acknowledged: something is always in flight.
@@ -75,11 +90,15 @@ impl Sender {
 
     /// A few messages after each such pause.
     pub fn with_pause(log_in: LogIn, output: &str, pause: Duration) -> Self {
+        Self::speaking(log_in, output, Speech { pause, ..Speech::USUAL })
+    }
+
+    pub fn speaking(log_in: LogIn, output: &str, speech: Speech) -> Self {
         let topic = log_in.telemetry_topic(output);
         let shared = Arc::new(Shared {
             log_in,
             topic,
-            pause,
+            speech,
             sent: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
@@ -136,7 +155,7 @@ impl Shared {
         if self.is_stopping.load(Ordering::SeqCst) && self.sent.lock().unwrap().in_flight() == 0 {
             return Ok(());
         }
-        let mut mqtt = self.log_in.connect()?;
+        let mut mqtt = self.log_in.connect_for(self.speech.token)?;
         let again: Vec<u64> = {
             let mut sent = self.sent.lock().unwrap();
             sent.connections += 1;
@@ -151,7 +170,7 @@ impl Shared {
             let is_idle = is_stopping || self.is_paused.load(Ordering::SeqCst);
             if !is_idle && Instant::now() >= next {
                 self.send_new(&mut mqtt)?;
-                next = Instant::now() + self.pause;
+                next = Instant::now() + self.speech.pause;
             }
             while let Some(packet) = mqtt.read(Duration::from_millis(2))? {
                 if let Packet::PubAck(ack) = packet {
@@ -168,7 +187,7 @@ impl Shared {
     }
 
     fn send_new(&self, mqtt: &mut Mqtt) -> Result<(), String> {
-        for _ in 0..BURST {
+        for _ in 0..self.speech.burst {
             let n = {
                 let mut sent = self.sent.lock().unwrap();
                 if sent.in_flight() >= WINDOW {
@@ -185,7 +204,9 @@ impl Shared {
     }
 
     fn transmit(&self, mqtt: &mut Mqtt, n: u64, dup: bool) -> Result<(), String> {
-        mqtt.publish(&self.topic, packet_id(n), dup, n.to_string().as_bytes())
+        let mut body = n.to_string().into_bytes();
+        body.resize(body.len().max(self.speech.size), b' ');
+        mqtt.publish(&self.topic, packet_id(n), dup, &body)
     }
 
     fn on_ack(&self, id: u16) {

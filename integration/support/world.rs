@@ -110,20 +110,30 @@ impl World {
     }
 
     /// With further environment for the hub and for the edge.
-    pub fn start_as(routes: &Value, hub: &[(&str, &str)], more: &[(&str, &str)]) -> Self {
+    pub fn start_as(routes: &Value, hub: &[(&str, &str)], edge: &[(&str, &str)]) -> Self {
+        Self::start_behind(routes, hub, |_| {
+            edge.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        })
+    }
+
+    /// With environment of the edge that depends on the hub.
+    pub fn start_behind(
+        routes: &Value,
+        hub: &[(&str, &str)],
+        edge: impl FnOnce(&Hub) -> Vec<(String, String)>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start_as(folder.path(), hub);
         let edge_address = own_address();
         let mut environment = edge_environment(folder.path(), &hub, edge_address);
-        environment.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        environment.extend(edge(&hub));
+        let state = environment.iter().rfind(|(name, _)| name == "EDGE_RUNTIME__STATE__PATH");
+        let management = Management(Path::new(&state.unwrap().1).join("mgmt.sock"));
         let device = hub.service.call("GET", &format!("/devices/{EDGE}"), None);
         let scope = device["deviceScope"].as_str().unwrap().to_owned();
         set_routes(&hub.service, routes);
         let mut edge = Program::start("edge-runtime", folder.path().join("edge.log"), environment);
         edge.wait_ready();
-        let state = place(more, "EDGE_RUNTIME__STATE__PATH");
-        let state = state.unwrap_or_else(|| folder.path().join("edge"));
-        let management = Management(state.join("mgmt.sock"));
         let (read, next) = (HashMap::new(), 0);
         World { hub, edge, edge_address, management, scope, read, next, folder }
     }

@@ -38,4 +38,5 @@ pub mod twin;
 pub mod upload;
 pub mod upstream;
 pub mod user_name;
+pub mod wall_clock;
 pub mod workload;

@@ -5,8 +5,9 @@
 //!
 //! next: `connection/`
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::Stream;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::budget::Budget;
 use super::doorkeeper::Visit;
 use super::stream::ByteStream;
+use crate::actors::clock;
 use crate::domain::packet::ClientPacket;
 use crate::protocol::codec::{self, BadPacket};
 
@@ -60,6 +62,8 @@ pub struct Reader {
     budget: Option<Rc<Budget>>,
     /// Room for the packet at the front of the buffer has been reserved.
     is_reserved: bool,
+    /// When the last byte came: a large packet on a slow network is a while on its way.
+    heard: Rc<Cell<Instant>>,
     /// How long a PUBLISH may wait for room.
     room: Duration,
     /// Why reading ends, once the packets before it are handled.
@@ -70,7 +74,8 @@ impl Reader {
     /// Reads without a budget until [`Reader::with_budget`] gives one.
     pub fn new(half: ReadHalf<Box<dyn ByteStream>>) -> Self {
         let (buffer, budget, is_reserved) = (BytesMut::new(), None, false);
-        Reader { half, buffer, budget, is_reserved, room: ROOM, ended: None }
+        let heard = Rc::new(Cell::new(clock::now()));
+        Reader { half, buffer, budget, is_reserved, heard, room: ROOM, ended: None }
     }
 
     /// From now on PUBLISH packets take room.
@@ -83,6 +88,11 @@ impl Reader {
     pub fn patient(mut self) -> Self {
         self.room = Duration::from_secs(86_400 * 365);
         self
+    }
+
+    /// When the last byte came, as it goes on.
+    pub fn heard(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.heard)
     }
 
     /// The first packet, a CONNECT: whatever else it is ends the connection at its first byte.
@@ -182,6 +192,7 @@ impl Reader {
                 self.buffer.reserve(missing.clamp(4096, 65_536));
                 let read = timeout(STALL, self.half.read_buf(&mut self.buffer)).await;
                 got += count(read.map_err(|_| ReadEnd::Stalled)?)?;
+                self.heard.set(clock::now());
                 if got >= missing {
                     return Ok(());
                 }
@@ -195,6 +206,7 @@ impl Reader {
         self.buffer = BytesMut::new();
         let mut begin = [0; 64];
         let read = count(self.half.read(&mut begin).await)?;
+        self.heard.set(clock::now());
         self.buffer.extend_from_slice(&begin[..read]);
         Ok(())
     }

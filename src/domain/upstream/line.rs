@@ -4,6 +4,10 @@
 //!  waiting ──its time──► dialling ──CONNACK──► subscribing ──granted──► up
 //!     ▲                     └────────lost, refused────┴────────lost──────┘
 //! ```
+//!
+//! A parent that granted the subscription last time is taken to grant it again: what is owed goes
+//! right behind it, a round trip earlier. Not after the parent has closed: then it is known of each
+//! close whether it came before the grant.
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +38,10 @@ pub struct Line {
     /// When it was lost: the delays grow longer after a while.
     lost: Instant,
     refusals: u32,
+    /// The parent granted the last subscription that it answered.
+    is_kind: bool,
+    /// It took a message on this connection.
+    is_useful: bool,
     why: Option<String>,
 }
 
@@ -42,6 +50,8 @@ enum Phase {
     Waiting(Instant),
     Dialling,
     Subscribing,
+    /// Up as far as anyone can tell; the answer to the subscription is still due.
+    Trusting,
     Up,
 }
 
@@ -80,6 +90,8 @@ impl Line {
             attempts: 0,
             lost: now,
             refusals: 0,
+            is_kind: false,
+            is_useful: false,
             why: None,
         }
     }
@@ -93,35 +105,54 @@ impl Line {
                 self.enter(Phase::Dialling, now);
                 Next::Dial
             }
-            Phase::Dialling | Phase::Subscribing if now >= self.since + STEP => Next::GiveUp,
-            Phase::Dialling | Phase::Subscribing => Next::WaitUntil(self.since + STEP),
             Phase::Up => Next::Rest,
+            _ if now >= self.since + STEP => Next::GiveUp,
+            _ => Next::WaitUntil(self.since + STEP),
         }
     }
 
-    /// CONNACK: subscribe.
+    /// CONNACK: subscribe. The line may be up already.
     pub fn on_connected(&mut self, now: Instant) {
-        self.enter(Phase::Subscribing, now);
+        self.is_useful = false;
+        self.enter(if self.is_kind { Phase::Trusting } else { Phase::Subscribing }, now);
     }
 
     /// The subscription was granted: the link is up.
     pub fn on_granted(&mut self, now: Instant) {
         self.refusals = 0;
+        self.is_kind = true;
         self.why = None;
         self.enter(Phase::Up, now);
     }
 
+    /// The parent took a message: however short the connection, the outage is over.
+    pub fn on_progress(&mut self) {
+        self.is_useful = true;
+    }
+
+    /// The wall clock was set: tokens and certificates that were refused may be good now.
+    pub fn on_clock_set(&mut self, now: Instant) {
+        self.refusals = 0;
+        if let Phase::Waiting(_) = self.phase {
+            self.phase = Phase::Waiting(now);
+        }
+    }
+
     /// The connection ended, or did not come about. `jitter` is from 0 to 1.
     pub fn on_lost(&mut self, how: Lost, why: String, now: Instant, jitter: f64) {
-        if self.phase == Phase::Up && now.saturating_duration_since(self.since) >= MENDED {
+        let is_mended = now.saturating_duration_since(self.since) >= MENDED;
+        if self.is_granted() && is_mended {
             self.attempts = 0;
+        }
+        if self.is_granted() && (is_mended || self.is_useful) {
             self.lost = now;
         }
         let is_refusal = match how {
             Lost::Refused | Lost::NotGranted => true,
-            Lost::Closed => self.phase == Phase::Subscribing,
+            Lost::Closed => matches!(self.phase, Phase::Subscribing | Phase::Trusting),
             Lost::Cut => false,
         };
+        self.is_kind = self.is_kind && !is_refusal && how != Lost::Closed;
         self.refusals = match how {
             Lost::NotGranted => REFUSALS,
             _ if is_refusal => self.refusals.saturating_add(1),
@@ -141,13 +172,18 @@ impl Line {
 
     /// Whether requests and messages may be sent.
     pub fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Trusting | Phase::Up)
+    }
+
+    /// Whether the parent has said so on this connection.
+    pub fn is_granted(&self) -> bool {
         self.phase == Phase::Up
     }
 
     /// In words, as `LinkStatus::state` has them.
     pub fn state(&self) -> &'static str {
         match self.phase {
-            Phase::Up => "connected",
+            Phase::Trusting | Phase::Up => "connected",
             Phase::Dialling | Phase::Subscribing => "connecting",
             Phase::Waiting(_) if self.refusals >= REFUSALS => "parent serves no links",
             Phase::Waiting(_) => "waiting",
@@ -247,6 +283,45 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_that_granted_it_last_time_is_not_waited_for() {
+        let mut now = start();
+        let mut line = Line::new(now);
+        assert_eq!(line.next(now), Next::Dial);
+        line.on_connected(now);
+        assert!(!line.is_up(), "it never said so");
+        line.on_granted(now);
+        line.on_lost(Lost::Cut, "cut".into(), now, 1.0);
+        now += line.next_attempt(now).unwrap();
+        assert_eq!(line.next(now), Next::Dial);
+        line.on_connected(now);
+        assert!(line.is_up() && !line.is_granted());
+        assert_eq!(line.next(now + STEP), Next::GiveUp, "an answer is due all the same");
+        line.on_lost(Lost::Closed, "closed".into(), now, 1.0);
+        now += line.next_attempt(now).unwrap();
+        assert_eq!(line.next(now), Next::Dial);
+        line.on_connected(now);
+        assert!(!line.is_up(), "it closed in place of an answer");
+    }
+
+    #[test]
+    fn a_line_that_flaps_and_gets_messages_through_is_probed_often_for_ever() {
+        let mut now = start();
+        let mut line = Line::new(now);
+        for flap in 0..200 {
+            assert_eq!(line.next(now), Next::Dial);
+            line.on_connected(now);
+            line.on_granted(now);
+            line.on_progress();
+            now += MENDED - Duration::from_secs(1);
+            line.on_lost(Lost::Cut, "cut".into(), now, 1.0);
+            let delay = line.next_attempt(now).unwrap();
+            assert!(delay <= EAGER_MAX, "flap {flap}: {delay:?}");
+            now += delay;
+        }
+        assert_eq!(fail(&mut line, &mut now, Lost::Cut, 2), [1_000, 1_000]);
+    }
+
+    #[test]
     fn a_parent_that_grants_nothing_or_refuses_three_times_serves_no_links() {
         let mut now = start();
         let mut line = Line::new(now);
@@ -267,6 +342,18 @@ mod tests {
         line.on_connected(now);
         line.on_granted(now);
         assert_eq!(line.state(), "connected", "it was taught better");
+    }
+
+    #[test]
+    fn when_the_wall_clock_was_set_it_is_tried_again_at_once() {
+        let mut now = start();
+        let mut line = Line::new(now);
+        fail(&mut line, &mut now, Lost::Refused, 2);
+        assert_eq!(line.next(now), Next::Dial);
+        line.on_lost(Lost::Refused, "the token has expired".into(), now, 1.0);
+        assert_eq!(line.next_attempt(now), Some(NO_LINKS));
+        line.on_clock_set(now);
+        assert_eq!((line.state(), line.next(now)), ("waiting", Next::Dial));
     }
 
     #[test]

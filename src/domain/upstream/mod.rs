@@ -9,6 +9,7 @@ pub mod pairing;
 pub mod poison;
 pub mod requests;
 pub mod settled;
+pub mod silence;
 
 pub use self::attached::Attached;
 pub use self::line::{Line, Lost, Next};
@@ -16,3 +17,4 @@ pub use self::pairing::Pairing;
 pub use self::poison::{Poison, Verdict};
 pub use self::requests::Requests;
 pub use self::settled::Settled;
+pub use self::silence::Silence;

@@ -11,6 +11,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ use rumqttc::{
 use tokio::time::{Instant, timeout_at};
 
 use super::tls::{TlsError, Trust};
-use crate::domain::upstream::{Lost, Pairing};
+use crate::domain::upstream::{Lost, Pairing, Silence};
 
 /// PINGREQ every so often.
 const PING: Duration = Duration::from_secs(10);
-/// The link is dead when nothing at all came for so long.
-const SILENCE: Duration = Duration::from_secs(30);
-/// For TCP, TLS and CONNACK together, and for the parent to take what is written.
+/// For TCP, TLS and CONNACK together.
 const STEP_SECONDS: u64 = 20;
+/// For the parent to take what is written: a matter of `Silence`.
+const WRITE_SECONDS: u64 = 86_400;
 /// Packet ids in use at once; the window and all requests together stay far below.
 const IDS: u16 = 4_096;
 /// What was submitted and is not on the wire yet.
@@ -104,7 +105,13 @@ pub struct Ack(Publish);
 #[derive(Clone)]
 pub struct LinkSender {
     client: AsyncClient,
-    pairing: Rc<RefCell<Pairing>>,
+    books: Rc<RefCell<Books>>,
+}
+
+/// What both halves keep of the publishes.
+struct Books {
+    pairing: Pairing,
+    silence: Silence,
 }
 
 /// There is more to send than a link may have in hand.
@@ -115,9 +122,7 @@ pub struct Stuck;
 /// Where events come from; the connection lives as long as this.
 pub struct LinkReceiver {
     events: EventLoop,
-    pairing: Rc<RefCell<Pairing>>,
-    /// Nothing at all came since then.
-    heard: Instant,
+    books: Rc<RefCell<Books>>,
     is_over: bool,
 }
 
@@ -135,9 +140,10 @@ pub fn open(address: &Address, login: Login) -> (LinkSender, LinkReceiver) {
     let (client, mut events) = AsyncClient::new(options, QUEUE);
     events.network_options.set_connection_timeout(STEP_SECONDS);
     events.network_options.set_tcp_nodelay(true);
-    let pairing = Rc::new(RefCell::new(Pairing::default()));
-    let sender = LinkSender { client, pairing: Rc::clone(&pairing) };
-    (sender, LinkReceiver { events, pairing, heard: Instant::now(), is_over: false })
+    let silence = Silence::new(Instant::now().into_std());
+    let books = Rc::new(RefCell::new(Books { pairing: Pairing::default(), silence }));
+    let sender = LinkSender { client, books: Rc::clone(&books) };
+    (sender, LinkReceiver { events, books, is_over: false })
 }
 
 impl LinkSender {
@@ -148,9 +154,12 @@ impl LinkSender {
 
     /// PUBLISH, QoS 1; its `Acked` will carry `number`.
     pub fn publish(&self, number: u64, topic: String, payload: Bytes) -> Result<(), Stuck> {
+        let bytes = topic.len() + payload.len();
         let sent = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload);
         sent.map_err(|_| Stuck)?;
-        self.pairing.borrow_mut().on_submitted(number);
+        let Books { pairing, silence } = &mut *self.books.borrow_mut();
+        pairing.on_submitted(number, bytes);
+        silence.on_sent(bytes, Instant::now().into_std());
         Ok(())
     }
 
@@ -167,10 +176,10 @@ impl LinkReceiver {
             return None;
         }
         loop {
-            let event = match timeout_at(self.heard + SILENCE, self.events.poll()).await {
-                Ok(Ok(event)) => self.translate(event),
-                Ok(Err(error)) => Some(lost(&error)),
-                Err(_) => Some(cut("nothing came for 30 s")),
+            let event = match self.poll().await {
+                Some(Ok(event)) => self.translate(event),
+                Some(Err(error)) => Some(lost(&error)),
+                None => Some(cut("nothing came for 30 s")),
             };
             // an answer to a ping may be late while others come: only silence is death
             self.events.state.await_pingresp = false;
@@ -181,11 +190,24 @@ impl LinkReceiver {
         }
     }
 
+    /// `None`: the link is dead.
+    async fn poll(&mut self) -> Option<Result<Event, ConnectionError>> {
+        let mut polled = pin!(self.events.poll()); // not begun anew: it may be in mid-write
+        loop {
+            let dead_at = self.books.borrow().silence.dead_at();
+            match timeout_at(dead_at.into(), polled.as_mut()).await {
+                Ok(polled) => return Some(polled),
+                Err(_) if self.books.borrow().silence.dead_at() > dead_at => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     fn translate(&mut self, event: Event) -> Option<LinkEvent> {
         let packet = match event {
             Event::Incoming(packet) => packet,
             Event::Outgoing(Outgoing::Publish(id)) => {
-                let is_paired = self.pairing.borrow_mut().on_sent(id);
+                let is_paired = self.books.borrow_mut().pairing.on_sent(id);
                 return (!is_paired).then(|| cut("packet ids are out of step"));
             }
             Event::Outgoing(Outgoing::AwaitAck(_)) => {
@@ -193,15 +215,22 @@ impl LinkReceiver {
             }
             Event::Outgoing(_) => return None,
         };
-        self.heard = Instant::now();
+        let Books { pairing, silence } = &mut *self.books.borrow_mut();
+        let now = Instant::now().into_std();
+        silence.on_heard(now);
         match packet {
-            Packet::ConnAck(_) => Some(LinkEvent::Connected),
+            Packet::ConnAck(_) => {
+                self.events.network_options.set_connection_timeout(WRITE_SECONDS);
+                Some(LinkEvent::Connected)
+            }
             Packet::SubAck(ack) => {
                 let is_granted = |code: &SubscribeReasonCode| *code != SubscribeReasonCode::Failure;
                 Some(LinkEvent::Subscribed(ack.return_codes.iter().all(is_granted)))
             }
             Packet::PubAck(ack) => {
-                self.pairing.borrow_mut().on_acked(ack.pkid).map(LinkEvent::Acked)
+                let (number, bytes) = pairing.on_acked(ack.pkid)?;
+                silence.on_acked(bytes, now);
+                Some(LinkEvent::Acked(number))
             }
             Packet::Publish(publish) => {
                 let (topic, payload) = (publish.topic.clone(), publish.payload.clone());

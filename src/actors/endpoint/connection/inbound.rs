@@ -20,7 +20,7 @@ impl StreamHandler<Batch> for Connection {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
         match batch {
             Ok(packets) => {
-                self.heard = clock::now();
+                self.heard.set(clock::now());
                 for (packet, reserved) in packets {
                     tracing::trace!(identity = %self.identity, ?packet, "from client");
                     if let Err(why) = self.on_packet(packet, reserved, ctx) {

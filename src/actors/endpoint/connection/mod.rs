@@ -14,6 +14,7 @@ mod requests;
 mod tests;
 mod uplink;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ pub struct Connection {
     outbox: Outbox,
     /// Where the setting is on.
     local: Option<LocalUse>,
-    heard: Instant,
+    heard: Rc<Cell<Instant>>,
     obituary: Obituary,
 }
 
@@ -87,6 +88,7 @@ impl Connection {
         obituary: Obituary,
     ) -> Running {
         let Greeted { reader, half, connect, log_in, granted, peer } = greeted;
+        let heard = reader.heard();
         let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
         let writer = Writer::new(settings.unwritten);
@@ -113,7 +115,7 @@ impl Connection {
             is_leaving: false,
             outbox,
             local,
-            heard: clock::now(),
+            heard,
             obituary,
         };
         let addr = Connection::create(move |ctx| {
@@ -176,7 +178,7 @@ impl Connection {
 
     /// Keep-alive and token expiry: looked at every so often.
     fn watch(&mut self, ctx: &mut Context<Self>) {
-        let silent = clock::now().saturating_duration_since(self.heard);
+        let silent = clock::now().saturating_duration_since(self.heard.get());
         let is_expired = clock::unix_time().as_secs() > self.granted.until;
         if silent > self.keep_alive {
             self.close("nothing heard within 1.5 times the keep-alive", ctx);

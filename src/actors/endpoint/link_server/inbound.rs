@@ -22,7 +22,7 @@ impl StreamHandler<Batch> for LinkServer {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
         match batch {
             Ok(packets) => {
-                self.heard = clock::now();
+                self.heard.set(clock::now());
                 for (packet, reserved) in packets {
                     tracing::trace!(edge = %self.edge, ?packet, "from edge");
                     if let Err(why) = self.on_packet(packet, reserved, ctx) {

@@ -9,6 +9,7 @@ mod inbound;
 mod outbox;
 mod uplink;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ pub struct LinkServer {
     /// Of outboxes.
     births: u64,
     ids: PacketIds,
-    heard: Instant,
+    heard: Rc<Cell<Instant>>,
     obituary: Obituary,
 }
 
@@ -79,6 +80,7 @@ impl LinkServer {
         obituary: Obituary,
     ) -> Running {
         let Greeted { reader, half, log_in, granted, peer, .. } = greeted;
+        let heard = reader.heard();
         let budget = Budget::new(Rc::clone(&settings.parking), LIMITS);
         let writer = Writer::of_link(settings.unwritten.clone());
         let link = LinkServer {
@@ -98,7 +100,7 @@ impl LinkServer {
             outboxes: HashMap::new(),
             births: 0,
             ids: PacketIds::default(),
-            heard: clock::now(),
+            heard,
             obituary,
         };
         let addr = LinkServer::create(move |ctx| {
@@ -153,7 +155,7 @@ impl LinkServer {
     }
 
     fn watch(&mut self, ctx: &mut Context<Self>) {
-        let silent = clock::now().saturating_duration_since(self.heard);
+        let silent = clock::now().saturating_duration_since(self.heard.get());
         if silent > PATIENCE {
             return self.close("nothing heard from the edge", ctx);
         }

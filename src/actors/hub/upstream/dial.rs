@@ -115,9 +115,16 @@ impl Upstream {
                 if let Some(Err(stuck)) = sent {
                     return self.drop_connection(&stuck.to_string(), ctx);
                 }
+                if self.line.is_up() {
+                    return self.on_up(ctx);
+                }
                 self.drive(ctx);
             }
-            LinkEvent::Subscribed(true) => self.on_up(ctx),
+            LinkEvent::Subscribed(true) => {
+                let was_up = self.line.is_up();
+                self.line.on_granted(clock::now());
+                if was_up { self.drive(ctx) } else { self.on_up(ctx) }
+            }
             LinkEvent::Subscribed(false) => {
                 self.close(ctx);
                 self.on_lost(Lost::NotGranted, "the parent serves no links".into(), ctx);
@@ -138,7 +145,6 @@ impl Upstream {
 
     /// Everything is established anew: who is here, what is owed; the others do their part.
     fn on_up(&mut self, ctx: &mut Context<Self>) {
-        self.line.on_granted(clock::now());
         self.drive(ctx);
         info!(parent = %self.config.address, "the link is up");
         self.is_own_key_refused = false;
@@ -171,7 +177,7 @@ impl Upstream {
         if let Some(renewal) = self.renewal.take() {
             ctx.cancel_future(renewal);
         }
-        let was_up = self.line.is_up();
+        let (was_up, was_granted) = (self.line.is_up(), self.line.is_granted());
         let oldest = self.delivery.oldest();
         self.delivery.on_disconnected();
         self.flights.clear();
@@ -181,7 +187,7 @@ impl Upstream {
         if how == Lost::Refused {
             self.is_own_key_refused = !self.is_own_key_refused;
         }
-        if how == Lost::Closed && was_up {
+        if how == Lost::Closed && was_granted {
             match self.poison.on_closed(oldest) {
                 Verdict::Nothing => {}
                 Verdict::OneAtATime => self.delivery.set_window(1),
@@ -210,6 +216,17 @@ impl Upstream {
         });
         if let Some(earlier) = self.renewal.replace(renewal) {
             ctx.cancel_future(earlier);
+        }
+    }
+
+    /// Tokens that were made before are good for another time than they say.
+    pub(super) fn on_clock_set(&mut self, ctx: &mut Context<Self>) {
+        info!("the clock was set");
+        self.line.on_clock_set(clock::now());
+        if self.line.is_up() {
+            self.renew(ctx);
+        } else {
+            self.drive(ctx);
         }
     }
 

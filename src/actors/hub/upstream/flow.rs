@@ -105,6 +105,7 @@ impl Upstream {
     pub(super) fn on_acked(&mut self, number: u64, ctx: &mut Context<Self>) {
         let Some(key) = self.flights.remove(&number) else { return };
         self.numbers.remove(&key.offset);
+        self.line.on_progress();
         self.on_answer(key, Answer::Accepted, ctx);
     }
 

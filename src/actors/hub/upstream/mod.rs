@@ -35,6 +35,7 @@ use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
 use crate::domain::upstream::{Attached, Line, Poison, Requests, Settled};
+use crate::domain::wall_clock::WallClock;
 use crate::messages::identities::{ScopeChanged, Sign};
 use crate::messages::queue::{Finish, Pull};
 use crate::messages::sessions::{self, Invoke};
@@ -106,6 +107,7 @@ pub struct Upstream {
     timer: Option<SpawnHandle>,
     /// The timer of the next token.
     renewal: Option<SpawnHandle>,
+    wall_clock: WallClock,
     /// The parent refused a token of `$edgeHub`: try the device's own, and the other way round.
     is_own_key_refused: bool,
     obituary: Obituary,
@@ -117,7 +119,7 @@ struct Connection {
     events: SpawnHandle,
 }
 
-/// How often requests are looked at that are not answered.
+/// How often requests are looked at that are not answered, and the wall clock.
 const TICK: Duration = Duration::from_secs(1);
 
 impl Upstream {
@@ -150,6 +152,7 @@ impl Upstream {
             generation: 0,
             timer: None,
             renewal: None,
+            wall_clock: WallClock::new(clock::now(), clock::unix_time()),
             is_own_key_refused: false,
             obituary,
         }
@@ -169,7 +172,12 @@ impl Actor for Upstream {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(TICK, |this, ctx| this.look_after_requests(ctx));
+        ctx.run_interval(TICK, |this, ctx| {
+            this.look_after_requests(ctx);
+            if this.wall_clock.is_set(clock::now(), clock::unix_time()) {
+                this.on_clock_set(ctx);
+            }
+        });
         self.drive(ctx);
     }
 }
