@@ -78,10 +78,23 @@ impl Identity {
 
     /// `devices/{d}` or `devices/{d}/modules/{m}`: in topics, in the resource of a token, in REST.
     pub fn resource(&self) -> String {
-        match self.module_id() {
-            Some(module) => format!("devices/{}/modules/{module}", self.device_id()),
-            None => format!("devices/{}", self.device_id()),
+        let mut resource = String::with_capacity(self.resource_length());
+        self.append_resource(&mut resource);
+        resource
+    }
+
+    /// The same, behind a text.
+    pub fn append_resource(&self, text: &mut String) {
+        text.extend(["devices/", self.device_id()]);
+        if let Some(module) = self.module_id() {
+            text.extend(["/modules/", module]);
         }
+    }
+
+    /// Bytes of that.
+    pub fn resource_length(&self) -> usize {
+        let slash = if self.module_id().is_some() { "/modules/".len() - 1 } else { 0 };
+        "devices/".len() + self.0.len() + slash
     }
 }
 
@@ -121,6 +134,8 @@ mod tests {
         let module = Identity::parse("gw-1/$edgeHub").unwrap();
         assert_eq!((module.device_id(), module.module_id()), ("gw-1", Some("$edgeHub")));
         assert_eq!(module.resource(), "devices/gw-1/modules/$edgeHub");
+        assert_eq!(module.resource().len(), module.resource_length());
+        assert_eq!(module.of_device().resource().len(), module.of_device().resource_length());
         let device = Identity::parse("gw-1").unwrap();
         assert_eq!((device.module_id(), module.of_device()), (None, device.clone()));
         assert_eq!(device.sibling("$edgeHub"), Ok(module));

@@ -29,10 +29,17 @@ impl Priority {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint(pub Arc<str>);
 
+const UPSTREAM: &str = "$upstream";
+
 impl Endpoint {
     /// The parent.
     pub fn upstream() -> Self {
-        Endpoint("$upstream".into())
+        Endpoint(UPSTREAM.into())
+    }
+
+    /// Whether it is the parent.
+    pub fn is_upstream(&self) -> bool {
+        &*self.0 == UPSTREAM
     }
 
     /// A client that connects here.

@@ -3,7 +3,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::bag::{BadBag, Bag};
+use super::bag::{BadBag, Bag, escape_parts};
 use super::features::Features;
 use super::identity::Identity;
 
@@ -92,7 +92,7 @@ fn parse_telemetry(rest: &str, who: &Identity) -> Result<ClientTopic, BadTopic> 
     }
     let bag = Bag::parse(bag)?;
     // As long as the longest form it is sent on in: to an input of a module.
-    if bag.len() + who.resource().len() + "/messages/events/".len() > MAX_TOPIC {
+    if bag.len() + who.resource_length() + "/messages/events/".len() > MAX_TOPIC {
         return Err(BadTopic::TooLong);
     }
     Ok(ClientTopic::Telemetry(bag))
@@ -210,16 +210,24 @@ pub fn input(who: &Identity, input: &str, bag: &Bag) -> String {
 /// A message of `sender` for an input of a module: with whose it is, without its output. What
 /// this edge's `$edgeHub` sends of a change of somebody's twin says itself whose it is.
 pub fn delivery(who: &Identity, to: &str, sender: &Identity, bag: &Bag) -> String {
-    let bag = bag.without(&["$.on"]);
     let is_hub = sender.device_id() == who.device_id() && sender.module_id() == Some("$edgeHub");
     if is_hub && bag.get("$.cdid").is_some() {
-        return input(who, to, &bag);
+        return input(who, to, &bag.without(&["$.on"]));
     }
-    let bag = bag.without(&["$.cdid", "$.cmid"]).with(&[("$.cdid", sender.device_id())]);
-    match sender.module_id() {
-        Some(module) => input(who, to, &bag.with(&[("$.cmid", module)])),
-        None => input(who, to, &bag),
+    // The longest ids, written with three characters for each of theirs, would not fit: it grows.
+    let mut topic = String::with_capacity(who.resource_length() + to.len() + bag.len() + 320);
+    who.append_resource(&mut topic);
+    topic.extend(["/inputs/", to, "/"]);
+    let before = topic.len();
+    bag.append_without(&["$.on", "$.cdid", "$.cmid"], &mut topic);
+    let joint = if topic.len() > before { "&" } else { "" };
+    topic.extend([joint, "%24.cdid="]);
+    topic.extend(escape_parts(sender.device_id()));
+    if let Some(module) = sender.module_id() {
+        topic.push_str("&%24.cmid=");
+        topic.extend(escape_parts(module));
     }
+    topic
 }
 
 /// A cloud-to-device message. The slash is there with an empty bag too (sdk.md, trap 6).

@@ -1,16 +1,19 @@
-//! MQTT 3.1.1 framing: bytes to `domain::packet` and back, with rumqttc's codec.
+//! MQTT 3.1.1 framing: bytes to `domain::packet` and back, with rumqttc's codec, but for PUBLISH and
+//! PUBACK (`hot.rs`).
 //!
 //! Chosen over rumqttd's, which is faster per packet but hides packet id, `QoS` and DUP (ADR 2).
 //!
 //! next: `actors/endpoint/reader.rs`
 
+mod hot;
+
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    self, ConnAck, ConnectReturnCode, PubAck, SubAck, SubscribeReasonCode, UnsubAck,
+    self, ConnAck, ConnectReturnCode, SubAck, SubscribeReasonCode, UnsubAck,
 };
 use rumqttc::mqttbytes::{self, Error};
 
-use crate::domain::packet::{ClientPacket, Connect, ConnectCode, Publish, QoS, ServerPacket, Will};
+use crate::domain::packet::{ClientPacket, Connect, ConnectCode, QoS, ServerPacket, Will};
 
 /// Largest body of a PUBLISH; one byte more and the connection is closed (architecture 4.1).
 pub const MAX_PAYLOAD: usize = 262_144;
@@ -41,6 +44,8 @@ pub enum BadPacket {
 pub struct Frame {
     /// Whole length, header included.
     pub length: usize,
+    /// Of the fixed header.
+    pub header: usize,
     /// A PUBLISH: room must be reserved for it before it is read.
     pub is_publish: bool,
 }
@@ -55,8 +60,8 @@ pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
             if remaining > MAX_PACKET {
                 return Err(BadPacket::TooLarge(remaining));
             }
-            let frame = Frame { length: index + 2 + remaining, is_publish: first >> 4 == 3 };
-            return Ok(Some(frame));
+            let (header, is_publish) = (index + 2, first >> 4 == 3);
+            return Ok(Some(Frame { length: header + remaining, header, is_publish }));
         }
     }
     if rest.len() >= 4 {
@@ -99,11 +104,18 @@ fn other_version(packet: &[u8]) -> Option<u8> {
 
 /// Takes one packet off the front of `bytes`; `None` until it is complete.
 pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
+    if let Some(id) = hot::take_puback(bytes) {
+        return Ok(Some(ClientPacket::PubAck(id)));
+    }
     if let Ok(Some(frame)) = peek(bytes)
         && let Some(whole) = bytes.get(..frame.length)
-        && let Some(level) = other_version(whole)
     {
-        return Err(BadPacket::OtherVersion(level));
+        if frame.is_publish {
+            return hot::take_publish(bytes, frame).map(ClientPacket::Publish).map(Some);
+        }
+        if let Some(level) = other_version(whole) {
+            return Err(BadPacket::OtherVersion(level));
+        }
     }
     let has_reserved_flag = has_reserved_flag(bytes);
     let packet = match v4::Packet::read(bytes, MAX_PACKET) {
@@ -121,22 +133,6 @@ pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
             return Err(BadPacket::Malformed("packet id 0".into()));
         }
         v4::Packet::Connect(connect) => ClientPacket::Connect(Box::new(connect_of(connect))),
-        v4::Packet::Publish(publish) => {
-            if publish.payload.len() > MAX_PAYLOAD {
-                return Err(BadPacket::TooLarge(publish.payload.len()));
-            }
-            if publish.topic.is_empty() || publish.topic.contains(['+', '#', '\0']) {
-                return Err(BadPacket::Malformed("topic name with a wildcard, or empty".into()));
-            }
-            ClientPacket::Publish(Publish {
-                dup: publish.dup,
-                qos: qos_of(publish.qos),
-                retain: publish.retain,
-                topic: publish.topic,
-                id: publish.pkid,
-                payload: publish.payload,
-            })
-        }
         v4::Packet::PubAck(ack) => ClientPacket::PubAck(ack.pkid),
         v4::Packet::Subscribe(subscribe) => {
             let filters = subscribe.filters.into_iter();
@@ -167,18 +163,11 @@ pub fn encode(packet: &ServerPacket, bytes: &mut BytesMut) -> Result<(), BadPack
             };
             ConnAck::new(code, *is_present).write(bytes)
         }
-        ServerPacket::Publish(publish) => {
-            let mut packet = v4::Publish::from_bytes(
-                publish.topic.as_str(),
-                rumqttc_qos(publish.qos),
-                publish.payload.clone(),
-            );
-            packet.dup = publish.dup;
-            packet.retain = publish.retain;
-            packet.pkid = publish.id;
-            packet.write(bytes)
+        ServerPacket::Publish(publish) => return hot::put_publish(publish, bytes),
+        ServerPacket::PubAck(id) => {
+            hot::put_puback(*id, bytes);
+            Ok(4)
         }
-        ServerPacket::PubAck(id) => PubAck::new(*id).write(bytes),
         ServerPacket::SubAck(id, granted) => {
             let codes = granted.iter().map(|qos| match qos {
                 Some(qos) => SubscribeReasonCode::Success(rumqttc_qos(*qos)),
@@ -236,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::packet::Publish;
 
     fn wire(publish: &Publish) -> BytesMut {
         let mut bytes = BytesMut::new();
@@ -268,7 +258,7 @@ mod tests {
         let whole = wire(&publish(300));
         let length = whole.len();
         assert_eq!(peek(&whole[..1]).unwrap(), None);
-        assert_eq!(peek(&whole[..3]).unwrap(), Some(Frame { length, is_publish: true }));
+        assert_eq!(peek(&whole[..3]).unwrap(), Some(Frame { length, header: 3, is_publish: true }));
         assert_eq!(decode(&mut BytesMut::from(&whole[..length - 1])).unwrap(), None);
     }
 

@@ -49,7 +49,7 @@ impl Kv {
         let checked: Result<Vec<_>, _> =
             changes.into_iter().map(|change| self.check(change)).collect();
         let submitted = checked.map(|changes| {
-            self.writer.submit(Kind::Vital, changes.len(), move |txn| {
+            self.writer.submit(Kind::Vital, changes.len(), move |txn, ()| {
                 for (table, Change { key, value, .. }) in &changes {
                     match value {
                         Some(value) => table.put(txn, PAIR, key, &[value])?,

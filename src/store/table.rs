@@ -92,6 +92,15 @@ impl Table<'_> {
         }
     }
 
+    /// Deletes the keys in `range` and answers how many there were.
+    pub(super) fn delete_range(
+        &self,
+        txn: &mut RwTxn<'_>,
+        range: &(Bound<&[u8]>, Bound<&[u8]>),
+    ) -> heed::Result<usize> {
+        self.raw.delete_range(txn, range)
+    }
+
     /// Deletes `key` and answers whether it was there.
     pub(super) fn delete(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<bool> {
         self.raw.delete(txn, key)

@@ -10,9 +10,9 @@ use heed::{RoTxn, RwTxn};
 use super::matcher::{Message, Win};
 use super::records::{RowKey, RowRecord, kind, message_head};
 use super::unrouted::Unrouted;
-use super::{Inner, Ledger};
+use super::{Books, Inner, Ledger};
 use crate::domain::link::intervals::{Arrival, Seen};
-use crate::domain::resent::{Resent, Transmission, digest};
+use crate::domain::resent::{Transmission, digest};
 use crate::domain::row::{Endpoint, Key, Offset};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
@@ -47,23 +47,24 @@ impl Inner {
     pub(super) fn ingest(
         &self,
         txn: &mut RwTxn<'_>,
+        books: &mut Books,
         messages: &[Message],
     ) -> Result<Appended, Fault> {
         let matcher = self.rules().matcher.ok_or(StoreError::Unavailable)?;
         let matched = messages.iter().map(|message| (message, matcher.winners(message)));
-        self.append(txn, matched)
+        self.append(txn, books, matched)
     }
 
     pub(super) fn append<'m>(
         &self,
         txn: &mut RwTxn<'_>,
+        books: &mut Books,
         batch: impl Iterator<Item = (&'m Message, Vec<Win>)>,
     ) -> Result<Appended, Fault> {
-        let mut ledger = Ledger::open(self.tables, txn)?;
+        let ledger = books.ledger(self, txn)?;
         let mut done = Appended::default();
-        let time = self.saved_time();
+        let time = ledger.time;
         let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
-        let mut resent: BTreeMap<&str, Resent> = BTreeMap::new();
         let mut unrouted = Unrouted::default();
         for (message, wins) in batch {
             if let Some(link) = &message.link {
@@ -77,11 +78,7 @@ impl Inner {
                 }
             }
             if let Some(how) = message.transmission.filter(|_| !wins.is_empty()) {
-                let sender = message.sender.as_str();
-                let resent = match resent.entry(sender) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => entry.insert(self.resent(txn, sender)?),
-                };
+                let resent = ledger.resent(txn, &message.sender)?;
                 // Connections are counted anew in each run.
                 let connection = how.connection ^ self.common.run as u32;
                 let how = Transmission { connection, ..how };
@@ -98,7 +95,7 @@ impl Inner {
                 done.taken.push(Taken::Unrouted);
                 continue;
             }
-            let id = self.put_message(txn, &mut ledger, message, wins.len())?;
+            let id = self.put_message(txn, ledger, message, wins.len())?;
             let row = RowRecord {
                 stored_at: time.at,
                 time_to_live: None,
@@ -107,9 +104,9 @@ impl Inner {
                 sender: message.sender.as_str(),
             };
             for win in &wins {
-                let run = (win.endpoint == Endpoint::upstream()).then_some(self.common.run);
+                let run = win.endpoint.is_upstream().then_some(self.common.run);
                 let row = RowRecord { time_to_live: win.time_to_live, run, ..row };
-                self.put_row(txn, &mut ledger, win, id, &row)?;
+                self.put_row(txn, ledger, win, id, &row)?;
             }
             for win in wins {
                 if !done.endpoints.contains(&win.endpoint) {
@@ -122,20 +119,8 @@ impl Inner {
             let seen = serde_json::to_vec(&seen).expect("intervals are plain numbers");
             self.tables.seen.put(txn, kind::SEEN, edge.as_bytes(), &[&seen])?;
         }
-        for (sender, resent) in resent {
-            let resent = resent.to_bytes();
-            self.tables.resent.put(txn, kind::RESENT, sender.as_bytes(), &[&resent])?;
-        }
         self.write_unrouted(txn, unrouted)?;
-        ledger.close(txn, time)?;
         Ok(done)
-    }
-
-    /// The last messages of a sender. A damaged memory may let a message in twice.
-    fn resent(&self, txn: &RoTxn<'_>, sender: &str) -> Result<Resent, Fault> {
-        let payload = self.tables.resent.get(txn, kind::RESENT, sender.as_bytes())?;
-        let resent = payload.and_then(Result::ok).and_then(Resent::from_bytes);
-        Ok(resent.unwrap_or_default())
     }
 
     /// What has come from an edge already. A damaged memory may let a message in twice.
@@ -172,16 +157,15 @@ impl Inner {
         message: u64,
         row: &RowRecord<'_>,
     ) -> Result<(), Fault> {
-        let endpoint = ledger.endpoint_or_new(txn, &win.endpoint)?;
+        let (endpoint, number, account) = ledger.of_win(txn, win)?;
         endpoint.rows += 1;
         endpoint.bytes += row.bytes;
         endpoint.last_offset += 1;
-        let key = Key { priority: win.priority, offset: Offset(endpoint.last_offset) };
-        let endpoint = endpoint.number;
-        let (number, account) = ledger.account_of(txn, win)?;
         account.received += 1;
         account.stored += 1;
         account.bytes += row.bytes;
+        let key = Key { priority: win.priority, offset: Offset(endpoint.last_offset) };
+        let endpoint = endpoint.number;
         let key = RowKey { endpoint, key, account: number, message }.write();
         Ok(self.tables.rows.append(txn, kind::ROW, &key, &[&row.write()])?)
     }

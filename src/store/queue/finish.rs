@@ -1,14 +1,17 @@
 //! Ends rows: counts how, deletes them, and frees their messages, in one transaction.
+//!
+//! next: `clear.rs`, for the many that simply go
 
 use std::ops::Bound;
 use std::time::Duration;
 
 use heed::{RoTxn, RwTxn};
 
+use super::clear::Met;
 use super::records::{
-    DEAD_LETTERED, LetterRecord, QUARANTINED, RowKey, RowRecord, end_index, kind, place,
+    DEAD_LETTERED, LetterRecord, QUARANTINED, RowKey, RowRecord, end_index, kind,
 };
-use super::{Inner, Ledger};
+use super::{Books, Inner, Ledger};
 use crate::domain::row::{End, Endpoint, Key};
 use crate::store::fault::Fault;
 use crate::store::value::Damage;
@@ -18,19 +21,22 @@ impl Inner {
     pub(super) fn finish(
         &self,
         txn: &mut RwTxn<'_>,
+        books: &mut Books,
         endpoint: &Endpoint,
         ends: &[(Key, End)],
     ) -> Result<(), Fault> {
-        let mut ledger = Ledger::open(self.tables, txn)?;
-        let time = self.saved_time();
-        for (key, end) in ends {
-            let Some(record) = ledger.endpoint(txn, endpoint)? else { continue };
-            let number = record.number;
-            if let Some(row_key) = self.find(txn, number, *key)? {
-                self.end_row(txn, &mut ledger, endpoint, row_key, end, time.at)?;
-            }
+        let ledger = books.ledger(self, txn)?;
+        let Some(record) = ledger.endpoint(txn, endpoint)? else { return Ok(()) };
+        let (number, at) = (record.number, ledger.time.at);
+        let mut ends: Vec<_> = ends.iter().map(|(key, end)| (*key, end)).collect();
+        ends.sort_by_key(|(key, _)| *key);
+        ends.dedup_by_key(|(key, _)| *key);
+        let Met { plain, special } = self.meet(txn, number, &ends)?;
+        self.clear(txn, ledger, endpoint, &plain)?;
+        for (row_key, end) in special {
+            self.end_row(txn, ledger, endpoint, row_key, end, at)?;
         }
-        ledger.close(txn, time)
+        Ok(())
     }
 
     /// Ends a row that is there, and counts how.
@@ -68,16 +74,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    fn find(&self, txn: &RoTxn<'_>, endpoint: u32, key: Key) -> Result<Option<RowKey>, Fault> {
-        let begin = place(endpoint, key.priority, key.offset);
-        let range = (Bound::Included(&begin[..]), Bound::Unbounded);
-        let Some(pair) = self.tables.rows.range(txn, kind::ROW, &range)?.next() else {
-            return Ok(None);
-        };
-        let found = pair?.0;
-        if found.starts_with(&begin) { Ok(Some(RowKey::read(found)?)) } else { Ok(None) }
     }
 
     fn count_bytes(

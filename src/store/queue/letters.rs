@@ -16,7 +16,7 @@ use super::records::{
     DEAD_LETTERED, DISCARDED, LetterRecord, QUARANTINED, RowKey, RowRecord, kind, place,
     read_message,
 };
-use super::{Inner, Ledger, QueueStore};
+use super::{Books, Inner, Ledger, QueueStore};
 use crate::domain::bag::Bag;
 use crate::domain::row::{Endpoint, Key, Offset, Priority};
 use crate::messages::dead_letters::{DeadLetter, Letter, Pick, Progress};
@@ -62,8 +62,9 @@ impl QueueStore {
         rest: Option<Cursor>,
     ) -> impl Future<Output = Result<Step, StoreError>> + Send + 'static + use<> {
         let shelf = Arc::clone(&self.shelf);
-        self.writer
-            .submit(Kind::Vital, BATCH, move |txn| shelf.now().settle(txn, &pick, fate, rest))
+        self.writer.submit(Kind::Vital, BATCH, move |txn, books| {
+            shelf.now().settle(txn, books, &pick, fate, rest)
+        })
     }
 }
 
@@ -171,19 +172,19 @@ impl Inner {
     fn settle(
         &self,
         txn: &mut RwTxn<'_>,
+        books: &mut Books,
         pick: &Pick,
         fate: Fate,
         rest: Option<Cursor>,
     ) -> Result<Step, Fault> {
-        let mut ledger = Ledger::open(self.tables, txn)?;
+        let ledger = books.settled(self, txn)?;
         let (found, rest) = self.pick(txn, pick, rest, self.tables.dead, kind::DEAD)?;
-        let (mut progress, time) = (Progress::default(), self.saved_time());
+        let (mut progress, at) = (Progress::default(), ledger.time.at);
         for key in found {
-            let bytes = self.settle_one(txn, &mut ledger, &pick.endpoint, key, fate, time.at)?;
+            let bytes = self.settle_one(txn, ledger, &pick.endpoint, key, fate, at)?;
             progress.messages += u64::from(bytes.is_some());
             progress.bytes += bytes.unwrap_or_default();
         }
-        ledger.close(txn, time)?;
         Ok((progress, rest))
     }
 

@@ -24,6 +24,7 @@
 //! next: `append.rs`, then `pull.rs`, then `finish.rs`.
 
 mod append;
+mod clear;
 mod codec;
 mod exchange;
 mod finish;
@@ -51,7 +52,7 @@ use std::time::Duration;
 pub use self::append::{Appended, Taken};
 pub use self::exchange::Seal;
 use self::exchange::Shelf;
-use self::ledger::Ledger;
+use self::ledger::{Books, Ledger};
 pub use self::letters::{Fate, Step};
 pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
 use self::pull::Names;
@@ -85,7 +86,7 @@ const TABLES: [&str; 13] = [
 
 /// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
 pub struct QueueStore {
-    writer: Writer,
+    writer: Writer<Books>,
     shelf: Arc<Shelf>,
     /// The move in progress, if there is one.
     moving: Mutex<Option<Moving>>,
@@ -200,7 +201,7 @@ impl QueueStore {
         matcher: Arc<dyn Matcher>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
         self.inner().set_rules(|rules| rules.matcher = Some(matcher));
-        self.writer.submit(Kind::Vital, 1, |_| Ok(())) // a transaction that began before is over
+        self.writer.submit(Kind::Vital, 1, |_, _| Ok(())) // a transaction that began before is over
     }
 
     /// Whether there is a matcher yet.
@@ -219,7 +220,9 @@ impl QueueStore {
         messages: Vec<Message>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
         let (shelf, weight) = (Arc::clone(&self.shelf), append::weight(messages.iter()));
-        self.writer.submit(Kind::Append, weight, move |txn| shelf.now().ingest(txn, &messages))
+        self.writer.submit(Kind::Append, weight, move |txn, books| {
+            shelf.now().ingest(txn, books, &messages)
+        })
     }
 
     /// Stores messages of which it is known already where they go.
@@ -229,8 +232,9 @@ impl QueueStore {
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
         let weight = append::weight(batch.iter().map(|(message, _)| message));
         let shelf = Arc::clone(&self.shelf);
-        self.writer.submit(Kind::Append, weight, move |txn| {
-            shelf.now().append(txn, batch.iter().map(|(message, wins)| (message, wins.clone())))
+        self.writer.submit(Kind::Append, weight, move |txn, books| {
+            let batch = batch.iter().map(|(message, wins)| (message, wins.clone()));
+            shelf.now().append(txn, books, batch)
         })
     }
 
@@ -253,8 +257,8 @@ impl QueueStore {
         ends: Vec<(Key, End)>,
     ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
         let shelf = Arc::clone(&self.shelf);
-        self.writer.submit(Kind::Vital, ends.len(), move |txn| {
-            shelf.now().finish(txn, &endpoint, &ends)?;
+        self.writer.submit(Kind::Vital, ends.len(), move |txn, books| {
+            shelf.now().finish(txn, books, &endpoint, &ends)?;
             Ok(ends.iter().map(|(key, _)| *key).collect())
         })
     }
@@ -262,10 +266,10 @@ impl QueueStore {
     /// Persists store time, so that what is owed ages while nothing else is written.
     pub fn tick(&self) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
         let shelf = Arc::clone(&self.shelf);
-        self.writer.submit(Kind::Vital, 1, move |txn| {
+        self.writer.submit(Kind::Vital, 1, move |txn, books| {
             let inner = shelf.now();
-            let ledger = Ledger::open(inner.tables, txn)?;
-            ledger.close(txn, inner.saved_time())
+            books.ledger(&inner, txn)?.time = inner.saved_time();
+            Ok(())
         })
     }
 
@@ -289,9 +293,16 @@ impl QueueStore {
         self.writer.state()
     }
 
-    /// The writer, for planned failures and figures.
-    pub fn writer(&self) -> &Writer {
+    /// The writer, for planned failures.
+    #[cfg(test)]
+    fn writer(&self) -> &Writer<Books> {
         &self.writer
+    }
+
+    /// The next failures of the writer, for tests.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn plan(&self, failures: impl IntoIterator<Item = super::writer::Planned>) {
+        self.writer.plan(failures);
     }
 }
 

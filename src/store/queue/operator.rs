@@ -12,7 +12,7 @@ use super::letters::Step;
 use super::pull::Cursor;
 use super::records::{RowRecord, kind};
 use super::status::ALL;
-use super::{Inner, Ledger, QueueStore, letters};
+use super::{Books, Inner, QueueStore, letters};
 use crate::domain::row::End;
 use crate::messages::dead_letters::{Pick, Progress};
 use crate::messages::state::StoreError;
@@ -28,7 +28,7 @@ impl QueueStore {
         is_paused: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
         let (route, shelf) = (route.to_owned(), Arc::clone(&self.shelf));
-        let written = self.writer.submit(Kind::Vital, 1, move |txn| {
+        let written = self.writer.submit(Kind::Vital, 1, move |txn, _| {
             let table = shelf.now().tables.paused;
             if is_paused {
                 table.put(txn, kind::PAUSED, route.as_bytes(), &[])?;
@@ -61,8 +61,9 @@ impl QueueStore {
         rest: Option<Cursor>,
     ) -> impl Future<Output = Result<Step, StoreError>> + Send + 'static + use<> {
         let shelf = Arc::clone(&self.shelf);
-        self.writer
-            .submit(Kind::Vital, letters::BATCH, move |txn| shelf.now().discard(txn, &pick, rest))
+        self.writer.submit(Kind::Vital, letters::BATCH, move |txn, books| {
+            shelf.now().discard(txn, books, &pick, rest)
+        })
     }
 }
 
@@ -79,20 +80,20 @@ impl Inner {
     fn discard(
         &self,
         txn: &mut RwTxn<'_>,
+        books: &mut Books,
         pick: &Pick,
         rest: Option<Cursor>,
     ) -> Result<Step, Fault> {
-        let mut ledger = Ledger::open(self.tables, txn)?;
+        let ledger = books.settled(self, txn)?;
         let (found, rest) = self.pick(txn, pick, rest, self.tables.rows, kind::ROW)?;
-        let (mut progress, time) = (Progress::default(), self.saved_time());
+        let (mut progress, at) = (Progress::default(), ledger.time.at);
         for key in found {
             let value = self.tables.rows.get(txn, kind::ROW, &key.write())?;
             let row = value.and_then(Result::ok).and_then(|value| RowRecord::read(value).ok());
             progress.bytes += row.map_or(0, |row| row.bytes);
             progress.messages += 1;
-            self.end_row(txn, &mut ledger, &pick.endpoint, key, &End::Discarded, time.at)?;
+            self.end_row(txn, ledger, &pick.endpoint, key, &End::Discarded, at)?;
         }
-        ledger.close(txn, time)?;
         Ok((progress, rest))
     }
 }

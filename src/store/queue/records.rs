@@ -244,7 +244,9 @@ impl<'p> RowRecord<'p> {
         let has = |is: bool, flag| if is { flag } else { 0 };
         let flags =
             has(self.run.is_some(), HAS_RUN) | has(self.time_to_live.is_some(), HAS_TIME_TO_LIVE);
-        let row = Writer::default().u8(SHORT | flags).short(micros(self.stored_at));
+        let row = Writer(Vec::with_capacity(32 + self.sender.len()))
+            .u8(SHORT | flags)
+            .short(micros(self.stored_at));
         let row = self.time_to_live.map(micros).into_iter().fold(row, Writer::short);
         let row = self.run.into_iter().fold(row.short(self.bytes), Writer::u64);
         row.rest(self.sender).0
@@ -284,7 +286,7 @@ impl<'p> RowRecord<'p> {
 
 /// What stands before a body: the properties. Who sent it stands in each row.
 pub(super) fn message_head(bag: &str) -> Vec<u8> {
-    let head = Writer::default().u8(SHORT).short(bag.len() as u64);
+    let head = Writer(Vec::with_capacity(8 + bag.len())).u8(SHORT).short(bag.len() as u64);
     head.rest(bag).0
 }
 

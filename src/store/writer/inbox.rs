@@ -11,23 +11,29 @@ use super::job::Job;
 use super::{Exchange, Kind, Window};
 use crate::messages::state::StoreError;
 
-#[derive(Default)]
-pub(super) struct Inbox {
-    lines: Mutex<Lines>,
+pub(super) struct Inbox<S> {
+    lines: Mutex<Lines<S>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Lines {
-    vital: VecDeque<Box<dyn Job>>,
-    appends: VecDeque<Box<dyn Job>>,
+impl<S> Default for Inbox<S> {
+    fn default() -> Self {
+        let (vital, appends) = (VecDeque::new(), VecDeque::new());
+        let lines = Lines { vital, appends, weight: 0, exchange: None, is_closed: false };
+        Inbox { lines: Mutex::new(lines), changed: Condvar::new() }
+    }
+}
+
+struct Lines<S> {
+    vital: VecDeque<Box<dyn Job<S>>>,
+    appends: VecDeque<Box<dyn Job<S>>>,
     weight: usize,
     exchange: Option<Exchange>,
     is_closed: bool,
 }
 
-impl Lines {
-    fn line(&mut self, kind: Kind) -> &mut VecDeque<Box<dyn Job>> {
+impl<S> Lines<S> {
+    fn line(&mut self, kind: Kind) -> &mut VecDeque<Box<dyn Job<S>>> {
         match kind {
             Kind::Vital => &mut self.vital,
             Kind::Append => &mut self.appends,
@@ -36,16 +42,16 @@ impl Lines {
 }
 
 /// What to do next.
-pub(super) enum Next {
-    Commit(Vec<Box<dyn Job>>),
+pub(super) enum Next<S> {
+    Commit(Vec<Box<dyn Job<S>>>),
     Exchange(Exchange),
     /// Closed, and nothing is left.
     End,
 }
 
-impl Inbox {
+impl<S> Inbox<S> {
     /// Appends work to its line; if the inbox is closed, answers it.
-    pub(super) fn push(&self, job: Box<dyn Job>) {
+    pub(super) fn push(&self, job: Box<dyn Job<S>>) {
         let mut lines = self.lock();
         if lines.is_closed {
             drop(lines);
@@ -59,7 +65,7 @@ impl Inbox {
     }
 
     /// Puts work back at the head of its line, in the order given.
-    pub(super) fn put_back(&self, jobs: Vec<Box<dyn Job>>) {
+    pub(super) fn put_back(&self, jobs: Vec<Box<dyn Job<S>>>) {
         let mut lines = self.lock();
         for job in jobs.into_iter().rev() {
             lines.weight += job.weight();
@@ -94,7 +100,7 @@ impl Inbox {
         not_before: Instant,
         window: Window,
         now: impl Fn() -> Instant,
-    ) -> Next {
+    ) -> Next<S> {
         let mut lines = self.lock();
         loop {
             let time = now();
@@ -111,7 +117,7 @@ impl Inbox {
                 }
                 lines = self.wait(lines, holds.next(time).map(|until| until - time));
             } else if is_closed || lines.weight >= window.weight || not_before <= time {
-                return Next::Commit(lines.take(has_vital, has_appends, window.weight));
+                return Next::Commit(lines.take(has_vital, has_appends, window.most));
             } else {
                 lines = self.wait(lines, Some(not_before - time));
             }
@@ -120,9 +126,9 @@ impl Inbox {
 
     fn wait<'l>(
         &self,
-        lines: MutexGuard<'l, Lines>,
+        lines: MutexGuard<'l, Lines<S>>,
         time: Option<std::time::Duration>,
-    ) -> MutexGuard<'l, Lines> {
+    ) -> MutexGuard<'l, Lines<S>> {
         match time {
             Some(time) => {
                 let woken = self.changed.wait_timeout(lines, time);
@@ -133,14 +139,14 @@ impl Inbox {
     }
 
     /// Nothing in here can be half done when a thread panics.
-    fn lock(&self) -> MutexGuard<'_, Lines> {
+    fn lock(&self) -> MutexGuard<'_, Lines<S>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
+impl<S> Lines<S> {
     /// Takes up to `most` weight, at least one piece.
-    fn take(&mut self, vital: bool, appends: bool, most: usize) -> Vec<Box<dyn Job>> {
+    fn take(&mut self, vital: bool, appends: bool, most: usize) -> Vec<Box<dyn Job<S>>> {
         let (mut taken, mut weight) = (Vec::new(), 0);
         let kinds = [(vital, Kind::Vital), (appends, Kind::Append)];
         for (_, kind) in kinds.into_iter().filter(|(wanted, _)| *wanted) {

@@ -10,7 +10,7 @@ use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 
 /// A [`Work`] whose result the writer need not know.
-pub(super) trait Job: Send {
+pub(super) trait Job<S>: Send {
     fn kind(&self) -> Kind;
 
     fn weight(&self) -> usize;
@@ -18,7 +18,7 @@ pub(super) trait Job: Send {
     fn allow(&mut self, permit: OwnedSemaphorePermit);
 
     /// Does it, in a transaction that may still be aborted.
-    fn run(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault>;
+    fn run(&mut self, txn: &mut RwTxn<'_>, shared: &mut S) -> Result<(), Fault>;
 
     /// Tells how it ended.
     fn answer(self: Box<Self>, end: Result<(), StoreError>);
@@ -45,10 +45,10 @@ impl<T, F> Work<T, F> {
     }
 }
 
-impl<T, F> Job for Work<T, F>
+impl<S, T, F> Job<S> for Work<T, F>
 where
     T: Send,
-    F: FnMut(&mut RwTxn<'_>) -> Result<T, Fault> + Send,
+    F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send,
 {
     fn kind(&self) -> Kind {
         self.kind
@@ -62,9 +62,9 @@ where
         self.permit = Some(permit);
     }
 
-    fn run(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault> {
+    fn run(&mut self, txn: &mut RwTxn<'_>, shared: &mut S) -> Result<(), Fault> {
         // The transaction is aborted after a panic, and work keeps nothing outside of it.
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(txn)));
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(txn, shared)));
         let result = result.unwrap_or_else(|panic| Err(Fault::Panicked(words(&*panic))));
         self.result = Some(result?);
         Ok(())

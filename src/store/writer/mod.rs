@@ -55,11 +55,27 @@ pub struct Window {
     pub pause: Duration,
     /// Unless so much weight waits: then at once.
     pub weight: usize,
+    /// One transaction takes no more than this.
+    pub most: usize,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Window { pause: Duration::from_micros(500), weight: 512 }
+        Window { pause: Duration::from_micros(500), weight: 512, most: 8_192 }
+    }
+}
+
+/// What the pieces of work of one transaction share: counts that each of them changes, say, are
+/// read once and written once. Gone with the transaction, whether that is committed or not.
+pub trait Shared: Default {
+    /// Writes what is not written yet, at the end of the transaction.
+    fn write(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault>;
+}
+
+/// Nothing is shared.
+impl Shared for () {
+    fn write(&mut self, _: &mut RwTxn<'_>) -> Result<(), Fault> {
+        Ok(())
     }
 }
 
@@ -90,37 +106,38 @@ pub(super) enum Exchanged {
 type Exchange = Box<dyn FnOnce(&Arc<Environment>) -> Exchanged + Send>;
 
 /// What the thread tells those who hold the handle.
-struct Shared {
-    inbox: Inbox,
+struct Common<S> {
+    inbox: Inbox<S>,
     commits: AtomicU64,
     plan: Plan,
 }
 
-/// Handle of the thread. When it is dropped, what waits is written first.
-pub struct Writer {
-    shared: Arc<Shared>,
+/// Handle of the thread. When it is dropped, what waits is written first. Work gets the
+/// transaction, and an `S` that all work of one transaction shares.
+pub struct Writer<S = ()> {
+    common: Arc<Common<S>>,
     permits: Arc<Semaphore>,
     state: watch::Receiver<WriterState>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl std::fmt::Debug for Writer {
+impl<S> std::fmt::Debug for Writer<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "writer, {:?}", *self.state.borrow())
     }
 }
 
-impl Writer {
+impl<S: Shared + 'static> Writer<S> {
     /// Starts the thread.
     pub fn start(environment: Arc<Environment>, window: Window) -> std::io::Result<Self> {
         let (report, state) = watch::channel(WriterState::Ready);
         let (inbox, commits, plan) = (Inbox::default(), AtomicU64::new(0), Plan::default());
-        let shared = Arc::new(Shared { inbox, commits, plan });
-        let of_thread = Arc::clone(&shared);
+        let common = Arc::new(Common { inbox, commits, plan });
+        let of_thread = Arc::clone(&common);
         let run = move || Loop::new(environment, &of_thread, window, report).run();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
         let permits = Arc::new(Semaphore::new(CAPACITY));
-        Ok(Writer { shared, permits, state, thread: Some(thread) })
+        Ok(Writer { common, permits, state, thread: Some(thread) })
     }
 
     /// Hands in a piece of work; its answer comes after the commit. It is in line when this
@@ -131,27 +148,27 @@ impl Writer {
         kind: Kind,
         weight: usize,
         work: F,
-    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F>
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F, S>
     where
-        F: FnMut(&mut RwTxn<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let mut work = Work::new(kind, weight, work, reply);
         let late = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => {
                 work.permit = Some(permit);
-                self.shared.inbox.push(Box::new(work));
+                self.common.inbox.push(Box::new(work));
                 None
             }
             Err(_) => {
-                let work: Box<dyn job::Job> = Box::new(work);
-                Some((work, Arc::clone(&self.permits), Arc::clone(&self.shared)))
+                let work: Box<dyn job::Job<S>> = Box::new(work);
+                Some((work, Arc::clone(&self.permits), Arc::clone(&self.common)))
             }
         };
         async move {
-            if let Some((mut work, permits, shared)) = late {
+            if let Some((mut work, permits, common)) = late {
                 work.allow(permits.acquire_owned().await.map_err(|_| StoreError::Unavailable)?);
-                shared.inbox.push(work);
+                common.inbox.push(work);
             }
             answer.await.unwrap_or(Err(StoreError::Unavailable))
         }
@@ -163,7 +180,7 @@ impl Writer {
         &self,
         make: impl FnOnce(&Arc<Environment>) -> Exchanged + Send + 'static,
     ) {
-        self.shared.inbox.exchange(Box::new(make));
+        self.common.inbox.exchange(Box::new(make));
     }
 
     /// How the writer does; can be waited on.
@@ -173,30 +190,30 @@ impl Writer {
 
     /// Transactions committed since the start.
     pub fn commits(&self) -> u64 {
-        self.shared.commits.load(Ordering::Relaxed)
+        self.common.commits.load(Ordering::Relaxed)
     }
 
     /// Takes nothing more; what waits is written, or answered `Unavailable` if that fails.
     pub fn stop(&self) {
-        self.shared.inbox.close();
+        self.common.inbox.close();
     }
 
     /// The next failures to come, for tests.
     #[cfg(any(test, feature = "faults"))]
     pub fn plan(&self, failures: impl IntoIterator<Item = Planned>) {
-        self.shared.plan.extend(failures);
+        self.common.plan.extend(failures);
     }
 
     /// No failures are to come any more, for tests.
     #[cfg(test)]
     pub fn forget_plan(&self) {
-        self.shared.plan.forget();
+        self.common.plan.forget();
     }
 }
 
-impl Drop for Writer {
+impl<S> Drop for Writer<S> {
     fn drop(&mut self) {
-        self.stop();
+        self.common.inbox.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // a panic of it was reported by the hook
         }

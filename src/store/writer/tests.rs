@@ -11,20 +11,35 @@ use crate::store::Options;
 
 const ENOSPC: i32 = 28;
 
-fn open(directory: &Path) -> (Arc<Environment>, Writer) {
+fn open(directory: &Path) -> (Arc<Environment>, Writer<Marks>) {
+    open_with(directory, Duration::from_millis(2))
+}
+
+fn open_with(directory: &Path, pause: Duration) -> (Arc<Environment>, Writer<Marks>) {
     let options = Options { reserve: 0, ..Options::queue() };
     let environment = Arc::new(Environment::open(directory, &["t"], options).unwrap());
-    let window = Window { pause: Duration::from_millis(2), ..Window::default() };
+    let window = Window { pause, ..Window::default() };
     let writer = Writer::start(Arc::clone(&environment), window).unwrap();
     (environment, writer)
+}
+
+/// Writes, at the end of a transaction, how much of its work has noted something.
+#[derive(Default)]
+struct Marks(Option<(crate::store::table::Table<'static>, u8)>);
+
+impl Shared for Marks {
+    fn write(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault> {
+        let Some((table, count)) = self.0.take() else { return Ok(()) };
+        Ok(table.put(txn, 9, b"marks", &[&[count]])?)
+    }
 }
 
 type Answer = std::pin::Pin<Box<dyn Future<Output = Result<u8, StoreError>> + Send>>;
 
 /// Writes `n` under itself and answers with it.
-fn put(environment: &Environment, writer: &Writer, kind: Kind, n: u8) -> Answer {
+fn put(environment: &Environment, writer: &Writer<Marks>, kind: Kind, n: u8) -> Answer {
     let table = environment.table("t").unwrap();
-    Box::pin(writer.submit(kind, 1, move |txn| {
+    Box::pin(writer.submit(kind, 1, move |txn, _| {
         table.put(txn, 9, &[n], &[&[n]])?;
         Ok(n)
     }))
@@ -51,16 +66,36 @@ async fn what_waits_is_committed_in_one_transaction() {
 }
 
 #[tokio::test]
+async fn what_work_shares_is_written_once_and_not_for_work_that_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (environment, writer) = open_with(directory.path(), Duration::from_millis(500));
+    let table = environment.table("t").unwrap();
+    let mark = |is_refused: bool| {
+        writer.submit(Kind::Append, 1, move |_, marks: &mut Marks| {
+            marks.0 = Some((table, 1 + marks.0.map_or(0, |(_, count)| count)));
+            if is_refused { Err(StoreError::Stale.into()) } else { Ok(()) }
+        })
+    };
+    put(&environment, &writer, Kind::Append, 0).await.unwrap(); // so that those wait for a moment
+    let three = join_all([mark(false), mark(false), mark(false)]).await;
+    assert!(three.iter().all(Result::is_ok));
+    assert_eq!(keys(&environment), [0, 3]);
+    let alone = join_all([mark(false), mark(true), mark(false)]).await;
+    assert_eq!(alone, [Ok(()), Err(StoreError::Stale), Ok(())]);
+    assert_eq!(keys(&environment), [0, 1], "each by itself, as one of them failed");
+}
+
+#[tokio::test]
 async fn work_that_fails_or_panics_fails_alone_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (environment, writer) = open(directory.path());
     let table = environment.table("t").unwrap();
     let good = put(&environment, &writer, Kind::Append, 1);
-    let refused = writer.submit(Kind::Append, 1, move |txn| {
+    let refused = writer.submit(Kind::Append, 1, move |txn, _| {
         table.put(txn, 9, &[2], &[&[2]])?;
         Err::<(), _>(StoreError::Stale.into())
     });
-    let panicked = writer.submit(Kind::Append, 1, move |txn| -> Result<(), Fault> {
+    let panicked = writer.submit(Kind::Append, 1, move |txn, _| -> Result<(), Fault> {
         table.put(txn, 9, &[3], &[&[3]])?;
         panic!("on purpose")
     });
@@ -157,8 +192,9 @@ async fn more_work_than_may_wait_is_taken_all_the_same() {
     let (environment, writer) = open(directory.path());
     let table = environment.table("t").unwrap();
     let many = (0..CAPACITY as u64 + 500).map(|n| {
-        writer
-            .submit(Kind::Append, 1, move |txn| Ok(table.put(txn, 9, &n.to_be_bytes(), &[&[1]])?))
+        writer.submit(Kind::Append, 1, move |txn, _| {
+            Ok(table.put(txn, 9, &n.to_be_bytes(), &[&[1]])?)
+        })
     });
     let answers = join_all(many.collect::<Vec<_>>()).await;
     assert!(answers.iter().all(Result::is_ok));

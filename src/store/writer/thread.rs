@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use super::holds::Holds;
 use super::inbox::Next;
 use super::job::Job;
-use super::{Exchange, Exchanged, Kind, Shared, Window, WriterState};
+use super::{Common, Exchange, Exchanged, Kind, Shared, Window, WriterState};
 use crate::messages::state::StoreError;
 use crate::store::env::Environment;
 use crate::store::fault::{Fault, Verdict};
 use crate::store::space::{Space, used_pages};
 
-pub(super) struct Loop<'s> {
+pub(super) struct Loop<'s, S> {
     environment: Arc<Environment>,
-    shared: &'s Shared,
+    common: &'s Common<S>,
     window: Window,
     report: watch::Sender<WriterState>,
     space: Space,
@@ -27,23 +27,23 @@ pub(super) struct Loop<'s> {
     begun: Option<Instant>,
 }
 
-type Batch = Vec<Box<dyn Job>>;
+type Batch<S> = Vec<Box<dyn Job<S>>>;
 
 #[expect(clippy::disallowed_methods, reason = "this thread is no actor: it has no other clock")]
 fn now() -> Instant {
     Instant::now()
 }
 
-impl<'s> Loop<'s> {
+impl<'s, S: Shared> Loop<'s, S> {
     pub(super) fn new(
         environment: Arc<Environment>,
-        shared: &'s Shared,
+        common: &'s Common<S>,
         window: Window,
         report: watch::Sender<WriterState>,
     ) -> Self {
         let space = Space::new(&environment.env, environment.options.reserve);
         let (holds, begun) = (Holds::default(), None);
-        Loop { environment, shared, window, report, space, holds, begun }
+        Loop { environment, common, window, report, space, holds, begun }
     }
 
     /// Until the inbox is closed and empty. A panic loses the batch that was being written: those
@@ -63,7 +63,7 @@ impl<'s> Loop<'s> {
     /// One transaction. `false`: there is nothing left to do.
     fn step(&mut self) -> bool {
         let not_before = self.begun.map_or_else(now, |begun| begun + self.window.pause);
-        match self.shared.inbox.take(&self.holds, not_before, self.window, now) {
+        match self.common.inbox.take(&self.holds, not_before, self.window, now) {
             Next::Commit(batch) => {
                 self.begun = Some(now());
                 let broken = match &*self.report.borrow() {
@@ -106,7 +106,7 @@ impl<'s> Loop<'s> {
     }
 
     /// Commits a batch as a whole or, if some of it cannot be done, one by one.
-    fn settle(&mut self, mut batch: Batch) {
+    fn settle(&mut self, mut batch: Batch<S>) {
         let mut end = self.attempt(&mut batch);
         if batch.len() > 1 && matches!(end, Err(Verdict::Refuse(_))) {
             let mut rest = batch.into_iter();
@@ -124,7 +124,7 @@ impl<'s> Loop<'s> {
         self.conclude(batch, end);
     }
 
-    fn conclude(&mut self, batch: Batch, end: Result<(), Verdict>) {
+    fn conclude(&mut self, batch: Batch<S>, end: Result<(), Verdict>) {
         match end {
             Ok(()) => {
                 self.on_written(&batch);
@@ -142,7 +142,7 @@ impl<'s> Loop<'s> {
     }
 
     /// Runs all of it in one transaction.
-    fn attempt(&mut self, batch: &mut Batch) -> Result<(), Verdict> {
+    fn attempt(&mut self, batch: &mut Batch<S>) -> Result<(), Verdict> {
         let env = &self.environment.env;
         let has_appends = batch.iter().any(|job| job.kind() == Kind::Append);
         let is_full = !self.space.refill(env);
@@ -150,13 +150,15 @@ impl<'s> Loop<'s> {
         if is_full && has_appends && !self.space.is_ample(env, &txn, &self.environment.tables) {
             return Err(Verdict::Later("the disk is full, but for the reserve".into()));
         }
+        let mut shared = S::default();
         for job in batch {
-            job.run(&mut txn).map_err(|fault| self.verdict(fault))?;
+            job.run(&mut txn, &mut shared).map_err(|fault| self.verdict(fault))?;
         }
-        let planned = self.shared.plan.before_commit(has_appends);
+        shared.write(&mut txn).map_err(|fault| self.verdict(fault))?;
+        let planned = self.common.plan.before_commit(has_appends);
         planned.and_then(|()| txn.commit()).map_err(|error| self.verdict(error.into()))?;
-        self.shared.commits.fetch_add(1, Ordering::Relaxed);
-        self.shared.plan.after_commit();
+        self.common.commits.fetch_add(1, Ordering::Relaxed);
+        self.common.plan.after_commit();
         Ok(())
     }
 
@@ -172,7 +174,7 @@ impl<'s> Loop<'s> {
     }
 
     /// The device takes again what is of the kinds in `batch`.
-    fn on_written(&mut self, batch: &Batch) {
+    fn on_written(&mut self, batch: &Batch<S>) {
         if self.holds.is_empty() {
             return;
         }
@@ -187,8 +189,8 @@ impl<'s> Loop<'s> {
 
     /// Puts a batch that the device refused back in line. Vital work in it is tried again without
     /// the appends at once: it may be what makes room for them.
-    fn hold(&mut self, batch: Batch, why: String) {
-        if self.shared.inbox.is_closed() {
+    fn hold(&mut self, batch: Batch<S>, why: String) {
+        if self.common.inbox.is_closed() {
             return answer(batch, &Err(StoreError::Unavailable)); // no time left to wait
         }
         let has_appends = batch.iter().any(|job| job.kind() == Kind::Append);
@@ -197,11 +199,11 @@ impl<'s> Loop<'s> {
         let directory = self.environment.directory();
         tracing::warn!(?directory, ?kind, why, ?delay, "store cannot write");
         self.report.send_replace(WriterState::Retrying(why));
-        self.shared.inbox.put_back(batch);
+        self.common.inbox.put_back(batch);
     }
 }
 
-fn answer(batch: Batch, end: &Result<(), StoreError>) {
+fn answer<S>(batch: Batch<S>, end: &Result<(), StoreError>) {
     for job in batch {
         job.answer(end.clone());
     }

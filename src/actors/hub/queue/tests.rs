@@ -222,7 +222,7 @@ async fn routes_are_swapped_under_traffic_with_nothing_lost() {
 async fn nothing_is_answered_before_it_is_on_disk() {
     let world = world().await;
     world.set(table(1, &json!({ "up": "FROM /messages/* INTO $upstream" }), None)).await;
-    world.store.writer().plan([Planned::CommitOfAppends(28); 2]);
+    world.store.plan([Planned::CommitOfAppends(28); 2]);
     let asked = world.ports.ingest.ask(Ingest(vec![telemetry("leaf", "", "x")]), DEADLINE);
     let mut answer = std::pin::pin!(asked);
     let mut state = world.store.state();
