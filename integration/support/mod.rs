@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub)] // each test takes what it needs
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod account;
 pub mod count;
 pub mod gateway;
 pub mod mqtt;

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The environment itself failed; the store cannot go on.
     #[error("store is broken: {0}")]
     Broken(String),
+    /// The device that it is on is not plugged in, say.
+    #[error("the store cannot be had: {0}")]
+    Absent(String),
     /// No answer, or nobody who could answer.
     #[error("store is not available")]
     Unavailable,

@@ -205,7 +205,8 @@ impl Wires {
         let Some(store) = self.queue.store() else {
             let depot = Arc::clone(&self.queue);
             let look = move || if depot.open() { Ok(()) } else { Err(depot.why()) };
-            let absent = AbsentQueue::new(Arc::new(look), self.queue.why(), readiness, obituary);
+            let (why, status) = (self.queue.why(), all.apis.queue);
+            let absent = AbsentQueue::new(Arc::new(look), why, readiness, status, obituary);
             return Running::worker(&absent.start());
         };
         self.vital.watch("queue", store.state());

@@ -1,5 +1,5 @@
-//! In the place of the queue while its store cannot be had: looks for it, and when it is there,
-//! ends, so that the supervisor starts the queue and all that hangs on it.
+//! In the place of the queue while its store cannot be had: says why, looks for it, and when it is
+//! there, ends, so that the supervisor starts the queue and all that hangs on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,10 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::actors::endpoint::backend::Readiness;
+use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::messages::queue::{GetQueueStatus, QueueStatus};
+use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
 
 /// Between two looks.
@@ -21,13 +24,20 @@ pub struct AbsentQueue {
     look: Look,
     why: String,
     readiness: Readiness,
+    status: Port<GetQueueStatus>,
     obituary: Obituary,
 }
 
 impl AbsentQueue {
-    /// The store is not there because of `why`.
-    pub fn new(look: Look, why: String, readiness: Readiness, obituary: Obituary) -> Self {
-        AbsentQueue { look, why, readiness, obituary }
+    /// The store is not there because of `why`: whoever asks for its `status` hears that.
+    pub fn new(
+        look: Look,
+        why: String,
+        readiness: Readiness,
+        status: Port<GetQueueStatus>,
+        obituary: Obituary,
+    ) -> Self {
+        AbsentQueue { look, why, readiness, status, obituary }
     }
 
     fn wait(&mut self, ctx: &mut Context<Self>) {
@@ -52,7 +62,16 @@ impl Actor for AbsentQueue {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.status.plug(&ctx.address());
         self.wait(ctx);
+    }
+}
+
+impl Handler<GetQueueStatus> for AbsentQueue {
+    type Result = Result<QueueStatus, StoreError>;
+
+    fn handle(&mut self, _: GetQueueStatus, _: &mut Context<Self>) -> Self::Result {
+        Err(StoreError::Absent(self.why.clone()))
     }
 }
 
@@ -84,11 +103,14 @@ mod tests {
         });
         let readiness = Readiness::default();
         let obituary = Obituary::unsupervised();
-        let absent = AbsentQueue::new(look, "unplugged".into(), readiness.clone(), obituary);
+        let (status, ready) = (Port::default(), readiness.clone());
+        let absent = AbsentQueue::new(look, "unplugged".into(), ready, status.clone(), obituary);
         let absent = absent.start();
         tokio::time::sleep(AGAIN * 3).await;
         assert_eq!(readiness.missing().unwrap(), "queue: still unplugged");
         assert!(absent.connected());
+        let answer = status.ask(GetQueueStatus, AGAIN).await.unwrap();
+        assert_eq!(answer, Err(StoreError::Absent("still unplugged".into())));
         is_there.store(true, Ordering::SeqCst);
         tokio::time::sleep(AGAIN * 3).await;
         assert!(!absent.connected());
