@@ -19,7 +19,7 @@ use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::endpoint::writer::Unwritten;
 use crate::actors::process::{self, Vital};
 use crate::actors::supervision::{Factory, Running};
-use crate::domain::delivery::Share;
+use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::LOCALHUB;
 use crate::protocol::certs::{Authority, names_of};
 use crate::protocol::files::make_dir;
@@ -85,6 +85,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
             parking: Shared::new(PARKING),
             window: 10,
             share: Share::NONE,
+            live: LiveShare::NONE,
             unwritten: Unwritten::default(),
         },
         ports,

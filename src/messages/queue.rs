@@ -13,7 +13,7 @@ use crate::domain::delivery::{Loaded, Position};
 use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
 use crate::domain::route::{RouteTable, Tally};
-use crate::domain::row::{End, Endpoint, Key, Stamp};
+use crate::domain::row::{End, Endpoint, Key, Offset, Stamp};
 
 /// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
 /// each. A PUBACK is sent for none of them before.
@@ -81,6 +81,8 @@ pub struct Pull {
     pub max_bytes: usize,
     /// Senders whose rows are left out (lanes in backoff).
     pub without: Vec<Identity>,
+    /// Only rows of senders that owe nothing up to here.
+    pub live: Option<Offset>,
 }
 
 /// Deletes rows and counts their ends, in one transaction. Answers with the keys once that is

@@ -73,6 +73,8 @@ pub struct Hub {
     pub parking_bytes_per_client: Size,
     /// What each priority has in any case.
     pub priority_share_percent: u8,
+    /// What live messages have while there is a backlog.
+    pub live_share_percent: u8,
 }
 
 /// See [`EdgeSettings`].

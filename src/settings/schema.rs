@@ -1,7 +1,7 @@
 //! Every key, in the order of the documentation. `config/*.toml` documents them.
 
 use super::kind::Kind::{self, *};
-use crate::domain::delivery::MOST_SHARE;
+use crate::domain::delivery::{MOST_LIVE, MOST_SHARE};
 use crate::protocol::bus::MAX_LINKS;
 
 /// A program's settings.
@@ -29,6 +29,7 @@ pub(super) const EDGE: Schema = Schema {
         ("hub.parking_bytes", Size),
         ("hub.parking_bytes_per_client", Size),
         ("hub.priority_share_percent", Number(MOST_SHARE as i64)),
+        ("hub.live_share_percent", Number(MOST_LIVE as i64)),
         ("local_topics.enabled", Switch),
         ("local_topics.max_clients", Number(MAX_LINKS as i64)),
         ("local_topics.max_filters_per_client", Number(10_000)),

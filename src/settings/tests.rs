@@ -30,7 +30,7 @@ fn the_built_in_defaults_are_those_of_the_interface() {
     assert!(s.hub.listen_plain.is_empty() && s.store.allowed_roots.is_empty());
     let parking = (s.hub.parking_bytes, s.hub.parking_bytes_per_client);
     assert_eq!(parking, (Size(16 << 20), Size(1 << 20)));
-    assert_eq!(s.hub.priority_share_percent, 0);
+    assert_eq!((s.hub.priority_share_percent, s.hub.live_share_percent), (0, 0));
     let upstream = (s.upstream.address, s.upstream.https_address, s.upstream.trusted_ca);
     assert_eq!(upstream, (None, None, None));
     assert_eq!(s.upstream.dialect, "multiplexed");
@@ -265,6 +265,17 @@ fn parking_that_no_packet_fits_into_is_refused() {
     refuses(
         "[hub]\nparking_bytes = 1000\n",
         "edge.toml:2: setting `hub.parking_bytes` expects at least 1048576 bytes, not 1000",
+    );
+}
+
+#[test]
+fn live_messages_have_at_most_ninety_of_a_hundred() {
+    let loaded = load(&file("[hub]\nlive_share_percent = 90\n")).unwrap();
+    assert_eq!(loaded.settings.hub.live_share_percent, 90);
+    refuses(
+        "[hub]\nlive_share_percent = 91\n",
+        "edge.toml:2: setting `hub.live_share_percent` expects a whole number from 0 to 90, not \
+         another one",
     );
 }
 

@@ -28,7 +28,7 @@ use crate::actors::supervision::Factory;
 use crate::actors::{agent, process};
 use crate::domain::agent::manifest::Credential;
 use crate::domain::connection_string::host_and_port;
-use crate::domain::delivery::Share;
+use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
@@ -137,6 +137,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     };
     let mqtt = sockets(&settings, &tls, &clients.handler())?;
     let share = Share::of_percent(settings.hub.priority_share_percent).unwrap_or_default();
+    let live = LiveShare::of_percent(settings.hub.live_share_percent);
     let wires = Wires {
         device: device.clone(),
         state: Arc::clone(&state),
@@ -153,6 +154,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             parking: Shared::new(settings.hub.parking_bytes.bytes()),
             window: WINDOW,
             share,
+            live,
             unwritten: Unwritten::default(),
         },
         identities: IdentitiesConfig {
@@ -166,6 +168,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             address,
             device_key: Some(key.reveal().to_owned()),
             share,
+            live,
         },
         agent,
         registrar,

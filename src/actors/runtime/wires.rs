@@ -32,6 +32,7 @@ use crate::actors::hub::upstream::{Upstream, UpstreamConfig, UpstreamPorts};
 use crate::actors::port::Port;
 use crate::actors::process::Vital;
 use crate::actors::supervision::{Factory, Obituary, Running};
+use crate::domain::delivery::LiveShare;
 use crate::domain::identity::Identity;
 use crate::messages::identities::{Lookup, ScopeChanged, Sign};
 use crate::messages::queue::{PlaceQueue, Rewound, Stored};
@@ -229,7 +230,8 @@ impl Wires {
         };
         let depot = Arc::clone(&self.queue);
         let bring = Arc::new(move |location: Option<&str>| depot.bring(location));
-        let queue = Queue::new(store, self.edge_hub(), ports, bring, obituary);
+        let queue = Queue::new(store, self.edge_hub(), ports, bring, obituary)
+            .keeping_lanes(self.connections.live != LiveShare::NONE);
         Running::worker(&queue.start())
     }
 

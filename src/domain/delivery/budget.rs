@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Share;
+use super::{LiveShare, Share};
 
 /// What bounds the rows in flight. One row may be in flight in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Config {
     pub pace: Option<Pace>,
     /// What each priority has in any case.
     pub share: Share,
+    /// What live messages have while there is a backlog.
+    pub live: LiveShare,
 }
 
 /// A slow endpoint is not flooded: what is in flight when it goes away is sent again.
@@ -34,10 +36,16 @@ impl Config {
         max_bytes: 4 << 20,
         pace: Some(Pace { over: Duration::from_secs(5), at_least: 64 << 10 }),
         share: Share::NONE,
+        live: LiveShare::NONE,
     };
     /// For a client (architecture 4).
-    pub const CLIENT: Config =
-        Config { window: 32, max_bytes: 4 << 20, pace: None, share: Share::NONE };
+    pub const CLIENT: Config = Config {
+        window: 32,
+        max_bytes: 4 << 20,
+        pace: None,
+        share: Share::NONE,
+        live: LiveShare::NONE,
+    };
 }
 
 /// The bytes that may be in flight now.

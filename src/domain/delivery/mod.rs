@@ -10,6 +10,8 @@
 //!    └──────────────────── read again ◄──── link lost ─────────────────┘
 //! ```
 //!
+//! While there is a backlog, live messages may have a share: `live.rs`.
+//!
 //! Promises: per sender and priority rows are sent in order; the budget bounds in flight and
 //! ending together; a refused row holds up its sender at most; what lies below `low` will never
 //! be sent again.
@@ -23,6 +25,7 @@
 mod budget;
 mod in_flight;
 mod lanes;
+mod live;
 mod position;
 mod turns;
 mod words;
@@ -34,6 +37,8 @@ use self::budget::Budget;
 pub use self::budget::{Config, Pace};
 use self::in_flight::{InFlight, Sent};
 use self::lanes::Lanes;
+use self::live::Live;
+pub use self::live::{LiveShare, MOST_LIVE};
 pub use self::position::Position;
 use self::turns::Turns;
 pub use self::turns::{MOST_SHARE, Share};
@@ -49,6 +54,7 @@ pub struct Delivery {
     is_connected: bool,
     position: Position,
     turns: Turns,
+    live: Live,
     in_flight: InFlight,
     lanes: Lanes,
     /// The highest offset that was ever read.
@@ -69,6 +75,8 @@ pub struct Delivery {
 enum Loading {
     No,
     Yes,
+    /// Of live rows.
+    Live,
     /// Yes, but the position was rewound, or the endpoint lost, since: the answer is void.
     Stale,
 }
@@ -80,6 +88,7 @@ impl Delivery {
             window: config.window,
             budget: Budget::new(config),
             turns: Turns::new(config.share),
+            live: Live::new(config.live),
             is_connected: false,
             position: Position::default(),
             in_flight: InFlight::default(),
@@ -112,6 +121,7 @@ impl Delivery {
     /// The store has rows that were not there before.
     pub fn on_stored(&mut self, now: Instant) -> Vec<Effect> {
         self.has_news = true;
+        self.live.on_stored();
         self.pull(now)
     }
 
@@ -127,9 +137,11 @@ impl Delivery {
 
     /// The store answered a `Load`. No rows means: there were none then.
     pub fn on_loaded(&mut self, loaded: Loaded, now: Instant) -> Vec<Effect> {
-        let is_valid = self.loading == Loading::Yes;
-        self.loading = Loading::No;
-        let mut effects = if is_valid { self.send(loaded, now) } else { Vec::new() };
+        let mut effects = match std::mem::replace(&mut self.loading, Loading::No) {
+            Loading::Yes => self.send(loaded, false, now),
+            Loading::Live => self.send(loaded, true, now),
+            Loading::No | Loading::Stale => Vec::new(),
+        };
         effects.extend(self.pull(now));
         effects
     }
@@ -138,6 +150,7 @@ impl Delivery {
     pub fn on_not_loaded(&mut self) {
         self.loading = Loading::No;
         self.has_news = true;
+        self.live.on_stored();
     }
 
     /// The endpoint answered a row.
@@ -221,19 +234,27 @@ impl Delivery {
 
     /// Sends what was read, as far as there is room, but for what is in flight since before a
     /// rewind, or held. `has_news` stays unless there was nothing.
-    fn send(&mut self, loaded: Loaded, now: Instant) -> Vec<Effect> {
-        let Loaded { rows, read_to, paused } = loaded;
+    fn send(&mut self, loaded: Loaded, is_live: bool, now: Instant) -> Vec<Effect> {
+        let Loaded { rows, read_to, paused, left_out } = loaded;
         let mut effects = Vec::new();
         self.paused = self.paused.into_iter().chain(paused).min();
-        let is_turn = self.turns.is_turn();
+        let is_turn = !is_live && self.turns.is_turn();
         let highest = rows.iter().map(|row| row.key.offset).max();
         self.highest = highest.unwrap_or_default().max(read_to).max(self.highest);
-        if rows.is_empty() && !is_turn {
+        if is_live {
+            self.live.on_read(left_out, rows.is_empty(), read_to);
+        } else if rows.is_empty() && !is_turn {
             self.position.exhaust(self.highest);
+            self.live.on_nothing();
             return effects;
+        } else {
+            self.turns.on_read(rows.is_empty());
+            self.has_news = true;
         }
-        self.turns.on_read(rows.is_empty());
-        self.has_news = true;
+        if let (false, false, Some(last)) = (is_live, is_turn, rows.last()) {
+            let highest = highest.unwrap_or_default();
+            self.live.on_backlog(last.key.priority, highest, self.highest);
+        }
         let room = self.budget.bytes(now);
         for row in rows {
             let is_in_flight = self.in_flight.contains(row.key);
@@ -245,15 +266,21 @@ impl Delivery {
                 self.awaited_room = size;
                 break;
             }
-            self.position.pass(row.key);
-            if !is_turn {
+            match self.live.position().filter(|_| is_live) {
+                Some(position) => position.pass(row.key),
+                None => self.position.pass(row.key),
+            }
+            if !is_live && !is_turn {
                 self.position.exhaust_above(row.key.priority, self.highest);
             }
             if is_in_flight || !self.lanes.admit(&row.sender, row.key, &self.position) {
                 continue;
             }
             self.in_flight.on_sent(&row, size);
-            self.turns.on_sent(row.key.priority);
+            self.live.on_sent(is_live);
+            if !is_live {
+                self.turns.on_sent(row.key.priority);
+            }
             let attempt = self.lanes.attempt(&row.sender);
             effects.push(Effect::Publish { row, attempt, low: self.low() });
         }
@@ -288,7 +315,8 @@ impl Delivery {
         }
         self.in_flight.forget_ended();
         let max = self.window.saturating_sub(self.in_flight.len());
-        if max == 0 || !self.is_connected || !self.has_news {
+        let has_live = self.live.has_news();
+        if max == 0 || !self.is_connected || !(self.has_news || has_live) {
             return Vec::new();
         }
         let room = self.budget.bytes(now);
@@ -297,15 +325,24 @@ impl Delivery {
             return Vec::new();
         }
         self.awaited_room = 0;
+        let without = self.lanes.held().cloned().collect();
+        let max = if has_live { max.min(self.live.left()) } else { max };
+        if has_live
+            && (self.live.is_turn() || !self.has_news)
+            && let Some((from, mark)) = self.live.next()
+        {
+            self.loading = Loading::Live;
+            return vec![Effect::Load { from, max, max_bytes, without, live: Some(mark) }];
+        }
         self.has_news = false;
         self.loading = Loading::Yes;
-        let without = self.lanes.held().cloned().collect();
         let (from, max) = self.turns.next(&self.position, max);
-        vec![Effect::Load { from, max, max_bytes, without }]
+        vec![Effect::Load { from, max, max_bytes, without, live: None }]
     }
 
     fn note_rewind(&mut self) {
         self.has_news = true;
+        self.live.rewind();
         if self.loading != Loading::No {
             self.loading = Loading::Stale;
         }

@@ -36,6 +36,8 @@ pub struct Loaded {
     pub read_to: Offset,
     /// The lowest offset that was left out because its route is paused: it is still owed.
     pub paused: Option<Offset>,
+    /// How many were left out.
+    pub left_out: usize,
 }
 
 impl From<Vec<Row>> for Loaded {
@@ -57,6 +59,8 @@ pub enum Effect {
         max_bytes: usize,
         /// Senders whose rows are left out.
         without: Vec<Identity>,
+        /// Only rows of senders that owe nothing up to here.
+        live: Option<Offset>,
     },
     /// Send the row to the endpoint.
     Publish {

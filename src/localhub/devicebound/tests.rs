@@ -48,7 +48,7 @@ impl House {
     async fn pull(&self, from: &Position) -> Vec<Row> {
         let endpoint = Endpoint::client(&id("d"));
         let (from, without) = (from.clone(), Vec::new());
-        let pull = Pull { endpoint, from, max: 32, max_bytes: 1 << 20, without };
+        let pull = Pull { endpoint, from, max: 32, max_bytes: 1 << 20, without, live: None };
         self.queue.send(pull).await.unwrap().unwrap().rows
     }
 

@@ -166,6 +166,7 @@ impl Inner {
         account.bytes += row.bytes;
         let key = Key { priority: win.priority, offset: Offset(endpoint.last_offset) };
         let endpoint = endpoint.number;
+        ledger.lane_grows(txn, endpoint, key, row.sender)?;
         let key = RowKey { endpoint, key, account: number, message }.write();
         Ok(self.tables.rows.append(txn, kind::ROW, &key, &[&row.write()])?)
     }

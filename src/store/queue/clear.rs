@@ -21,6 +21,8 @@ pub(super) struct Plain {
     end: usize,
     /// It stands right behind the one before it.
     is_next: bool,
+    /// Who sent it, if lanes are kept.
+    sender: Option<Box<str>>,
 }
 
 /// Rows that are there.
@@ -38,6 +40,7 @@ impl Inner {
         txn: &RoTxn<'_>,
         endpoint: u32,
         ends: &[(Key, &'e End)],
+        keeps_lanes: bool,
     ) -> Result<Met<'e>, Fault> {
         let (mut met, mut next) = (Met::default(), 0);
         while let Some((first, _)) = ends.get(next) {
@@ -67,7 +70,8 @@ impl Inner {
                             }
                             (Ok(row), _) => {
                                 let (bytes, end) = (row.bytes, end_index(end));
-                                met.plain.push(Plain { key, bytes, end, is_next });
+                                let sender = keeps_lanes.then(|| row.sender.into());
+                                met.plain.push(Plain { key, bytes, end, is_next, sender });
                                 is_next = true;
                             }
                         }
@@ -103,6 +107,11 @@ impl Inner {
             let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
             let deleted = self.tables.rows.delete_range(txn, &range)?;
             debug_assert_eq!(deleted, run.len(), "nothing stands between them");
+        }
+        for Plain { key, sender, .. } in rows {
+            if let Some(sender) = sender {
+                ledger.lane_shrinks(txn, key.endpoint, key.key, sender)?;
+            }
         }
         self.release_all(txn, rows.iter().map(|row| row.key.message).collect())?;
         if let Some(record) = ledger.endpoint(txn, endpoint)? {

@@ -31,7 +31,7 @@ impl Inner {
         let mut ends: Vec<_> = ends.iter().map(|(key, end)| (*key, end)).collect();
         ends.sort_by_key(|(key, _)| *key);
         ends.dedup_by_key(|(key, _)| *key);
-        let Met { plain, special } = self.meet(txn, number, &ends)?;
+        let Met { plain, special } = self.meet(txn, number, &ends, ledger.keeps_lanes)?;
         self.clear(txn, ledger, endpoint, &plain)?;
         for (row_key, end) in special {
             self.end_row(txn, ledger, endpoint, row_key, end, at)?;
@@ -50,11 +50,12 @@ impl Inner {
         at: Duration,
     ) -> Result<(), Fault> {
         let RowKey { endpoint: number, account, .. } = row_key;
-        let (bytes, end) = self.remove(txn, row_key, end, at)?;
+        let (bytes, end) = self.remove(txn, ledger, row_key, end, at)?;
         // A damaged row does not tell its size: what is left is counted anew.
         let (all, own) = match bytes {
             Some(_) => (None, None),
             None => {
+                self.recount_lanes(txn, ledger, Some(number))?;
                 let is_own = |key: RowKey| key.account == account;
                 let all = self.count_bytes(txn, number, |_| true)?;
                 (Some(all), Some(self.count_bytes(txn, number, is_own)?))
@@ -99,6 +100,7 @@ impl Inner {
     fn remove(
         &self,
         txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
         row_key: RowKey,
         end: &End,
         at: Duration,
@@ -109,6 +111,9 @@ impl Inner {
         let payload = value.map(<[u8]>::to_vec).unwrap_or_default();
         let row = RowRecord::read(&payload).ok();
         self.tables.rows.delete(txn, &key)?;
+        if let Some(row) = row {
+            ledger.lane_shrinks(txn, row_key.endpoint, row_key.key, row.sender)?;
+        }
         let is_lost = row.is_none() && matches!(end, End::DeadLettered { .. });
         match (end, row) {
             (End::DeadLettered { why, tries }, Some(row)) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use heed::{RoTxn, RwTxn};
 use sha2::{Digest, Sha256};
 
+use super::lanes::{self, LaneRecord};
 use super::matcher::Win;
 use super::records::{Account, EndpointRecord, Head, kind};
 use super::{Inner, Tables};
@@ -56,7 +57,7 @@ impl Shared for Books {
 
 /// See the module documentation. If it is dropped, nothing was written.
 pub(super) struct Ledger {
-    tables: Tables,
+    pub(super) tables: Tables,
     pub(super) head: Head,
     /// Of all that is done in the transaction.
     pub(super) time: Saved,
@@ -70,6 +71,11 @@ pub(super) struct Ledger {
     /// Numbers that were given in this transaction.
     given: Vec<(Party, u32)>,
     resent: HashMap<Identity, Resent>,
+    /// Otherwise there are no lanes.
+    pub(super) keeps_lanes: bool,
+    pub(super) lanes: HashMap<Vec<u8>, LaneRecord>,
+    /// To look one up with.
+    pub(super) lane_key: Vec<u8>,
 }
 
 /// Where a winning route counts.
@@ -88,11 +94,26 @@ pub(super) fn head(tables: &Tables, txn: &RoTxn<'_>) -> Result<Head, Fault> {
 }
 
 impl Ledger {
-    fn open(tables: Tables, txn: &RoTxn<'_>, time: Saved) -> Result<Self, Fault> {
+    pub(super) fn open(tables: Tables, txn: &RoTxn<'_>, time: Saved) -> Result<Self, Fault> {
         let head = head(&tables, txn)?;
+        let keeps_lanes = lanes::are_kept(&tables, txn)?;
         let (endpoints, places, accounts, slots, last) = Default::default();
-        let (given, resent) = Default::default();
-        Ok(Ledger { tables, head, time, endpoints, places, accounts, slots, last, given, resent })
+        let (given, resent, lanes, lane_key) = Default::default();
+        Ok(Ledger {
+            tables,
+            head,
+            time,
+            endpoints,
+            places,
+            accounts,
+            slots,
+            last,
+            given,
+            resent,
+            keeps_lanes,
+            lanes,
+            lane_key,
+        })
     }
 
     /// The record of an endpoint, if it ever had rows.
@@ -229,6 +250,7 @@ impl Ledger {
 
     /// Writes everything back.
     fn close(mut self, txn: &mut RwTxn<'_>) -> Result<(), Fault> {
+        self.write_lanes(txn)?;
         let Tables { head, endpoints, accounts, numbers, resent, .. } = self.tables;
         for (party, number) in self.given {
             numbers.put(txn, kind::NUMBER, &number_key(&party), &[&number.to_be_bytes()])?;

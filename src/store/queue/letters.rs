@@ -257,6 +257,7 @@ impl Inner {
                 record.rows += 1;
                 record.bytes += bytes;
                 let place = Key { offset: Offset(record.last_offset), ..key.key };
+                ledger.lane_grows(txn, key.endpoint, place, row.sender)?;
                 let new = RowKey { key: place, ..key }.write();
                 self.tables.rows.put(txn, kind::ROW, &new, &[&row.write()])?;
             }

@@ -15,6 +15,7 @@
 //! | `unrouted` | sender, source | messages that no route took, the last few as a sample |
 //! | `seen` | edge | what came over its link: `domain/link/intervals.rs` |
 //! | `resent` | sender | its last messages: `domain/resent.rs` |
+//! | `lanes` | endpoint, priority, sender | rows owed, and from which offset on, if asked for: `lanes.rs` |
 //!
 //! Promises: a message is in all the queues it belongs to, or in none; a row and its end are
 //! counted in the transaction that makes them, so for every account `received` = `stored` + ends,
@@ -29,6 +30,7 @@ mod codec;
 mod exchange;
 mod finish;
 mod lag;
+mod lanes;
 mod ledger;
 mod letters;
 mod matcher;
@@ -68,7 +70,7 @@ use crate::domain::row::{End, Endpoint, Key};
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "head",
     "endpoints",
     "accounts",
@@ -82,6 +84,7 @@ const TABLES: [&str; 13] = [
     "unrouted",
     "seen",
     "resent",
+    "lanes",
 ];
 
 /// See the module documentation. Made once by `bin`; actors share it and may be rebuilt.
@@ -124,6 +127,7 @@ struct Tables {
     unrouted: Table<'static>,
     seen: Table<'static>,
     resent: Table<'static>,
+    lanes: Table<'static>,
 }
 
 impl Tables {
@@ -143,6 +147,7 @@ impl Tables {
             unrouted: table("unrouted"),
             seen: table("seen"),
             resent: table("resent"),
+            lanes: table("lanes"),
         }
     }
 }

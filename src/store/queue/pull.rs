@@ -42,6 +42,8 @@ pub struct Want<'w> {
     pub max_bytes: usize,
     /// Whose rows to leave out.
     pub without: &'w [Identity],
+    /// Only rows of senders that owe nothing up to here; needs lanes (`lanes.rs`).
+    pub live: Option<Offset>,
 }
 
 /// What was found.
@@ -57,6 +59,8 @@ pub struct Pulled {
     pub paused: Option<Offset>,
     /// Up to here nothing is owed that was not named, or left out.
     pub read_to: Offset,
+    /// How many were left out.
+    pub left_out: usize,
     /// Where to go on, if nothing was found so far and the end was not reached.
     pub rest: Option<Cursor>,
 }
@@ -115,7 +119,7 @@ impl Inner {
         let (rules, now) = (self.rules(), self.now());
         pulled.read_to = last;
         let search = Search { inner: self, txn, want, rules, now, is_sweep };
-        let (mut left_out, mut bytes) = (0, 0);
+        let mut bytes = 0;
         // One range of keys for each priority that there is.
         while let Some(priority) = self.next_priority(txn, number, &at)? {
             let begin = at.max(place(number, priority, want.from.first(priority)));
@@ -129,7 +133,7 @@ impl Inner {
             for pair in pairs.into_iter().flatten() {
                 let (raw_key, value) = pair?;
                 let key = RowKey::read(raw_key)?;
-                if left_out >= PATIENCE {
+                if pulled.left_out >= PATIENCE {
                     if pulled.rows.is_empty() {
                         let next = place(number, priority, key.key.offset);
                         pulled.rest = Some(Cursor { next, last });
@@ -157,7 +161,7 @@ impl Inner {
                     Judged::Expired => pulled.expired.push(key.key),
                     Judged::Damaged => pulled.damaged.push(key.key),
                 }
-                left_out += 1;
+                pulled.left_out += 1;
             }
             let Some(next) = priority.0.checked_add(1).map(Priority) else { break };
             at = place(number, next, want.from.first(next));
@@ -248,6 +252,11 @@ impl Search<'_> {
     fn judge(&self, key: RowKey, value: Result<&[u8], Damage>) -> Result<Judged, Fault> {
         let Ok(row) = value.and_then(RowRecord::read) else { return Ok(Judged::Damaged) };
         if self.want.without.iter().any(|sender| sender.as_str() == row.sender) {
+            return Ok(Judged::LeftOut);
+        }
+        if let Some(mark) = self.want.live
+            && !self.inner.is_live(self.txn, key, row.sender, mark)?
+        {
             return Ok(Judged::LeftOut);
         }
         let Some((route, input)) = self.inner.party(self.txn, key.account)? else {

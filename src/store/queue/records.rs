@@ -23,6 +23,7 @@ pub(super) mod kind {
     pub(in crate::store::queue) const DEAD: u8 = 21;
     pub(in crate::store::queue) const UNROUTED: u8 = 22;
     pub(in crate::store::queue) const PAUSED: u8 = 23;
+    pub(in crate::store::queue) const LANE: u8 = 24;
 }
 
 /// What there is one of.

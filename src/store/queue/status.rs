@@ -92,7 +92,13 @@ impl QueueStore {
     /// pulling from: a part of its rows, and where to go on.
     pub fn sweep(&self, endpoint: &Endpoint, from: Option<Cursor>) -> Result<Pulled, StoreError> {
         let position = Position::default();
-        let want = Want { from: &position, max: usize::MAX, max_bytes: usize::MAX, without: &[] };
+        let want = Want {
+            from: &position,
+            max: usize::MAX,
+            max_bytes: usize::MAX,
+            without: &[],
+            live: None,
+        };
         let inner = self.inner();
         let txn = inner.environment.read()?;
         inner.search(&txn, endpoint, &want, from, true).map_err(Fault::for_reader)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::records::{DEAD_LETTERED, LetterRecord, RowKey, RowRecord, kind};
 use super::status::ALL;
-use super::{Inner, QueueStore, ledger};
+use super::{Inner, Ledger, QueueStore, lanes, ledger};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 
@@ -79,11 +79,32 @@ impl Inner {
             }
         }
         self.verify_messages(&txn, &needed, &mut wrong)?;
+        if damaged == 0 {
+            self.verify_lanes(&txn, &mut wrong)?;
+        }
         let head = ledger::head(&self.tables, &txn)?;
         if head.unrouted > head.messages_in {
             wrong.push(format!("{} unrouted of {}", head.unrouted, head.messages_in));
         }
         Ok(wrong)
+    }
+
+    /// Every lane counts its rows, and begins at the first of them or before it.
+    fn verify_lanes(&self, txn: &heed::RoTxn<'_>, wrong: &mut Vec<String>) -> Result<(), Fault> {
+        let mut counted = Ledger::open(self.tables, txn, self.saved_time())?;
+        self.recount_lanes(txn, &mut counted, None)?;
+        let mut found = std::mem::take(&mut counted.lanes);
+        found.retain(|_, lane| lane.rows > 0);
+        for (key, lane) in lanes::all(&self.tables, txn, None)? {
+            let (lane, is) = (lane?, found.remove(&key).unwrap_or_default());
+            if lane.rows != is.rows || lane.since > is.since {
+                wrong.push(format!("lane {key:?}: {lane:?} counted, but {is:?} found"));
+            }
+        }
+        if !found.is_empty() {
+            wrong.push(format!("lanes are missing: {found:?}"));
+        }
+        Ok(())
     }
 
     /// Every message is there as long as, and only as long as, something needs it.

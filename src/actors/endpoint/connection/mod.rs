@@ -92,7 +92,8 @@ impl Connection {
         let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
         let writer = Writer::new(settings.unwritten);
-        let outbox = Outbox::new(Endpoint::client(&identity), settings.window, settings.share);
+        let (share, live) = (settings.share, settings.live);
+        let outbox = Outbox::new(Endpoint::client(&identity), settings.window, share, live);
         let local = backend.local.clone().map(|local| LocalUse::new(local, &identity));
         let connection = Connection {
             identity,

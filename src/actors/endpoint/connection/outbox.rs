@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::actors::clock;
 use crate::domain::bag::Bag;
-use crate::domain::delivery::{Answer, Config, Delivery, Effect, Share};
+use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Share};
 use crate::domain::packet::{Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::row::{End, Endpoint, Key, Row};
@@ -47,8 +47,9 @@ struct Locked {
 }
 
 impl Outbox {
-    pub(super) fn new(endpoint: Endpoint, window: usize, share: Share) -> Self {
-        let config = Config { window, share, ..Config::CLIENT };
+    pub(super) fn new(endpoint: Endpoint, window: usize, share: Share, live: LiveShare) -> Self {
+        let live = LiveShare { gaps: usize::MAX, ..live }; // a client remembers no numbers
+        let config = Config { window, share, live, ..Config::CLIENT };
         let (delivery, ids) = (Delivery::new(config), PacketIds::default());
         let (doubtful, is_released, held) = (0, false, VecDeque::new());
         Outbox { endpoint, delivery, ids, doubtful, window, is_released, held }
@@ -129,9 +130,9 @@ impl Connection {
         let mut ends = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Load { from, max, max_bytes, without } => {
+                Effect::Load { from, max, max_bytes, without, live } => {
                     let endpoint = self.outbox.endpoint.clone();
-                    self.load(Pull { endpoint, from, max, max_bytes, without }, ctx);
+                    self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
                 Effect::Publish { row, .. } => self.send_row(row, ctx),
                 Effect::End { key, how } => ends.push((key, how)),

@@ -10,7 +10,7 @@ use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::port::Port;
 use crate::actors::stand_in::{Log, noted, port, settle};
 use crate::domain::bag::Bag;
-use crate::domain::delivery::Share;
+use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::packet::Connect;
 use crate::domain::row::{Key, Offset, Priority, Row};
 use crate::messages::identities::Refusal;
@@ -118,6 +118,7 @@ impl Scene {
             parking: Shared::new(1 << 20),
             window: 10,
             share: Share::NONE,
+            live: LiveShare::NONE,
             unwritten: Default::default(),
         };
         let _connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());

@@ -85,9 +85,9 @@ impl LinkServer {
         let mut ends = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Load { from, max, max_bytes, without } => {
+                Effect::Load { from, max, max_bytes, without, live } => {
                     let endpoint = Endpoint::client(who);
-                    let pull = Pull { endpoint, from, max, max_bytes, without };
+                    let pull = Pull { endpoint, from, max, max_bytes, without, live };
                     self.load(who.clone(), birth, pull, ctx);
                 }
                 Effect::Publish { row, .. } => {

@@ -8,7 +8,7 @@ use super::*;
 use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::stand_in::{Log, port, settle};
 use crate::domain::bag::Bag;
-use crate::domain::delivery::{Loaded, Share};
+use crate::domain::delivery::{LiveShare, Loaded, Share};
 use crate::domain::link::stamp::{self, Stamps};
 use crate::domain::link::up::LinkUp;
 use crate::domain::packet::Connect;
@@ -93,6 +93,7 @@ impl Scene {
             parking: crate::actors::endpoint::budget::Shared::new(1 << 20),
             window: 10,
             share: Share::NONE,
+            live: LiveShare::NONE,
             unwritten: Default::default(),
         };
         let link = LinkServer::accept(greeted, backend, &settings, Obituary::unsupervised());

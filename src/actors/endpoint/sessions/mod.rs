@@ -27,7 +27,7 @@ use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Running, Supervised};
 use crate::domain::calls::Calls;
 use crate::domain::clients_report::ClientsReport;
-use crate::domain::delivery::Share;
+use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::directory::Directory;
 use crate::domain::identity::Identity;
 use crate::domain::method::Outcome;
@@ -59,6 +59,8 @@ pub struct ConnectionSettings {
     pub window: usize,
     /// What each priority has of it in any case.
     pub share: Share,
+    /// What live messages have while there is a backlog.
+    pub live: LiveShare,
     /// What clients have not read yet.
     pub unwritten: Unwritten,
 }

@@ -44,6 +44,7 @@ impl House {
             parking: Shared::new(1),
             window: 1,
             share: Share::NONE,
+            live: LiveShare::NONE,
             unwritten: Default::default(),
         };
         let (save, scan) = (shelf.save(), shelf.scan());

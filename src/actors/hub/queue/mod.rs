@@ -98,6 +98,8 @@ pub struct Queue {
     /// Since the start of this actor: see `routed.rs`.
     not_json: Arc<AtomicU64>,
     sweep: Sweep,
+    /// Live messages have a share: the store is to know who is behind.
+    keeps_lanes: bool,
     obituary: Obituary,
 }
 
@@ -111,7 +113,15 @@ impl Queue {
         obituary: Obituary,
     ) -> Self {
         let (not_json, sweep) = (Arc::default(), Sweep::default());
-        Queue { store, identity, ports, bring, table: None, not_json, sweep, obituary }
+        let (table, keeps_lanes) = (None, false);
+        Queue { store, identity, ports, bring, table, not_json, sweep, keeps_lanes, obituary }
+    }
+
+    /// Whether live messages have a share of what is sent.
+    #[must_use]
+    pub fn keeping_lanes(mut self, is_so: bool) -> Self {
+        self.keeps_lanes = is_so;
+        self
     }
 }
 
@@ -130,6 +140,7 @@ impl Actor for Queue {
         self.ports.settle.plug(&own);
         self.ports.pause.plug(&own);
         self.ports.try_routes.plug(&own);
+        drop(self.store.keep_lanes(self.keeps_lanes)); // in line before anything else
         sweep::begin(ctx);
     }
 }
@@ -201,22 +212,23 @@ impl Handler<Pull> for Queue {
     fn handle(&mut self, ask: Pull, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
-            let Pull { endpoint, from, max, max_bytes, without } = ask;
-            let want = Want { from: &from, max, max_bytes, without: &without };
-            let (mut rest, mut paused) = (None, None);
+            let Pull { endpoint, from, max, max_bytes, without, live } = ask;
+            let want = Want { from: &from, max, max_bytes, without: &without, live };
+            let (mut rest, mut paused, mut left_out) = (None, None, 0);
             loop {
                 let mut pulled = store.pull(&endpoint, &want, rest)?;
                 let rows = std::mem::take(&mut pulled.rows);
                 rest = pulled.rest;
                 paused = pulled.paused.into_iter().chain(paused).min();
                 let read_to = pulled.read_to;
+                left_out += pulled.left_out;
                 end(&store, &endpoint, pulled);
                 if rest.is_none() {
                     if mutant::is("delete-before-ack") {
                         let ends = rows.iter().map(|row| (row.key, End::Delivered)).collect();
                         drop(store.finish(endpoint, ends));
                     }
-                    return Ok(Loaded { rows, read_to, paused });
+                    return Ok(Loaded { rows, read_to, paused, left_out });
                 }
                 tokio::task::yield_now().await; // others have their turn in a long search
             }

@@ -110,7 +110,7 @@ impl World {
     async fn pull(&self, endpoint: &Endpoint) -> Vec<Row> {
         let (from, without) = (Position::default(), Vec::new());
         let endpoint = endpoint.clone();
-        let pull = Pull { endpoint, from, max: 100, max_bytes: usize::MAX, without };
+        let pull = Pull { endpoint, from, max: 100, max_bytes: usize::MAX, without, live: None };
         self.ports.pull.ask(pull, DEADLINE).await.unwrap().unwrap().rows
     }
 

@@ -43,9 +43,9 @@ impl Upstream {
         let mut is_stuck = false;
         for effect in effects {
             match effect {
-                Effect::Load { from, max, max_bytes, without } => {
+                Effect::Load { from, max, max_bytes, without, live } => {
                     let endpoint = Endpoint::upstream();
-                    self.load(Pull { endpoint, from, max, max_bytes, without }, ctx);
+                    self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
                 Effect::Publish { row, attempt, low } => {
                     is_stuck = is_stuck || !self.publish_row(row, attempt, low);

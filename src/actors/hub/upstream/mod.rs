@@ -30,7 +30,7 @@ use self::asks::Pending;
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
-use crate::domain::delivery::{Config, Delivery, Share};
+use crate::domain::delivery::{Config, Delivery, LiveShare, Share};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::{End, Key, Offset};
@@ -57,6 +57,8 @@ pub struct UpstreamConfig {
     pub device_key: Option<String>,
     /// What each priority has of the link in any case.
     pub share: Share,
+    /// What live messages have of it while there is a backlog.
+    pub live: LiveShare,
 }
 
 /// Whom the actor asks and tells.
@@ -132,7 +134,8 @@ impl Upstream {
             let features = Features { desired: true, ..Features::default() };
             attached.on_presence(own, Some(features));
         }
-        let delivery = Delivery::new(Config { share: config.share, ..Config::UPSTREAM });
+        let delivery =
+            Delivery::new(Config { share: config.share, live: config.live, ..Config::UPSTREAM });
         Upstream {
             config,
             edge_hub,

@@ -87,6 +87,7 @@ impl Scene {
             address: Address::plain("127.0.0.1", port),
             device_key: Some(DEVICE_KEY.into()),
             share: Share::NONE,
+            live: LiveShare::NONE,
         };
         let obituary = Obituary::unsupervised();
         let upstream = Upstream::new(config, ports.clone(), obituary).start();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::Step::{Accept, Commit, Connect, GiveUp, Narrow, Read, Rewind, Store, Wait};
 use super::bench::{Bench, row};
 use super::check;
-use crate::domain::delivery::{Config, Pace, Share};
+use crate::domain::delivery::{Config, LiveShare, Pace, Share};
 use crate::domain::row::Row;
 
 /// A row that takes up `size` bytes of the budget.
@@ -21,8 +21,13 @@ fn sent(bench: &mut Bench, step: super::Step) -> usize {
 
 #[test]
 fn bytes_in_flight_are_bounded_but_one_row_goes_in_any_case() {
-    let mut bench =
-        Bench::with(Config { window: 10, max_bytes: 1_000, pace: None, share: Share::NONE });
+    let mut bench = Bench::with(Config {
+        window: 10,
+        max_bytes: 1_000,
+        pace: None,
+        share: Share::NONE,
+        live: LiveShare::NONE,
+    });
     bench.store([sized("a1", 5_000), sized("a2", 400), sized("a3", 500), sized("a4", 200)]);
     bench.run(&Connect);
     assert_eq!(sent(&mut bench, Read), 1, "larger than the budget, and alone");
@@ -38,8 +43,13 @@ fn bytes_in_flight_are_bounded_but_one_row_goes_in_any_case() {
 #[test]
 fn no_more_is_in_flight_than_was_acknowledged_lately() {
     let pace = Pace { over: Duration::from_secs(5), at_least: 1_000 };
-    let mut bench =
-        Bench::with(Config { window: 10, max_bytes: 3_000, pace: Some(pace), share: Share::NONE });
+    let mut bench = Bench::with(Config {
+        window: 10,
+        max_bytes: 3_000,
+        pace: Some(pace),
+        share: Share::NONE,
+        live: LiveShare::NONE,
+    });
     bench.store((1..=9).map(|n| sized(&format!("a{n}"), 1_000)));
     bench.run(&Connect);
     assert_eq!(sent(&mut bench, Read), 1, "nothing was acknowledged");

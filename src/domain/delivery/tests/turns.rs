@@ -9,12 +9,13 @@ use super::bench::Step::{
 };
 use super::bench::{Bench, row};
 use super::check;
-use crate::domain::delivery::{Config, Share};
+use crate::domain::delivery::{Config, LiveShare, Share};
 use crate::domain::row::{Key, Offset, Priority, Row};
 
 fn bench(window: usize, percent: u8) -> Bench {
     let share = Share::of_percent(percent).unwrap();
-    Bench::with(Config { window, max_bytes: 1 << 20, pace: None, share })
+    let live = LiveShare::NONE;
+    Bench::with(Config { window, max_bytes: 1 << 20, pace: None, share, live })
 }
 
 fn at(priority: u8, offset: u64) -> Row {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod full_disk;
+mod lanes;
 mod layout;
 mod letters;
 mod model;
@@ -64,7 +65,7 @@ fn win(endpoint: &Endpoint, priority: u8) -> Win {
 
 fn pull(store: &QueueStore, endpoint: &Endpoint, max: usize) -> Pulled {
     let from = Position::default();
-    let want = Want { from: &from, max, max_bytes: usize::MAX, without: &[] };
+    let want = Want { from: &from, max, max_bytes: usize::MAX, without: &[], live: None };
     store.pull(endpoint, &want, None).unwrap()
 }
 
@@ -124,7 +125,7 @@ async fn a_pull_is_by_priority_then_in_order_of_arrival() {
         from
     };
     let without = [Identity::parse("e").unwrap()];
-    let want = Want { from: &from, max: 10, max_bytes: usize::MAX, without: &without };
+    let want = Want { from: &from, max: 10, max_bytes: usize::MAX, without: &without, live: None };
     assert_eq!(bodies(&store.pull(&up, &want, None).unwrap().rows), ["four"]);
     let little = Want { max_bytes: 8, without: &[], ..want };
     assert_eq!(bodies(&store.pull(&up, &little, None).unwrap().rows), ["four"]);
@@ -248,7 +249,7 @@ async fn a_long_search_goes_on_as_if_it_were_one_read() {
     batch.push((message("quick", "wanted"), vec![win(&up, 9)]));
     store.append(batch).await.unwrap();
     let (from, without) = (Position::default(), [Identity::parse("slow").unwrap()]);
-    let want = Want { from: &from, max: 5, max_bytes: usize::MAX, without: &without };
+    let want = Want { from: &from, max: 5, max_bytes: usize::MAX, without: &without, live: None };
     let first = store.pull(&up, &want, None).unwrap();
     assert!(first.rows.is_empty() && first.rest.is_some());
     store.append(vec![(message("quick", "later"), vec![win(&up, 0)])]).await.unwrap();

@@ -106,6 +106,7 @@ async fn play(steps: Vec<Step>) {
     let endpoints = [Endpoint::upstream(), client("d/m"), client("e")];
     let mut subject = Subject { directory, clock, store: None, endpoints, failing: None };
     let mut model = Model::default();
+    subject.store().keep_lanes(true).await.unwrap();
     for step in steps {
         let store = subject.store();
         match step {
@@ -135,7 +136,8 @@ async fn play(steps: Vec<Step>) {
                 let without: Vec<_> =
                     left_out.iter().map(|id| Identity::parse(id).unwrap()).collect();
                 let from = Position::default();
-                let want = Want { from: &from, max, max_bytes: usize::MAX, without: &without };
+                let want =
+                    Want { from: &from, max, max_bytes: usize::MAX, without: &without, live: None };
                 let pulled = store.pull(&subject.endpoints[n], &want, None).unwrap();
                 let found: Vec<_> = pulled
                     .rows
@@ -170,6 +172,7 @@ async fn play(steps: Vec<Step>) {
             Step::Reopen => {
                 drop(store);
                 (subject.store, subject.failing) = (None, None);
+                subject.store().keep_lanes(true).await.unwrap();
             }
         }
         let store = subject.store();

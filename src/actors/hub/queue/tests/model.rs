@@ -156,12 +156,17 @@ impl Scene {
 
     fn load(&mut self, who: usize) {
         let Some(ask) = self.readers[who].load.take() else { return };
-        let want =
-            Want { from: &ask.from, max: ask.max, max_bytes: ask.max_bytes, without: &ask.without };
+        let want = Want {
+            from: &ask.from,
+            max: ask.max,
+            max_bytes: ask.max_bytes,
+            without: &ask.without,
+            live: ask.live,
+        };
         let pulled = self.store().pull(&ask.endpoint, &want, None).unwrap();
         assert!(pulled.rest.is_none() && pulled.expired.is_empty() && pulled.damaged.is_empty());
-        let Pulled { rows, read_to, paused, .. } = pulled;
-        let loaded = Loaded { rows, read_to, paused };
+        let Pulled { rows, read_to, paused, left_out, .. } = pulled;
+        let loaded = Loaded { rows, read_to, paused, left_out };
         self.tell(who, |machine, now| machine.on_loaded(loaded, now));
     }
 

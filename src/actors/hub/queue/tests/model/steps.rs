@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::super::*;
-use crate::domain::delivery::{Config, Delivery, Effect, Share};
+use crate::domain::delivery::{Config, Delivery, Effect, LiveShare, Share};
 use crate::domain::row::Offset;
 use crate::store::queue::Fate;
 
@@ -88,8 +88,9 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(share: u8) -> Self {
+        let live = LiveShare { percent: 50 * (share % 2), backlog: 1, gaps: 10 };
         let share = Share::of_percent(share).unwrap();
-        let config = Config { window: 4, max_bytes: 1 << 20, pace: None, share };
+        let config = Config { window: 4, max_bytes: 1 << 20, pace: None, share, live };
         Reader {
             delivery: Delivery::new(config),
             load: None,
@@ -102,9 +103,9 @@ impl Reader {
     pub(super) fn take(&mut self, endpoint: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Load { from, max, max_bytes, without } => {
+                Effect::Load { from, max, max_bytes, without, live } => {
                     let endpoint = Endpoint(READERS[endpoint].into());
-                    self.load = Some(Pull { endpoint, from, max, max_bytes, without });
+                    self.load = Some(Pull { endpoint, from, max, max_bytes, without, live });
                 }
                 Effect::Publish { row, attempt, low } => self.wire.push_back((row, attempt, low)),
                 Effect::End { key, how } => self.ends.push((key, how)),
