@@ -45,6 +45,7 @@ fn text(status: &Value) -> String {
     let queue = &status["queue"];
     if queue.is_object() {
         place(&mut text, queue);
+        fill(queue).into_iter().for_each(|fill| _ = writeln!(text, "              {fill}"));
         let rows: Vec<_> = members(&queue["endpoints"]).map(endpoint).collect();
         let owed = table(&["ENDPOINT", "MESSAGES", "BYTES", "OLDEST"], &rows);
         owed.lines().for_each(|line| _ = writeln!(text, "              {line}"));
@@ -133,6 +134,27 @@ fn endpoint(endpoint: &Value) -> Vec<String> {
     vec![text_of(endpoint, "endpoint").into(), messages, bytes(number(endpoint, "bytes")), oldest]
 }
 
+/// How much of its budget it takes and what follows, if there is one, or it is full.
+fn fill(queue: &Value) -> Option<String> {
+    let (level, policy) = (text_of(queue, "fill"), text_of(queue, "full_policy"));
+    let part = queue["max_bytes"].as_u64().map(|max| {
+        let percent = u128::from(number(queue, "used_bytes")) * 100 / u128::from(max.max(1));
+        format!("{percent} % of {}", bytes(max))
+    });
+    let follows = match (level, policy) {
+        ("full", "reject-new") => Some("FULL, new messages wait".to_owned()),
+        ("full", _) => Some("FULL, stored messages are evicted for new ones".to_owned()),
+        ("high", _) => Some("above 80 % of what is for new messages".to_owned()),
+        _ => None,
+    };
+    let refused = match number(queue, "refused") {
+        0 => None,
+        count => Some(format!("{count} messages with QoS 0 refused so far")),
+    };
+    let words: Vec<_> = part.into_iter().chain(follows).chain(refused).collect();
+    Some(words.join(", ")).filter(|words| !words.is_empty())
+}
+
 /// in = out + stored + named ends, as the queue counts.
 fn conservation(queue: &Value) -> String {
     let sum = |name| members(&queue["routes"]).map(|route| number(route, name)).sum::<u64>();
@@ -204,6 +226,18 @@ TIME                  CLIENT     WHY                                            
 2026-11-25T20:00:00Z  gw/filter  400 properties of 140000 bytes are above the limit  {\"x\":1}
 ";
         assert_eq!(refusals(&answer), expected);
+    }
+
+    #[test]
+    fn a_queue_says_how_full_it_is_and_what_follows() {
+        let mut queue = json!({ "used_bytes": 9 << 20, "max_bytes": 10 << 20, "fill": "full",
+                                "full_policy": "reject-new", "refused": 3 });
+        let text =
+            "90 % of 10.0 MiB, FULL, new messages wait, 3 messages with QoS 0 refused so far";
+        assert_eq!(fill(&queue).unwrap(), text);
+        assert_eq!(fill(&json!({ "used_bytes": 7, "fill": "normal" })), None);
+        queue["full_policy"] = "drop-oldest".into();
+        assert!(fill(&queue).unwrap().contains("stored messages are evicted for new ones"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod bag;
+pub mod budget;
 pub mod calls;
 pub mod certificate;
 pub mod clients_report;

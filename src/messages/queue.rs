@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::state::StoreError;
 use crate::domain::bag::Bag;
+use crate::domain::budget::{FullPolicy, Level};
 use crate::domain::delivery::{Loaded, Position};
 use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
@@ -125,6 +126,11 @@ pub struct Stored(pub Endpoint);
 #[rtype(result = "()")]
 pub struct Rewound(pub Endpoint);
 
+/// So many messages of `QoS` 0 found no room: nobody will send them again. A notice; counted.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Refused(pub u64);
+
 /// How the queue stands.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<QueueStatus, StoreError>")]
@@ -150,8 +156,16 @@ pub struct QueueStatus {
     pub not_json: u64,
     /// Messages taken in (each counted once, however many routes).
     pub messages_in: u64,
+    /// Messages of `QoS` 0 that came when there was no room.
+    pub refused: u64,
     /// Bytes of used pages.
     pub used_bytes: u64,
+    /// Most of them; `None`: as the device has room.
+    pub max_bytes: Option<u64>,
+    /// What happens when they are used up.
+    pub full_policy: FullPolicy,
+    /// How full it is.
+    pub fill: Level,
     /// Records whose checksum failed.
     pub quarantined: u64,
     /// The store's state in words: `ready`, or why not.

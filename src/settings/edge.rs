@@ -11,6 +11,7 @@ use super::layers::{Layers, Loaded, Merged};
 use super::local_topics::{self, LocalTopics};
 use super::schema::EDGE;
 use super::values::{Log, Size};
+use crate::domain::budget::{Budget, FullPolicy, LEAST_BUDGET};
 use crate::domain::connection_string::{ConnectionString, Secret};
 use crate::domain::identity::Identity;
 use crate::protocol::files::read_text;
@@ -105,16 +106,11 @@ pub struct Store {
     pub reserve_bytes: Size,
 }
 
-/// See [`Store`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FullPolicy {
-    /// New messages wait.
-    RejectNew,
-    /// The oldest go.
-    DropOldest,
-    /// Those of the lowest priority go.
-    DropLowestPriority,
+impl Store {
+    /// What the queue may take, as far as this device is concerned.
+    pub fn budget(&self) -> Budget {
+        Budget { max: self.max_bytes.map(|Size(max)| max), policy: self.full_policy }
+    }
 }
 
 /// See [`EdgeSettings`].
@@ -227,6 +223,9 @@ impl EdgeSettings {
         at_least(&merged, "hub.parking_bytes", raw.hub.parking_bytes, 1 << 20)?;
         let own = raw.hub.parking_bytes_per_client;
         at_least(&merged, "hub.parking_bytes_per_client", own, 512 << 10)?;
+        if let Some(max) = raw.store.max_bytes {
+            at_least(&merged, "store.max_bytes", max, LEAST_BUDGET)?;
+        }
         let settings = EdgeSettings {
             device: device(raw.device, &merged)?,
             state: State { path: whole(raw.state.path) },

@@ -17,8 +17,8 @@ mod tests;
 mod values;
 
 pub use self::edge::{
-    Agent, Device, EdgeSettings, FullPolicy, Hub, Management, Metrics, RegistryCredential, State,
-    Store, Upstream,
+    Agent, Device, EdgeSettings, Hub, Management, Metrics, RegistryCredential, State, Store,
+    Upstream,
 };
 pub use self::error::SettingsError;
 pub use self::hub::{LocalhubSettings, Telemetry};

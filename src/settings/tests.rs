@@ -2,6 +2,7 @@
 
 use super::schema::{EDGE, LOCALHUB};
 use super::*;
+use crate::domain::budget::FullPolicy;
 
 const STRING: &str = "HostName=127.0.0.2;DeviceId=gw;SharedAccessKey=c2VjcmV0";
 

@@ -7,11 +7,12 @@
 
 use std::fs::File;
 
-use heed::{Env, RwTxn, WithoutTls};
+use heed::{Env, WithoutTls};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::table::Table;
+use crate::domain::budget::Free;
 
 /// Room on disk, as far as one environment is concerned. Lives on the writer thread.
 #[derive(Debug)]
@@ -58,16 +59,16 @@ impl Space {
         false
     }
 
-    /// Whether as much as the reserve can still be written once the disk is full: in blocks that
-    /// are ours behind the end, and in pages that are free before it.
-    pub(super) fn is_ample(
-        &self,
-        env: &Env<WithoutTls>,
-        txn: &RwTxn<'_>,
-        tables: &[Table<'static>],
-    ) -> bool {
-        let used = used_pages(env, txn, tables) * self.page_size;
-        self.allocated.max(self.end(env)).saturating_sub(used) >= self.reserve
+    /// What may still be written, if `used` bytes of pages hold something. On a full disk there are
+    /// blocks that are ours behind the end, and pages that are free before it; so much of them as the
+    /// reserve is for what is vital, and the half of that for relays.
+    pub(super) fn free(&mut self, env: &Env<WithoutTls>, used: u64) -> Free {
+        if self.refill(env) {
+            return Free::ALL;
+        }
+        let left = self.allocated.max(self.end(env)).saturating_sub(used);
+        let beside = |kept: u64| left.saturating_sub(kept);
+        Free { newcomers: beside(self.reserve), relays: beside(self.reserve / 2) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a connection needs of the hub behind it: ports, filled by EdgeHub or by localhub.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::budget::{Budget, hold};
 use super::local::Local;
 use crate::actors::port::Port;
 use crate::messages::identities::LogIn;
-use crate::messages::queue::{Finish, Ingest, Pull, Telemetry, Verdict};
+use crate::messages::queue::{Finish, Ingest, Pull, Refused, Telemetry, Verdict};
 use crate::messages::registry::AskScope;
 use crate::messages::sessions::{
     Attach, Closed, Detach, MethodAnswered, Open, PresenceChanged, Settle, Subscribe,
@@ -67,6 +67,10 @@ pub struct Backend {
     pub local: Option<Local>,
     /// Whether clients are let in.
     pub readiness: Readiness,
+    /// Whether there is room for messages (EdgeHub); a hub that says nothing has some.
+    pub fullness: Fullness,
+    /// Counts messages that found none.
+    pub refused: Port<Refused>,
     /// Id of this edge device: its `$edgeHub` reports who is connected (EdgeHub).
     pub edge_device: Option<String>,
 }
@@ -107,6 +111,22 @@ impl Backend {
     ) -> impl Future<Output = Option<TwinAnswer>> + 'static + use<> {
         let patched = actix::spawn(self.patch_reported.ask(patch, deadline));
         async move { patched.await.ok()?.ok() }
+    }
+}
+
+/// Whether the queue has no room for new messages now: those of `QoS` 1 wait, others are refused.
+#[derive(Clone, Default)]
+pub struct Fullness(Rc<Cell<bool>>);
+
+impl Fullness {
+    /// There is none, or there is.
+    pub fn set(&self, is_full: bool) {
+        self.0.set(is_full);
+    }
+
+    /// Whether there is none.
+    pub fn is_full(&self) -> bool {
+        self.0.get()
     }
 }
 

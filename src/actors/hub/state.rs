@@ -51,7 +51,9 @@ impl Supervised for State {
     fn health(&self) -> Health {
         let state = match &*self.store.state().borrow() {
             WriterState::Ready => String::new(),
-            WriterState::Retrying(why) => format!("cannot write, trying again: {why}"),
+            WriterState::Full(why) | WriterState::Retrying(why) => {
+                format!("cannot write, trying again: {why}")
+            }
             WriterState::Broken(why) => format!("broken: {why}"),
             WriterState::Stopped => "stopped".into(),
         };

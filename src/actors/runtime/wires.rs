@@ -227,10 +227,14 @@ impl Wires {
             try_routes: all.apis.try_routes,
             rewound_upstream: all.rewound_upstream,
             rewound_client: all.rewound_clients,
+            refused: all.backend.refused,
+            report: all.backend.patch_reported,
+            twin: all.backend.get_twin,
         };
         let depot = Arc::clone(&self.queue);
         let bring = Arc::new(move |location: Option<&str>| depot.bring(location));
         let queue = Queue::new(store, self.edge_hub(), ports, bring, obituary)
+            .bounded(self.settings.store.budget(), all.backend.fullness)
             .keeping_lanes(self.connections.live != LiveShare::NONE);
         Running::worker(&queue.start())
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Route, RouteError};
+use crate::domain::budget::LEAST_BUDGET;
 use crate::domain::row::Priority;
 
 /// The reference's word for "no priority".
@@ -30,6 +31,8 @@ pub struct RouteSet {
     pub bad_location: Option<String>,
     /// `storeAndForwardConfiguration.timeToLiveSecs`; `None`: messages do not expire; 0: at once.
     pub global_ttl: Option<u64>,
+    /// `storeAndForwardConfiguration.storeLimits.maxSizeBytes`; `None`: the device's own limit counts.
+    pub max_bytes: Option<u64>,
 }
 
 /// A route that cannot be put in force.
@@ -96,7 +99,8 @@ impl RouteSet {
         };
         let global_ttl = global_ttl(desired.get("storeAndForwardConfiguration"))?;
         let location = location(desired.get("storeAndForwardConfiguration"));
-        let mut set = RouteSet { global_ttl, ..RouteSet::default() };
+        let max_bytes = max_bytes(desired.get("storeAndForwardConfiguration"))?;
+        let mut set = RouteSet { global_ttl, max_bytes, ..RouteSet::default() };
         match location {
             Ok(location) => set.location = location,
             Err(error) => set.bad_location = Some(error),
@@ -156,6 +160,27 @@ fn location(config: Option<&Value>) -> Result<Option<String>, String> {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.clone())),
         Some(_) => Err(format!("{LOCATION}: must be the path of a directory, as \"/data/queue\"")),
+    }
+}
+
+/// Absent: none.
+fn max_bytes(config: Option<&Value>) -> Result<Option<u64>, String> {
+    let limits = match config.and_then(|config| config.get("storeLimits")) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(limits)) => limits,
+        Some(_) => {
+            return Err("`storeAndForwardConfiguration.storeLimits` must be an object".to_owned());
+        }
+    };
+    let place = "`storeAndForwardConfiguration.storeLimits.maxSizeBytes`";
+    match limits.get("maxSizeBytes") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().filter(|bytes| *bytes >= LEAST_BUDGET) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => {
+                Err(format!("{place} must be a whole number of bytes, at least {LEAST_BUDGET}"))
+            }
+        },
     }
 }
 

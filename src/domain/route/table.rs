@@ -22,6 +22,7 @@ pub struct RouteTable {
     names: Names,
     places: usize,
     global_ttl: Option<u64>,
+    max_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ impl Default for RouteTable {
 /// Two tables are alike if they say the same.
 impl PartialEq for RouteTable {
     fn eq(&self, other: &Self) -> bool {
-        let of = |it: &Self| (it.generation, it.global_ttl);
+        let of = |it: &Self| (it.generation, it.global_ttl, it.max_bytes);
         of(self) == of(other) && self.routes == other.routes
     }
 }
@@ -99,7 +100,12 @@ impl RouteTable {
         }
         let places = places.len();
         let index = SourceIndex::new(routes.iter().map(|route| &route.source));
-        RouteTable { generation, routes, ready, index, names, places, global_ttl }
+        RouteTable { generation, routes, ready, index, names, places, global_ttl, max_bytes: None }
+    }
+
+    /// With the most bytes that the queue may take on disk.
+    pub fn with_max_bytes(self, max_bytes: Option<u64>) -> Self {
+        RouteTable { max_bytes, ..self }
     }
 
     /// Its number.
@@ -115,6 +121,11 @@ impl RouteTable {
     /// Seconds that messages live whose route says nothing; `None`: for ever.
     pub fn global_ttl(&self) -> Option<u64> {
         self.global_ttl
+    }
+
+    /// Most bytes of the queue on disk; `None`: as the device's own settings say.
+    pub fn max_bytes(&self) -> Option<u64> {
+        self.max_bytes
     }
 
     /// The route of this name.

@@ -16,6 +16,7 @@ use crate::domain::resent::{Transmission, digest};
 use crate::domain::row::{Endpoint, Key, Offset};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
+use crate::store::writer::Size;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,17 @@ pub struct Appended {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Of a batch, in messages or pages: whichever is more.
-pub(super) fn weight<'m>(messages: impl Iterator<Item = &'m Message>) -> usize {
-    messages.map(|message| 1 + message.body.len() / 4_096).sum()
+/// Of a batch; about what it takes of the disk is more rather than less.
+pub(super) fn size<'m>(messages: impl Iterator<Item = &'m Message>) -> Size {
+    messages.fold(Size::default(), |size, message| {
+        let bytes = (message.body.len() + message.bag.as_str().len()) as u64;
+        let stored = if bytes > 1_900 { (bytes + 64).next_multiple_of(4_096) } else { bytes + 64 };
+        let row = 128 + message.sender.as_str().len() as u64;
+        Size {
+            weight: size.weight + 1 + message.body.len() / 4_096,
+            bytes: size.bytes + (stored + row) * 9 / 8,
+        }
+    })
 }
 
 impl Inner {

@@ -27,6 +27,7 @@
 mod append;
 mod clear;
 mod codec;
+mod evict;
 mod exchange;
 mod finish;
 mod lag;
@@ -65,7 +66,8 @@ pub use self::survey::Survey;
 use super::clock::Clock;
 use super::env::{Environment, OpenError, Options, StoreId, random};
 use super::table::Table;
-use super::writer::{Kind, Window, Writer, WriterState};
+use super::writer::{Fill, Kind, Window, Writer, WriterState};
+use crate::domain::budget::Budget;
 use crate::domain::row::{End, Endpoint, Key};
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
@@ -158,6 +160,7 @@ struct Rules {
     matcher: Option<Arc<dyn Matcher>>,
     time_to_live: Option<Duration>,
     paused: Arc<BTreeSet<String>>,
+    budget: Budget,
 }
 
 impl std::fmt::Debug for QueueStore {
@@ -193,9 +196,10 @@ impl QueueStore {
         let inner = Inner::of(Arc::clone(&environment), Arc::new(common));
         let paused = inner.check().map_err(damaged)?;
         inner.set_rules(|rules| rules.paused = Arc::new(paused));
-        let writer = Writer::start(environment, Window::default());
-        let writer = writer.map_err(|error| OpenError::Io(at(), error.to_string()))?;
         let shelf = Arc::new(Shelf::new(inner));
+        let keeper = Box::new(evict::Keeper::new(Arc::clone(&shelf)));
+        let writer = Writer::start_with(environment, Window::default(), Some(keeper));
+        let writer = writer.map_err(|error| OpenError::Io(at(), error.to_string()))?;
         Ok(Arc::new(QueueStore { writer, shelf, moving: Mutex::default() }))
     }
 
@@ -219,15 +223,36 @@ impl QueueStore {
         self.inner().set_rules(|rules| rules.time_to_live = time_to_live);
     }
 
+    /// How much of the disk may be used, and what happens then; at once.
+    pub fn set_budget(&self, budget: Budget) {
+        self.inner().set_rules(|rules| rules.budget = budget);
+    }
+
+    /// The budget in force.
+    pub fn budget(&self) -> Budget {
+        self.inner().rules().budget
+    }
+
+    /// Messages that nobody will send again, and for which there was no room.
+    pub fn count_refused(
+        &self,
+        messages: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
+        let shelf = Arc::clone(&self.shelf);
+        self.writer.submit(Kind::Vital, 1, move |txn, books| {
+            books.ledger(&shelf.now(), txn)?.head.refused += messages;
+            Ok(())
+        })
+    }
+
     /// Matches messages and stores them, in one transaction; order of calling is order of offsets.
     pub fn ingest(
         &self,
         messages: Vec<Message>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
-        let (shelf, weight) = (Arc::clone(&self.shelf), append::weight(messages.iter()));
-        self.writer.submit(Kind::Append, weight, move |txn, books| {
-            shelf.now().ingest(txn, books, &messages)
-        })
+        let (shelf, size) = (Arc::clone(&self.shelf), append::size(messages.iter()));
+        let party = messages.first().map(|message| message.sender.as_str().into());
+        self.writer.append(size, party, move |txn, books| shelf.now().ingest(txn, books, &messages))
     }
 
     /// Stores messages of which it is known already where they go.
@@ -235,9 +260,10 @@ impl QueueStore {
         &self,
         batch: Vec<(Message, Vec<Win>)>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
-        let weight = append::weight(batch.iter().map(|(message, _)| message));
+        let size = append::size(batch.iter().map(|(message, _)| message));
+        let party = batch.first().map(|(message, _)| message.sender.as_str().into());
         let shelf = Arc::clone(&self.shelf);
-        self.writer.submit(Kind::Append, weight, move |txn, books| {
+        self.writer.append(size, party, move |txn, books| {
             let batch = batch.iter().map(|(message, wins)| (message, wins.clone()));
             shelf.now().append(txn, books, batch)
         })
@@ -291,6 +317,11 @@ impl QueueStore {
     /// Which store it is.
     pub fn id(&self) -> StoreId {
         self.inner().environment.id()
+    }
+
+    /// How full the store is; can be waited on.
+    pub fn fill(&self) -> tokio::sync::watch::Receiver<Fill> {
+        self.writer.fill()
     }
 
     /// How the writer does. `Broken`: the process has to exit.

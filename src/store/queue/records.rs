@@ -35,6 +35,8 @@ pub(super) struct Head {
     pub(super) messages_in: u64,
     pub(super) unrouted: u64,
     pub(super) resent: u64,
+    /// With `QoS` 0, at a full budget.
+    pub(super) refused: u64,
     pub(super) time: Option<Saved>,
 }
 
@@ -43,10 +45,10 @@ impl Head {
         let head = Writer::default().u64(self.last_message).u32(self.last_endpoint);
         let head = head.u32(self.last_account).u64(self.messages_in).u64(self.unrouted);
         let head = head.u64(self.resent);
-        let Some(Saved { at, reading }) = self.time else { return head.u8(0).0 };
+        let Some(Saved { at, reading }) = self.time else { return head.u8(0).u64(self.refused).0 };
         let head = head.u8(1).u64(micros(at)).u128(reading.boot_id);
         let head = head.u64(micros(reading.since_boot)).u64(micros(reading.wall));
-        head.u8(reading.is_synchronised.into()).0
+        head.u8(reading.is_synchronised.into()).u64(self.refused).0
     }
 
     pub(super) fn read(payload: &[u8]) -> Result<Self, Damage> {
@@ -58,6 +60,7 @@ impl Head {
             messages_in: from.u64()?,
             unrouted: from.u64()?,
             resent: from.u64()?,
+            refused: 0,
             time: None,
         };
         if from.u8()? == 1 {
@@ -69,6 +72,9 @@ impl Head {
                 is_synchronised: from.u8()? == 1,
             };
             head.time = Some(Saved { at, reading });
+        }
+        if !from.0.is_empty() {
+            head.refused = from.u64()?; // since format 3
         }
         from.end(head)
     }

@@ -33,6 +33,8 @@ pub struct Status {
     pub unrouted_sources: Vec<UnroutedSource>,
     /// Second copies that clients sent, as their connection ended before the PUBACK.
     pub resent: u64,
+    /// Those of `QoS` 0 that came at a full budget.
+    pub refused: u64,
     /// Bytes of used pages.
     pub used_bytes: u64,
 }
@@ -183,6 +185,7 @@ impl Inner {
             unrouted: head.unrouted,
             unrouted_sources: self.unrouted(&txn)?,
             resent: head.resent,
+            refused: head.refused,
             used_bytes: used_pages(env, &txn, &self.environment.tables) * page_size,
         })
     }

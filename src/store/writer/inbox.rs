@@ -45,6 +45,8 @@ impl<S> Lines<S> {
 pub(super) enum Next<S> {
     Commit(Vec<Box<dyn Job<S>>>),
     Exchange(Exchange),
+    /// It is time to look at what waits for room.
+    Look,
     /// Closed, and nothing is left.
     End,
 }
@@ -97,6 +99,7 @@ impl<S> Inbox<S> {
     pub(super) fn take(
         &self,
         holds: &Holds,
+        look_at: Option<Instant>,
         not_before: Instant,
         window: Window,
         now: impl Fn() -> Instant,
@@ -108,6 +111,9 @@ impl<S> Inbox<S> {
             if let Some(exchange) = lines.exchange.take().filter(|_| !is_closed) {
                 return Next::Exchange(exchange);
             }
+            if look_at.is_some_and(|at| at <= time) && !is_closed {
+                return Next::Look;
+            }
             let is_due = |kind| is_closed || !holds.is_held(kind, time);
             let has_vital = !lines.vital.is_empty() && is_due(Kind::Vital);
             let has_appends = !lines.appends.is_empty() && is_due(Kind::Append);
@@ -115,7 +121,8 @@ impl<S> Inbox<S> {
                 if is_closed && lines.vital.is_empty() && lines.appends.is_empty() {
                     return Next::End;
                 }
-                lines = self.wait(lines, holds.next(time).map(|until| until - time));
+                let next = holds.next(time).into_iter().chain(look_at).min();
+                lines = self.wait(lines, next.map(|until| until.saturating_duration_since(time)));
             } else if is_closed || lines.weight >= window.weight || not_before <= time {
                 return Next::Commit(lines.take(has_vital, has_appends, window.most));
             } else {

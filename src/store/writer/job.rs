@@ -1,11 +1,12 @@
 //! A piece of work and the one who waits for its answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use heed::RwTxn;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::Kind;
+use super::{Kind, Size};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 
@@ -14,6 +15,12 @@ pub(super) trait Job<S>: Send {
     fn kind(&self) -> Kind;
 
     fn weight(&self) -> usize;
+
+    /// What it takes of the disk, about.
+    fn bytes(&self) -> u64;
+
+    /// Whose it is: pieces of one party are done in order.
+    fn party(&self) -> Option<&Arc<str>>;
 
     fn allow(&mut self, permit: OwnedSemaphorePermit);
 
@@ -26,7 +33,8 @@ pub(super) trait Job<S>: Send {
 
 pub(super) struct Work<T, F> {
     kind: Kind,
-    weight: usize,
+    size: Size,
+    party: Option<Arc<str>>,
     work: F,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -37,11 +45,12 @@ pub(super) struct Work<T, F> {
 impl<T, F> Work<T, F> {
     pub(super) fn new(
         kind: Kind,
-        weight: usize,
+        size: Size,
+        party: Option<Arc<str>>,
         work: F,
         reply: oneshot::Sender<Result<T, StoreError>>,
     ) -> Self {
-        Work { kind, weight: weight.max(1), work, result: None, reply, permit: None }
+        Work { kind, size, party, work, result: None, reply, permit: None }
     }
 }
 
@@ -55,7 +64,15 @@ where
     }
 
     fn weight(&self) -> usize {
-        self.weight
+        self.size.weight.max(1)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.size.bytes
+    }
+
+    fn party(&self) -> Option<&Arc<str>> {
+        self.party.as_ref()
     }
 
     fn allow(&mut self, permit: OwnedSemaphorePermit) {

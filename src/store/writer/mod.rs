@@ -5,18 +5,22 @@
 //! submission. A piece of work that fails, or panics, fails alone: the transaction is aborted and
 //! each piece runs again by itself. So work must be re-runnable and keep nothing outside the
 //! transaction. While the device refuses (EIO, ENOSPC) nothing is answered and all is tried again;
-//! vital work does not wait for appends then. When LMDB gives up (MDB_PANIC), everything is
+//! vital work does not wait for appends then. Appends that find no room (`admit.rs`) wait, un-answered,
+//! until there is some; those of one party keep their order. When LMDB gives up (MDB_PANIC), everything is
 //! answered `Broken` for good, and the process has to exit: `bin` opens environments once.
 //!
 //! next: `thread.rs`, the loop; `inbox.rs`, what waits.
 
+mod admit;
 mod holds;
 mod inbox;
 mod job;
+mod keeper;
 mod plan;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,12 +32,14 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::inbox::Inbox;
 use self::job::Work;
+pub(super) use self::keeper::Keeper;
 use self::plan::Plan;
 #[cfg(any(test, feature = "faults"))]
 pub use self::plan::Planned;
 use self::thread::Loop;
 use super::env::Environment;
 use super::fault::Fault;
+use crate::domain::budget::{Budget, Level};
 use crate::messages::state::StoreError;
 
 /// Pieces of work that may wait at a time; whoever submits more waits before they are taken.
@@ -86,6 +92,8 @@ pub enum WriterState {
     Ready,
     /// The device refuses; what waits is tried again. Why.
     Retrying(String),
+    /// It writes, but there is no room for what is new: that waits. Why.
+    Full(String),
     /// The environment is lost for this process. Why.
     Broken(String),
     /// It was stopped.
@@ -105,6 +113,26 @@ pub(super) enum Exchanged {
 /// Makes the environment to go on with, out of the one in use; tells who waits for it.
 type Exchange = Box<dyn FnOnce(&Arc<Environment>) -> Exchanged + Send>;
 
+/// How large a piece of work is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// In messages, or pages: whichever is more.
+    pub weight: usize,
+    /// Of disk, about.
+    pub bytes: u64,
+}
+
+/// How full the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// For people.
+    pub level: Level,
+    /// Bytes of used pages when it came to this level.
+    pub used: u64,
+    /// The budget then.
+    pub budget: Budget,
+}
+
 /// What the thread tells those who hold the handle.
 struct Common<S> {
     inbox: Inbox<S>,
@@ -116,8 +144,10 @@ struct Common<S> {
 /// transaction, and an `S` that all work of one transaction shares.
 pub struct Writer<S = ()> {
     common: Arc<Common<S>>,
-    permits: Arc<Semaphore>,
+    /// For each kind, so that vital work finds a place beside appends that wait.
+    permits: [Arc<Semaphore>; 2],
     state: watch::Receiver<WriterState>,
+    fill: watch::Receiver<Fill>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -130,14 +160,24 @@ impl<S> std::fmt::Debug for Writer<S> {
 impl<S: Shared + 'static> Writer<S> {
     /// Starts the thread.
     pub fn start(environment: Arc<Environment>, window: Window) -> std::io::Result<Self> {
+        Self::start_with(environment, window, None)
+    }
+
+    /// Starts the thread; `keeper` knows the budget and what may go.
+    pub(super) fn start_with(
+        environment: Arc<Environment>,
+        window: Window,
+        keeper: Option<Box<dyn Keeper>>,
+    ) -> std::io::Result<Self> {
+        let (tell, fill) = watch::channel(Fill::default());
         let (report, state) = watch::channel(WriterState::Ready);
         let (inbox, commits, plan) = (Inbox::default(), AtomicU64::new(0), Plan::default());
         let common = Arc::new(Common { inbox, commits, plan });
         let of_thread = Arc::clone(&common);
-        let run = move || Loop::new(environment, &of_thread, window, report).run();
+        let run = move || Loop::new(environment, &of_thread, window, (report, tell), keeper).run();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
-        let permits = Arc::new(Semaphore::new(CAPACITY));
-        Ok(Writer { common, permits, state, thread: Some(thread) })
+        let permits = [(); 2].map(|()| Arc::new(Semaphore::new(CAPACITY)));
+        Ok(Writer { common, permits, state, fill, thread: Some(thread) })
     }
 
     /// Hands in a piece of work; its answer comes after the commit. It is in line when this
@@ -152,9 +192,36 @@ impl<S: Shared + 'static> Writer<S> {
     where
         F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
     {
+        self.enter(kind, Size { weight, bytes: 0 }, None, work)
+    }
+
+    /// The same, of something new that is so large and comes from this party.
+    pub(super) fn append<T: Send + 'static, F>(
+        &self,
+        size: Size,
+        party: Option<Arc<str>>,
+        work: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F, S>
+    where
+        F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
+    {
+        self.enter(Kind::Append, size, party, work)
+    }
+
+    fn enter<T: Send + 'static, F>(
+        &self,
+        kind: Kind,
+        size: Size,
+        party: Option<Arc<str>>,
+        work: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F, S>
+    where
+        F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let mut work = Work::new(kind, weight, work, reply);
-        let late = match Arc::clone(&self.permits).try_acquire_owned() {
+        let mut work = Work::new(kind, size, party, work, reply);
+        let permits = &self.permits[usize::from(kind == Kind::Append)];
+        let late = match Arc::clone(permits).try_acquire_owned() {
             Ok(permit) => {
                 work.permit = Some(permit);
                 self.common.inbox.push(Box::new(work));
@@ -162,7 +229,7 @@ impl<S: Shared + 'static> Writer<S> {
             }
             Err(_) => {
                 let work: Box<dyn job::Job<S>> = Box::new(work);
-                Some((work, Arc::clone(&self.permits), Arc::clone(&self.common)))
+                Some((work, Arc::clone(permits), Arc::clone(&self.common)))
             }
         };
         async move {
@@ -186,6 +253,11 @@ impl<S: Shared + 'static> Writer<S> {
     /// How the writer does; can be waited on.
     pub fn state(&self) -> watch::Receiver<WriterState> {
         self.state.clone()
+    }
+
+    /// How full the store is; can be waited on.
+    pub fn fill(&self) -> watch::Receiver<Fill> {
+        self.fill.clone()
     }
 
     /// Transactions committed since the start.

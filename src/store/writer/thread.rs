@@ -7,30 +7,47 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::admit::Short;
 use super::holds::Holds;
 use super::inbox::Next;
 use super::job::Job;
-use super::{Common, Exchange, Exchanged, Kind, Shared, Window, WriterState};
+use super::keeper::Keeper;
+use super::waiting::Waiting;
+use super::{Common, Exchange, Exchanged, Fill, Kind, Shared, Window, WriterState};
 use crate::messages::state::StoreError;
 use crate::store::env::Environment;
 use crate::store::fault::{Fault, Verdict};
 use crate::store::space::{Space, used_pages};
 
 pub(super) struct Loop<'s, S> {
-    environment: Arc<Environment>,
-    common: &'s Common<S>,
-    window: Window,
-    report: watch::Sender<WriterState>,
-    space: Space,
-    holds: Holds,
+    pub(super) environment: Arc<Environment>,
+    pub(super) common: &'s Common<S>,
+    pub(super) window: Window,
+    pub(super) report: watch::Sender<WriterState>,
+    pub(super) fill: watch::Sender<Fill>,
+    pub(super) space: Space,
+    pub(super) holds: Holds,
+    pub(super) keeper: Option<Box<dyn Keeper>>,
+    /// Appends that found no room,
+    pub(super) waiting: Waiting<S>,
+    /// … for want of what,
+    pub(super) why: Short,
+    /// … and when they are judged anew.
+    pub(super) look_at: Option<Instant>,
+    /// When what has expired was last looked for.
+    pub(super) expired_at: Option<Instant>,
+    /// What is stored makes room for the batch that is being written.
+    pub(super) is_evicting: bool,
+    /// Something was evicted since that was last told.
+    pub(super) has_evicted: bool,
     /// When the last transaction began.
     begun: Option<Instant>,
 }
 
-type Batch<S> = Vec<Box<dyn Job<S>>>;
+pub(super) type Batch<S> = Vec<Box<dyn Job<S>>>;
 
 #[expect(clippy::disallowed_methods, reason = "this thread is no actor: it has no other clock")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -39,11 +56,27 @@ impl<'s, S: Shared> Loop<'s, S> {
         environment: Arc<Environment>,
         common: &'s Common<S>,
         window: Window,
-        report: watch::Sender<WriterState>,
+        (report, fill): (watch::Sender<WriterState>, watch::Sender<Fill>),
+        keeper: Option<Box<dyn Keeper>>,
     ) -> Self {
         let space = Space::new(&environment.env, environment.options.reserve);
-        let (holds, begun) = (Holds::default(), None);
-        Loop { environment, common, window, report, space, holds, begun }
+        Loop {
+            environment,
+            common,
+            window,
+            report,
+            fill,
+            space,
+            holds: Holds::default(),
+            keeper,
+            waiting: Waiting::default(),
+            why: Short::Disk,
+            look_at: None,
+            expired_at: None,
+            is_evicting: false,
+            has_evicted: false,
+            begun: None,
+        }
     }
 
     /// Until the inbox is closed and empty. A panic loses the batch that was being written: those
@@ -63,7 +96,7 @@ impl<'s, S: Shared> Loop<'s, S> {
     /// One transaction. `false`: there is nothing left to do.
     fn step(&mut self) -> bool {
         let not_before = self.begun.map_or_else(now, |begun| begun + self.window.pause);
-        match self.common.inbox.take(&self.holds, not_before, self.window, now) {
+        match self.common.inbox.take(&self.holds, self.look_at, not_before, self.window, now) {
             Next::Commit(batch) => {
                 self.begun = Some(now());
                 let broken = match &*self.report.borrow() {
@@ -72,16 +105,33 @@ impl<'s, S: Shared> Loop<'s, S> {
                 };
                 match broken {
                     Some(error) => answer(batch, &Err(error)),
-                    None => self.settle(batch),
+                    None => self.write(batch),
                 }
+                true
+            }
+            Next::Look => {
+                self.look();
                 true
             }
             Next::Exchange(exchange) => {
                 self.exchange(exchange);
                 true
             }
-            Next::End => false,
+            Next::End => {
+                self.dismiss(&StoreError::Unavailable); // no time left to wait
+                false
+            }
         }
+    }
+
+    /// What there is room for, and then what that made room for.
+    fn write(&mut self, batch: Batch<S>) {
+        let mut batch = self.admit(batch);
+        while !batch.is_empty() {
+            self.settle(batch);
+            batch = self.on_room();
+        }
+        self.tell();
     }
 
     /// Goes on with another environment. Work that the old device refused is tried on the new one
@@ -96,6 +146,7 @@ impl<'s, S: Shared> Loop<'s, S> {
                 self.environment = environment;
                 (self.holds, self.begun) = (Holds::default(), None);
                 self.report.send_replace(WriterState::Ready);
+                self.look(); // there may be room on the new device
             }
             Exchanged::Not => {}
             Exchanged::Unknown(why) => {
@@ -136,7 +187,8 @@ impl<'s, S: Shared> Loop<'s, S> {
                 let directory = self.environment.directory();
                 tracing::error!(?directory, why, "store is broken");
                 self.report.send_replace(WriterState::Broken(why.clone()));
-                answer(batch, &Err(StoreError::Broken(why)));
+                answer(batch, &Err(StoreError::Broken(why.clone())));
+                self.dismiss(&StoreError::Broken(why));
             }
         }
     }
@@ -145,16 +197,17 @@ impl<'s, S: Shared> Loop<'s, S> {
     fn attempt(&mut self, batch: &mut Batch<S>) -> Result<(), Verdict> {
         let env = &self.environment.env;
         let has_appends = batch.iter().any(|job| job.kind() == Kind::Append);
-        let is_full = !self.space.refill(env);
-        let mut txn = env.write_txn().map_err(|error| self.verdict(error.into()))?;
-        if is_full && has_appends && !self.space.is_ample(env, &txn, &self.environment.tables) {
-            return Err(Verdict::Later("the disk is full, but for the reserve".into()));
-        }
+        self.space.refill(env);
+        let environment = Arc::clone(&self.environment); // outlives what is written
+        let mut txn = environment.env.write_txn().map_err(|error| self.verdict(error.into()))?;
         let mut shared = S::default();
         for job in batch {
             job.run(&mut txn, &mut shared).map_err(|fault| self.verdict(fault))?;
         }
         shared.write(&mut txn).map_err(|fault| self.verdict(fault))?;
+        if self.is_evicting && has_appends {
+            self.evict(&mut txn).map_err(|fault| self.verdict(fault))?;
+        }
         let planned = self.common.plan.before_commit(has_appends);
         planned.and_then(|()| txn.commit()).map_err(|error| self.verdict(error.into()))?;
         self.common.commits.fetch_add(1, Ordering::Relaxed);
@@ -199,11 +252,12 @@ impl<'s, S: Shared> Loop<'s, S> {
         let directory = self.environment.directory();
         tracing::warn!(?directory, ?kind, why, ?delay, "store cannot write");
         self.report.send_replace(WriterState::Retrying(why));
+        self.look(); // behind the batch, as they came
         self.common.inbox.put_back(batch);
     }
 }
 
-fn answer<S>(batch: Batch<S>, end: &Result<(), StoreError>) {
+pub(super) fn answer<S>(batch: Batch<S>, end: &Result<(), StoreError>) {
     for job in batch {
         job.answer(end.clone());
     }

@@ -73,8 +73,16 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     let help =
         "Messages whose body a route asked for, and which is not the JSON that they say it is";
     text.one("messages_not_json_total", "counter", help, &[], queue.not_json);
+    let help = "Messages with QoS 0 that came when the queue had no room";
+    text.one("messages_refused_total", "counter", help, &[], queue.refused);
     let help = "Bytes of the queue's used pages on disk";
     text.one("queue_used_bytes", "gauge", help, &[], queue.used_bytes);
+    if let Some(max) = queue.max_bytes {
+        let help = "Most bytes of the queue's used pages on disk";
+        text.one("queue_max_bytes", "gauge", help, &[], max);
+    }
+    let help = "How full the queue is: 0 normal, 1 high (80 % of its budget), 2 full";
+    text.one("queue_fill", "gauge", help, &[], queue.fill as u8);
     let help = "Records whose checksum failed";
     text.one("queue_quarantined_total", "counter", help, &[], queue.quarantined);
     text.head("queue_messages", "gauge", "Messages owed to the endpoint");

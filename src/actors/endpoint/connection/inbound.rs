@@ -10,7 +10,7 @@ use crate::domain::local_topics::filter;
 use crate::domain::packet::{ClientPacket, Publish, QoS, ServerPacket};
 use crate::domain::resent::Transmission;
 use crate::domain::topic::{self, ClientTopic, FilterClass};
-use crate::messages::queue::Telemetry;
+use crate::messages::queue::{Refused, Telemetry};
 use crate::messages::sessions::Subscribe;
 use crate::messages::state::StoreError;
 
@@ -80,6 +80,10 @@ impl Connection {
         let topic = topic::parse_publish(&topic, &self.identity)
             .map_err(|error| format!("publish to `{}`: {error}", cut(&topic)))?;
         match topic {
+            ClientTopic::Telemetry(_) if ack.is_none() && self.backend.fullness.is_full() => {
+                self.backend.refused.tell(Refused(1)); // nobody waits for it, nor sends it again
+                self.budget.release(reserved);
+            }
             ClientTopic::Telemetry(bag) => {
                 let sender = self.identity.clone();
                 let transmission = ack.map(|packet_id| Transmission {

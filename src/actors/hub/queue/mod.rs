@@ -9,6 +9,7 @@
 //! next: `store/queue`, then `actors/upstream` and `actors/endpoint`, which pull.
 
 pub mod absent;
+mod fill;
 mod operator;
 mod place;
 mod routed;
@@ -26,20 +27,23 @@ use actix::prelude::*;
 pub use self::place::Bring;
 use self::routed::Routed;
 use self::sweep::Sweep;
+use crate::actors::endpoint::backend::Fullness;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::budget::Budget;
 use crate::domain::delivery::Loaded;
 use crate::domain::identity::Identity;
 use crate::domain::route::RouteTable;
 use crate::domain::row::{End, Endpoint, Key};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::queue::{
-    Finish, GetQueueStatus, Ingest, PlaceQueue, Pull, QueueStatus, Rewound, Stored, Telemetry,
-    TryRoutes, Verdict,
+    Finish, GetQueueStatus, Ingest, PlaceQueue, Pull, QueueStatus, Refused, Rewound, Stored,
+    Telemetry, TryRoutes, Verdict,
 };
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
+use crate::messages::twins::{GetTwin, PatchReported};
 use crate::mutant;
 use crate::store::QueueStore;
 use crate::store::queue::{Appended, Link, Message as Incoming, Pulled, Taken, Want};
@@ -75,6 +79,12 @@ pub struct QueuePorts {
     pub rewound_upstream: Port<Rewound>,
     /// Sessions: a client is to read again.
     pub rewound_client: Port<Rewound>,
+    /// Connections: messages that found no room.
+    pub refused: Port<Refused>,
+    /// Twins: how full it is.
+    pub report: Port<PatchReported>,
+    /// Twins: what was reported before.
+    pub twin: Port<GetTwin>,
 }
 
 impl QueuePorts {
@@ -100,6 +110,13 @@ pub struct Queue {
     sweep: Sweep,
     /// Live messages have a share: the store is to know who is behind.
     keeps_lanes: bool,
+    /// As the settings of this device say; a deployment may allow less.
+    budget: Budget,
+    /// Whether there is room, for connections.
+    fullness: Fullness,
+    /// Messages of `QoS` 0 to be counted as refused, and whether others are being counted.
+    refused: u64,
+    is_counting: bool,
     obituary: Obituary,
 }
 
@@ -112,9 +129,28 @@ impl Queue {
         bring: Bring,
         obituary: Obituary,
     ) -> Self {
-        let (not_json, sweep) = (Arc::default(), Sweep::default());
-        let (table, keeps_lanes) = (None, false);
-        Queue { store, identity, ports, bring, table, not_json, sweep, keeps_lanes, obituary }
+        let not_json = Arc::default();
+        Queue {
+            store,
+            identity,
+            ports,
+            bring,
+            table: None,
+            not_json,
+            sweep: Sweep::default(),
+            keeps_lanes: false,
+            budget: Budget::default(),
+            fullness: Fullness::default(),
+            refused: 0,
+            is_counting: false,
+            obituary,
+        }
+    }
+
+    /// With this budget; tells `fullness` whether there is room.
+    pub fn bounded(self, budget: Budget, fullness: Fullness) -> Self {
+        self.store.set_budget(budget);
+        Queue { budget, fullness, ..self }
     }
 
     /// Whether live messages have a share of what is sent.
@@ -141,7 +177,9 @@ impl Actor for Queue {
         self.ports.pause.plug(&own);
         self.ports.try_routes.plug(&own);
         drop(self.store.keep_lanes(self.keeps_lanes)); // in line before anything else
+        self.ports.refused.plug(&own);
         sweep::begin(ctx);
+        fill::begin(self, ctx);
     }
 }
 
@@ -269,6 +307,7 @@ impl Handler<SetRoutes> for Queue {
             _ => table,
         };
         self.store.set_time_to_live(table.global_ttl().map(Duration::from_secs));
+        self.store.set_budget(self.budget.lowest(table.max_bytes()));
         let routed = Routed::new(table, &self.identity).counting(Arc::clone(&self.not_json));
         let set = self.store.set_matcher(Arc::new(routed));
         Box::pin(async move {

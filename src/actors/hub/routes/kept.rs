@@ -21,6 +21,8 @@ pub(super) struct Kept {
     pub(super) routes: BTreeMap<Arc<str>, Route>,
     /// Seconds; the global time to live.
     pub(super) ttl: Option<u64>,
+    /// Most bytes of the queue.
+    pub(super) max_bytes: Option<u64>,
 }
 
 impl Routes {
@@ -42,17 +44,21 @@ impl Routes {
     fn read_kept(&self, bytes: &[u8]) -> Kept {
         let desired = serde_json::from_slice(bytes).unwrap_or_default();
         let set = RouteSet::parse(&desired, self.identity.device_id());
-        let RouteSet { good, bad, global_ttl, .. } = set;
+        let RouteSet { good, bad, global_ttl, max_bytes, .. } = set;
         for bad in bad {
             tracing::warn!(route = bad.name, error = %bad.error, "was good, and is not any more");
         }
         let routes = good.into_iter().map(|route| (Arc::clone(&route.name), route)).collect();
-        Kept { routes, ttl: global_ttl }
+        Kept { routes, ttl: global_ttl, max_bytes }
     }
 
     /// Writes what is in force now, until it is written.
-    pub(super) fn keep(&mut self, ttl: Option<u64>, ctx: &mut Context<Self>) {
-        let kept = Some(Kept { routes: self.good.clone(), ttl });
+    pub(super) fn keep(
+        &mut self,
+        (ttl, max_bytes): (Option<u64>, Option<u64>),
+        ctx: &mut Context<Self>,
+    ) {
+        let kept = Some(Kept { routes: self.good.clone(), ttl, max_bytes });
         if self.kept != kept {
             self.kept = kept;
             self.save_kept(ctx);
@@ -60,9 +66,11 @@ impl Routes {
     }
 
     fn save_kept(&mut self, ctx: &mut Context<Self>) {
-        let Some(Kept { routes, ttl }) = &self.kept else { return };
-        let desired = RouteSet::to_desired(routes.values(), *ttl).to_string();
-        let save = Save(vec![Change::put(TABLE, KEY, desired)]);
+        let Some(Kept { routes, ttl, max_bytes }) = &self.kept else { return };
+        let mut desired = RouteSet::to_desired(routes.values(), *ttl);
+        desired["storeAndForwardConfiguration"]["storeLimits"]["maxSizeBytes"] =
+            (*max_bytes).into();
+        let save = Save(vec![Change::put(TABLE, KEY, desired.to_string())]);
         let saved = self.ports.save.ask(save, STORE_DEADLINE).into_actor(self);
         saved
             .map(|saved, _, ctx| {

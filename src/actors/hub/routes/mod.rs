@@ -93,6 +93,8 @@ struct Plan {
     routes: Vec<Route>,
     /// Seconds; the global time to live.
     ttl: Option<u64>,
+    /// Most bytes of the queue.
+    max_bytes: Option<u64>,
     bad: Vec<BadRoute>,
     /// Status and description, told once it is in force; a twin without a deployment gets none.
     report: Report,
@@ -162,7 +164,8 @@ impl Routes {
             self.report(version, 400, &error.to_string());
             if self.version.is_none() {
                 let routes = kept.routes.into_values().collect();
-                self.swap(Plan { version, routes, ttl: kept.ttl, ..Plan::default() }, ctx);
+                let Kept { ttl, max_bytes, .. } = kept;
+                self.swap(Plan { version, routes, ttl, max_bytes, ..Plan::default() }, ctx);
             }
             return;
         }
@@ -183,13 +186,14 @@ impl Routes {
         };
         let code = if errors.is_empty() { 200 } else { 400 };
         let report = Some((code, errors.join("; ")));
-        let (ttl, bad) = (set.global_ttl, set.bad);
-        self.swap(Plan { version, routes, ttl, bad, report, placing }, ctx);
+        let (ttl, max_bytes, bad) = (set.global_ttl, set.max_bytes, set.bad);
+        self.swap(Plan { version, routes, ttl, max_bytes, bad, report, placing }, ctx);
     }
 
     fn swap(&mut self, plan: Plan, ctx: &mut Context<Self>) {
         self.generation += 1;
-        let table = RouteTable::new(self.generation, plan.routes.clone(), plan.ttl);
+        let table = RouteTable::new(self.generation, plan.routes.clone(), plan.ttl)
+            .with_max_bytes(plan.max_bytes);
         let set = self.ports.set.ask(SetRoutes(Arc::new(table)), DEADLINE).into_actor(self);
         set.map(move |set, this, ctx| match set {
             Ok(()) => this.on_set(plan, ctx),
@@ -215,7 +219,7 @@ impl Routes {
 
     /// Messages are matched by these routes from here on.
     fn on_set(&mut self, plan: Plan, ctx: &mut Context<Self>) {
-        let Plan { version, routes, ttl, bad, report, placing } = plan;
+        let Plan { version, routes, ttl, max_bytes, bad, report, placing } = plan;
         self.version = Some(version);
         self.bad = bad;
         (self.trouble, self.misplaced) = (None, None);
@@ -235,7 +239,7 @@ impl Routes {
                 self.brood.start(name, rule, start, ctx.address().recipient());
             }
         }
-        self.keep(ttl, ctx);
+        self.keep((ttl, max_bytes), ctx);
         tracing::info!(version, routes = self.good.len(), bad = self.bad.len(), "routes in force");
         self.readiness.is_ready("routes");
     }

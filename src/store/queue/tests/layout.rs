@@ -36,3 +36,28 @@ async fn a_stored_byte_takes_one_and_a_half_on_disk_at_most() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_freed_is_used_again_so_the_file_does_not_grow() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), TestClock::default());
+    let store = open(directory.path(), &clock);
+    let up = Endpoint::upstream();
+    let mut sizes = Vec::new();
+    for _ in 0..8 {
+        for _ in 0..20 {
+            store.append((0..50).map(|n| sized(100 + n * 60)).collect()).await.unwrap();
+        }
+        loop {
+            let rows = pull(&store, &up, 40).rows;
+            let ends: Vec<_> = rows.iter().map(|row| (row.key, End::Delivered)).collect();
+            if ends.is_empty() {
+                break;
+            }
+            store.finish(up.clone(), ends).await.unwrap();
+        }
+        sizes.push(file(directory.path()));
+    }
+    println!("{sizes:?}");
+    assert!(sizes[7] <= sizes[1] + sizes[1] / 20, "it grows: {sizes:?}");
+    adds_up(&store);
+}

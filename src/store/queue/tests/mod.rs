@@ -1,5 +1,6 @@
 //! What the queue promises: everything or nothing, ends counted once, time that cannot jump.
 
+mod budget;
 mod damage;
 mod full_disk;
 mod lanes;
