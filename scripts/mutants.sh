@@ -41,6 +41,6 @@ mutant ack-before-commit edge-killed "$lost"
 mutant delete-before-ack hub-killed "$lost"
 mutant high-water-dedupe hub-killed "$lost"
 mutant ack-before-commit power-cut "$lost"
-mutant nosync power-cut "$lost"
+mutant nosync power-cut "$lost|account=BROKEN"
 mutant stale-routes routes-swapped 'took [1-9][0-9]* messages after'
 exit "$failed"

@@ -30,8 +30,10 @@ use crate::support::wait_for;
 
 const PORT: u16 = 1883;
 const SENDERS: [&str; 3] = ["leaf-1", "leaf-2", "leaf-3"];
-/// So long nothing more comes: it has given all it has.
+/// So long nothing more comes: it has given all it has, or the rest comes in the next cycle.
 const QUIET: Duration = Duration::from_millis(300);
+/// The same at the end: a broker that saves after each change is slow.
+const LAST_QUIET: Duration = Duration::from_secs(10);
 /// A save is awaited so long.
 const SAVE: Duration = Duration::from_millis(300);
 /// mosquitto saves after each change, not when it stops and each 30 minutes.
@@ -88,10 +90,12 @@ fn run(task: Task, settings: &str, is_power_cut: bool) -> Report {
         wait_for("the last acknowledgements", RECOVERY, || {
             senders.iter().all(|sender| sender.sent().in_flight() == 0).then_some(())
         });
-        let mqtt = subscriber.drain(mqtt);
+        let mqtt = subscriber.drain(mqtt, QUIET);
         subscriber.leave(mqtt);
     }
     senders.iter_mut().for_each(Sender::finish);
+    let mqtt = subscriber.ask(broker.connect(&subscriber.log_in));
+    drop(subscriber.drain(mqtt, LAST_QUIET));
     let mut report = Report { worst, has_no_account: true, ..Report::default() };
     for sender in &senders {
         let arrived = subscriber.arrived.get(sender.id()).map_or(&[][..], Vec::as_slice);
@@ -177,8 +181,8 @@ impl Subscriber {
         mqtt
     }
 
-    fn drain(&mut self, mut mqtt: Mqtt) -> Mqtt {
-        while let Ok(Some(packet)) = mqtt.read(QUIET) {
+    fn drain(&mut self, mut mqtt: Mqtt, quiet: Duration) -> Mqtt {
+        while let Ok(Some(packet)) = mqtt.read(quiet) {
             let Packet::Publish(publish) = packet else { continue };
             let sender = publish.topic.split('/').nth(1).unwrap().to_owned();
             let arrival = Arrival::of(&publish.payload, publish.dup);

@@ -99,8 +99,10 @@ impl Program {
                 return Ok(());
             }
             let ended = self.ended();
-            if ended.is_some() || Instant::now() > deadline {
-                let log = self.log_since_start();
+            let log = self.log_since_start();
+            // Waiting does not mend that.
+            let is_lost = ["is damaged", "is broken"].iter().any(|word| log.contains(word));
+            if ended.is_some() || is_lost || Instant::now() > deadline {
                 let last = log.lines().last().unwrap_or_default();
                 return Err(format!("{} is not back ({ended:?}): {last}", self.name));
             }
