@@ -80,7 +80,7 @@ begin=$SECONDS
 for name in $names; do
     case $name in
         load | pace | idle | stored | disk | link-bytes)
-            need mosquitto mosquitto
+            need_mosquitto
             need openssl openssl
             build_programs
             "bench_${name//-/_}"
