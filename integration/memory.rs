@@ -1,5 +1,7 @@
 //! The peak of memory is that of the settings, whatever clients send.
 //!
+//! What is stored takes none, however much it is, nor do clients that are slow, beyond their window.
+//!
 //! Every client begins a largest message and holds back its last byte: all that may be parked is
 //! parked, for as long as it takes to look.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use rumqttc::mqttbytes::v4::Packet;
 use serde_json::json;
-use support::mqtt::Mqtt;
+use support::mqtt::{LogIn, Mqtt};
 use support::world::World;
 
 const CLIENTS: usize = 100;
@@ -81,4 +83,79 @@ fn the_peak_of_memory_is_predicted_by_the_settings() {
         assert!(taken >= parking * 3 / 4, "{taken} bytes: the parking was not full");
         assert!(taken <= predicted, "{taken} bytes, {predicted} were predicted");
     }
+}
+
+/// Messages that are stored when it is looked for the last time; more by hand.
+fn backlog() -> usize {
+    std::env::var("BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(60_000)
+}
+
+const SENDERS: usize = 4;
+const WINDOW: usize = 100;
+const BODY: usize = 256;
+const SLOW: usize = 8;
+
+/// Sends so many messages, as fast as they are acknowledged.
+fn send(leaf: &LogIn, messages: usize) {
+    let mut mqtt = leaf.connect().unwrap();
+    let (topic, body) = (leaf.telemetry_topic(""), [b'x'; BODY]);
+    let (mut sent, mut acked) = (0, 0);
+    while acked < messages {
+        while sent < messages && sent - acked < WINDOW {
+            let id = u16::try_from(sent % 60_000 + 1).unwrap();
+            mqtt.publish(&topic, id, false, &body).unwrap();
+            sent += 1;
+        }
+        if let Some(Packet::PubAck(_)) = mqtt.read(Duration::from_secs(60)).unwrap() {
+            acked += 1;
+        }
+    }
+}
+
+fn send_all(leaves: &[LogIn], messages: usize) {
+    std::thread::scope(|scope| {
+        for leaf in leaves {
+            scope.spawn(move || send(leaf, messages / SENDERS));
+        }
+    });
+}
+
+#[test]
+fn what_is_stored_and_who_is_slow_take_no_more_memory_than_predicted() {
+    let mut routes = json!({ "all": "FROM /messages/* INTO $upstream" });
+    for n in 0..SLOW {
+        let sink = format!("BrokeredEndpoint(\"/modules/slow-{n}/inputs/in\")");
+        routes[format!("slow-{n}")] = json!(format!("FROM /messages/* INTO {sink}"));
+    }
+    let mut world = World::start(&routes);
+    let leaves: Vec<_> = (0..SENDERS).map(|n| world.leaf(&format!("leaf-{n}"))).collect();
+    let modules: Vec<_> = (0..SLOW).map(|n| world.module(&format!("slow-{n}"))).collect();
+    let mut slow = Vec::new();
+    for module in &modules {
+        let mut mqtt = module.connect().unwrap();
+        let (device, name) = module.id.split_once('/').unwrap();
+        assert!(mqtt.subscribe(&format!("devices/{device}/modules/{name}/inputs/#")).unwrap());
+        slow.push(mqtt); // and nothing is read any more
+    }
+    send_all(&leaves, 2_000); // everything was used once
+    world.hub.program.kill();
+    let before = settled(world.edge.id());
+    let (first, all) = (backlog() / 6, backlog());
+    send_all(&leaves, first);
+    let early = settled(world.edge.id()).saturating_sub(before);
+    send_all(&leaves, all - first);
+    let late = settled(world.edge.id()).saturating_sub(before);
+    let stored = support::count::total(&world.queue().unwrap(), "stored");
+    // What was read and not acknowledged yet, and what is on the way to those that are slow.
+    let each = (BODY + 512) as u64;
+    let predicted = (SENDERS * WINDOW) as u64 * each + (SLOW * 32) as u64 * each + 2 * SLACK;
+    println!(
+        "{stored} rows stored: {} KiB after {first} messages, {} KiB after {all}; predicted {} KiB",
+        early / 1024,
+        late / 1024,
+        predicted / 1024
+    );
+    assert!(stored as usize >= all * SLOW, "{stored} rows are stored");
+    assert!(early <= predicted && late <= predicted, "{early}, {late}: {predicted} predicted");
+    drop(slow);
 }
