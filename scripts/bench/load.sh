@@ -121,6 +121,8 @@ bench_idle() {
     for how in plain tls; do
         for count in $counts; do
             for broker in $peers; do
+                # It lets 22 in a second: that would be four minutes.
+                if [ "$broker-$how-$count" = rumqttd-tls-5000 ]; then continue; fi
                 stop "$broker"
                 "${broker}_start"
                 line=$(load "$broker" "$how" idle --connections "$count" --seconds 2)
