@@ -6,7 +6,10 @@
 //! next: `connection/`
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -30,7 +33,13 @@ const WHOLE: Duration = Duration::from_secs(300);
 /// A CONNECT of more bytes needs room.
 const LARGE: usize = 8 << 10;
 /// Packets in one batch at most, so that no client keeps the thread to itself.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
+/// Bytes that are read at a time: of a client that sends little …
+const LEAST: usize = 4_096;
+/// … of one that sends much, …
+const BUSY: usize = 32 << 10;
+/// … and of one whose packet is larger than that.
+const MOST: usize = 64 << 10;
 
 /// Why nothing more will be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +68,8 @@ pub type Sized = (ClientPacket, usize);
 pub struct Reader {
     half: ReadHalf<Box<dyn ByteStream>>,
     buffer: BytesMut,
+    /// Bytes to read next: more the more came lately.
+    chunk: usize,
     budget: Option<Rc<Budget>>,
     /// Room for the packet at the front of the buffer has been reserved.
     is_reserved: bool,
@@ -74,8 +85,9 @@ impl Reader {
     /// Reads without a budget until [`Reader::with_budget`] gives one.
     pub fn new(half: ReadHalf<Box<dyn ByteStream>>) -> Self {
         let (buffer, budget, is_reserved) = (BytesMut::new(), None, false);
+        let (chunk, room, ended) = (LEAST, ROOM, None);
         let heard = Rc::new(Cell::new(clock::now()));
-        Reader { half, buffer, budget, is_reserved, heard, room: ROOM, ended: None }
+        Reader { half, buffer, chunk, budget, is_reserved, heard, room, ended }
     }
 
     /// From now on PUBLISH packets take room.
@@ -186,13 +198,16 @@ impl Reader {
         }
         let wanted = codec::peek(&self.buffer)?.map_or(0, |frame| frame.length);
         let missing = wanted.saturating_sub(self.buffer.len());
+        let is_small = wanted <= self.chunk;
+        let room = if is_small { self.chunk } else { missing.clamp(LEAST, MOST) };
         let read = async {
             let mut got = 0;
             loop {
-                self.buffer.reserve(missing.clamp(4096, 65_536));
+                self.buffer.reserve(room);
                 let read = timeout(STALL, self.half.read_buf(&mut self.buffer)).await;
-                got += count(read.map_err(|_| ReadEnd::Stalled)?)?;
-                self.heard.set(clock::now());
+                let read = count(read.map_err(|_| ReadEnd::Stalled)?)?;
+                self.on_read(read);
+                got += read;
                 if got >= missing {
                     return Ok(());
                 }
@@ -203,12 +218,31 @@ impl Reader {
 
     /// Waits for the next packet to begin; how long is the connection's business.
     async fn wait(&mut self) -> Result<(), ReadEnd> {
+        if self.chunk > LEAST {
+            self.buffer.reserve(self.chunk);
+            let mut read = pin!(self.half.read_buf(&mut self.buffer));
+            if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+                let read = count(read)?;
+                self.on_read(read);
+                return Ok(());
+            }
+        }
         self.buffer = BytesMut::new();
         let mut begin = [0; 64];
         let read = count(self.half.read(&mut begin).await)?;
-        self.heard.set(clock::now());
+        self.on_read(read);
         self.buffer.extend_from_slice(&begin[..read]);
         Ok(())
+    }
+
+    /// So much came in one read. Who has not logged in gets no more for it.
+    fn on_read(&mut self, read: usize) {
+        self.heard.set(clock::now());
+        if read >= self.chunk && self.budget.is_some() {
+            self.chunk = (2 * self.chunk).min(BUSY);
+        } else if read < self.chunk / 4 {
+            self.chunk = (self.chunk / 2).max(LEAST);
+        }
     }
 
     /// Batches for ever, then the reason why no more will come.

@@ -48,8 +48,9 @@ use crate::store::{Kv, Options};
 
 /// Messages of one client that are read and not on disk yet (architecture 4).
 const PARKED: usize = 100;
-/// Rows in flight to one module.
-const WINDOW: usize = 32;
+/// Rows in flight to one module, and 4 MiB of them at most: each keeps its place until its end is on
+/// disk, so fewer would be sent per commit.
+const WINDOW: usize = 1_024;
 
 /// Tables of `state/`, beside those of the twins.
 const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TABLE];

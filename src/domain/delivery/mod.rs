@@ -44,7 +44,7 @@ use self::turns::Turns;
 pub use self::turns::{MOST_SHARE, Share};
 pub use self::words::{Answer, Effect, Loaded};
 use super::identity::Identity;
-use super::row::{End, Key, Offset, Row};
+use super::row::{End, Key, Offset, Priority, Row};
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -256,6 +256,7 @@ impl Delivery {
             self.live.on_backlog(last.key.priority, highest, self.highest);
         }
         let room = self.budget.bytes(now);
+        let mut low: Option<(Priority, Offset)> = None;
         for row in rows {
             let is_in_flight = self.in_flight.contains(row.key);
             let size = size(&row);
@@ -282,7 +283,12 @@ impl Delivery {
                 self.turns.on_sent(row.key.priority);
             }
             let attempt = self.lanes.attempt(&row.sender);
-            effects.push(Effect::Publish { row, attempt, low: self.low() });
+            // The rows before it of its priority are in flight, or held: it does not change.
+            let low = match low {
+                Some((priority, low)) if priority == row.key.priority => low,
+                _ => low.insert((row.key.priority, self.low())).1,
+            };
+            effects.push(Effect::Publish { row, attempt, low });
         }
         effects
     }

@@ -118,7 +118,8 @@ impl Inner {
         let last = rest.map_or(Offset(record.last_offset), |cursor| cursor.last);
         let (rules, now) = (self.rules(), self.now());
         pulled.read_to = last;
-        let search = Search { inner: self, txn, want, rules, now, is_sweep };
+        let (sender, account) = (None, None);
+        let mut search = Search { inner: self, txn, want, rules, now, is_sweep, sender, account };
         let mut bytes = 0;
         // One range of keys for each priority that there is.
         while let Some(priority) = self.next_priority(txn, number, &at)? {
@@ -246,10 +247,35 @@ struct Search<'s> {
     rules: Rules,
     now: Duration,
     is_sweep: bool,
+    /// As the last row had it: the next one often has the same.
+    sender: Option<Identity>,
+    account: Option<(u32, Known)>,
+}
+
+/// What all rows of an account have in common.
+#[derive(Clone)]
+struct Known {
+    party: Party,
+    lifetime: Lifetime,
+    is_paused: bool,
 }
 
 impl Search<'_> {
-    fn judge(&self, key: RowKey, value: Result<&[u8], Damage>) -> Result<Judged, Fault> {
+    fn known(&mut self, account: u32) -> Result<Option<Known>, Fault> {
+        if let Some((number, known)) = &self.account
+            && *number == account
+        {
+            return Ok(Some(known.clone()));
+        }
+        let Some(party) = self.inner.party(self.txn, account)? else { return Ok(None) };
+        let (lifetime, is_paused) =
+            (self.rules.lifetime(&party.0), self.rules.paused.contains(&*party.0));
+        let known = Known { party, lifetime, is_paused };
+        self.account = Some((account, known.clone()));
+        Ok(Some(known))
+    }
+
+    fn judge(&mut self, key: RowKey, value: Result<&[u8], Damage>) -> Result<Judged, Fault> {
         let Ok(row) = value.and_then(RowRecord::read) else { return Ok(Judged::Damaged) };
         if self.want.without.iter().any(|sender| sender.as_str() == row.sender) {
             return Ok(Judged::LeftOut);
@@ -259,16 +285,14 @@ impl Search<'_> {
         {
             return Ok(Judged::LeftOut);
         }
-        let Some((route, input)) = self.inner.party(self.txn, key.account)? else {
-            return Ok(Judged::Damaged);
-        };
-        if self.rules.has_expired(&route, &row, self.now) {
+        let Some(known) = self.known(key.account)? else { return Ok(Judged::Damaged) };
+        if self.rules.is_over(known.lifetime, &row, self.now) {
             return Ok(Judged::Expired);
         }
         if self.is_sweep {
             return Ok(Judged::LeftOut);
         }
-        if self.rules.paused.contains(&*route) {
+        if known.is_paused {
             return Ok(Judged::Paused);
         }
         let id = key.message.to_be_bytes();
@@ -276,7 +300,15 @@ impl Search<'_> {
         let Some(Ok((bag, body))) = message.map(|message| message.and_then(read_message)) else {
             return Ok(Judged::Damaged);
         };
-        let Ok(sender) = Identity::parse(row.sender) else { return Ok(Judged::Damaged) };
+        let sender = match self.sender.take() {
+            Some(sender) if sender.as_str() == row.sender => sender,
+            _ => match Identity::parse(row.sender) {
+                Ok(sender) => sender,
+                Err(_) => return Ok(Judged::Damaged),
+            },
+        };
+        self.sender = Some(sender.clone());
+        let (route, input) = known.party;
         let seq = key.key.offset.0;
         let stamp = row.run.map(|run| Stamp { run, seq });
         let (bag, body) = (Bag::from_stored(bag), Bytes::copy_from_slice(body));
@@ -287,8 +319,16 @@ impl Search<'_> {
 impl Rules {
     /// By the settings in force now.
     pub(super) fn has_expired(&self, route: &str, row: &RowRecord<'_>, now: Duration) -> bool {
+        self.is_over(self.lifetime(route), row, now)
+    }
+
+    fn lifetime(&self, route: &str) -> Lifetime {
         let lifetime = self.matcher.as_ref().map(|matcher| matcher.lifetime(route));
-        let time_to_live = match lifetime.unwrap_or(Lifetime::Unknown) {
+        lifetime.unwrap_or(Lifetime::Unknown)
+    }
+
+    fn is_over(&self, lifetime: Lifetime, row: &RowRecord<'_>, now: Duration) -> bool {
+        let time_to_live = match lifetime {
             Lifetime::Own(time_to_live) => Some(time_to_live),
             Lifetime::Global => self.time_to_live,
             Lifetime::Unknown => row.time_to_live.or(self.time_to_live),

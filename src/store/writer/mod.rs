@@ -67,7 +67,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Window { pause: Duration::from_micros(500), weight: 512, most: 8_192 }
+        Window { pause: Duration::from_micros(500), weight: 32, most: 8_192 }
     }
 }
 

@@ -21,12 +21,15 @@ impl StreamHandler<Batch> for Connection {
         match batch {
             Ok(packets) => {
                 self.heard.set(clock::now());
+                self.is_in_batch = true;
                 for (packet, reserved) in packets {
                     tracing::trace!(identity = %self.identity, ?packet, "from client");
                     if let Err(why) = self.on_packet(packet, reserved, ctx) {
                         return self.close(&why, ctx);
                     }
                 }
+                self.is_in_batch = false;
+                self.finish(ctx);
                 self.ingest(ctx);
                 self.publish_local(ctx);
             }

@@ -67,6 +67,8 @@ pub struct Connection {
     filters: Vec<(String, bool)>,
     parked: VecDeque<Parked>,
     is_ingesting: bool,
+    /// Packets are being handled: what they end is recorded when all of them are.
+    is_in_batch: bool,
     /// Twin requests that are not answered.
     requests: usize,
     /// Ends when the last one is answered.
@@ -111,6 +113,7 @@ impl Connection {
             filters: Vec::new(),
             parked: VecDeque::new(),
             is_ingesting: false,
+            is_in_batch: false,
             requests: 0,
             last_request: None,
             is_leaving: false,
@@ -219,6 +222,7 @@ impl Actor for Connection {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.finish_last(); // before the next connection of the client is told to pull
         if self.epoch != 0 {
             let (identity, epoch) = (self.identity.clone(), self.epoch);
             let (unacked, has_locked) = (self.outbox.unacked(), self.outbox.has_locked());

@@ -35,6 +35,9 @@ pub(super) struct Outbox {
     doubtful: usize,
     window: usize,
     is_released: bool,
+    /// To be recorded with the next `Finish`; one is under way at a time.
+    ends: Vec<(Key, End)>,
+    is_finishing: bool,
     /// Came before the release; the parent has few of a device under way (link.md).
     held: VecDeque<Locked>,
 }
@@ -52,7 +55,8 @@ impl Outbox {
         let config = Config { window, share, live, ..Config::CLIENT };
         let (delivery, ids) = (Delivery::new(config), PacketIds::default());
         let (doubtful, is_released, held) = (0, false, VecDeque::new());
-        Outbox { endpoint, delivery, ids, doubtful, window, is_released, held }
+        let (ends, is_finishing) = (Vec::new(), false);
+        Outbox { endpoint, delivery, ids, doubtful, window, is_released, ends, is_finishing, held }
     }
 
     /// Takes up what an earlier connection of the session left behind.
@@ -127,7 +131,6 @@ impl Connection {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
-        let mut ends = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Load { from, max, max_bytes, without, live } => {
@@ -135,7 +138,7 @@ impl Connection {
                     self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
                 Effect::Publish { row, .. } => self.send_row(row, ctx),
-                Effect::End { key, how } => ends.push((key, how)),
+                Effect::End { key, how } => self.outbox.ends.push((key, how)),
                 Effect::WakeAt(at) => {
                     ctx.run_later(at.saturating_duration_since(clock::now()), |this, ctx| {
                         let effects = this.outbox.delivery.on_wake(clock::now());
@@ -144,8 +147,8 @@ impl Connection {
                 }
             }
         }
-        if !ends.is_empty() {
-            self.finish(ends, ctx);
+        if !self.is_in_batch {
+            self.finish(ctx);
         }
     }
 
@@ -165,13 +168,21 @@ impl Connection {
         .spawn(ctx);
     }
 
-    fn finish(&mut self, ends: Vec<(Key, End)>, ctx: &mut Context<Self>) {
+    /// Records the ends of what was acknowledged: what gathers while one batch is committed goes
+    /// with the next.
+    pub(super) fn finish(&mut self, ctx: &mut Context<Self>) {
+        if self.outbox.is_finishing || self.outbox.ends.is_empty() {
+            return;
+        }
+        self.outbox.is_finishing = true;
+        let ends = std::mem::take(&mut self.outbox.ends);
         let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
         // A client may hang up right behind its PUBACK.
         let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
             .map(|ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(keys) => {
+                    this.outbox.is_finishing = false;
                     let effects = this.outbox.delivery.on_ended(&keys, clock::now());
                     this.carry_out(effects, ctx);
                 }
@@ -179,6 +190,15 @@ impl Connection {
                 Err(error) => this.close(&format!("ends cannot be stored: {error}"), ctx),
             })
             .spawn(ctx);
+    }
+
+    /// The same as the connection ends, whichever way: nobody waits for it.
+    pub(super) fn finish_last(&mut self) {
+        let ends = std::mem::take(&mut self.outbox.ends);
+        if !ends.is_empty() {
+            let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
+            drop(self.backend.finish.order(finish, STORE));
+        }
     }
 
     fn send_row(&mut self, row: Row, ctx: &mut Context<Self>) {
