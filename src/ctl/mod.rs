@@ -64,6 +64,7 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
         Command::Why { module } => modules::why(&runtime, output, &module).await?,
         Command::Route(command) => return route::run(&runtime, output, command).await,
         Command::DeadLetter(command) => dead_letter::run(&runtime, output, command).await?,
+        Command::Queue(Queue::Compact) => queue::compact(&runtime, output).await?,
         Command::Queue(Queue::Discard(args)) => queue::discard(&runtime, output, &args).await?,
         Command::Deploy(deploy) => deploy::deploy(&hub()?, &runtime, output, &deploy).await?,
         Command::Telemetry(args) => telemetry::telemetry(&hub()?, output, &args).await?,

@@ -1,9 +1,16 @@
-//! `queue discard`: gives up what is owed to an endpoint.
+//! `queue discard`: gives up what is owed to an endpoint. `queue compact`: a smaller file.
 
 use super::command::{Discard, Output};
 use super::device::{Runtime, segment};
 use super::error::CtlError;
 use super::output::{bytes, confirm, members, number, say, show, text_of};
+
+pub(super) async fn compact(runtime: &Runtime, output: Output) -> Result<(), CtlError> {
+    show(output, &runtime.act("/queue/compact").await?, |done| {
+        let (before, after) = (number(done, "before_bytes"), number(done, "after_bytes"));
+        format!("the queue takes {} of the disk; before: {}\n", bytes(after), bytes(before))
+    })
+}
 
 pub(super) async fn discard(
     runtime: &Runtime,

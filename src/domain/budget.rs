@@ -111,6 +111,38 @@ impl Free {
     }
 }
 
+/// What the file of a queue takes of its disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waste {
+    /// Of the disk,
+    pub file: u64,
+    /// … of which so much holds something,
+    pub used: u64,
+    /// … and so much, up to twice, is kept for what is vital.
+    pub reserve: u64,
+    /// The disk,
+    pub disk: u64,
+    /// … and what of it is free.
+    pub free: u64,
+}
+
+impl Waste {
+    /// A smaller copy is made without being asked only of little: clients wait meanwhile.
+    const QUICK: u64 = 64 << 20;
+
+    /// Whether the file is to be made smaller: it is mostly empty, and the disk is short.
+    pub fn is_worth_it(self) -> bool {
+        let waste = self.file.saturating_sub(self.used + 2 * self.reserve);
+        let is_short = self.free < self.disk / 10;
+        let fits = self.free > self.used + self.used / 8;
+        is_short
+            && fits
+            && self.used <= Self::QUICK
+            && waste >= Self::QUICK
+            && waste >= self.file / 2
+    }
+}
+
 /// How full the queue is, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -213,6 +245,18 @@ mod tests {
         assert_eq!(Normal.next(790, Some(1_000), false), Normal);
         assert_eq!(Full.next(0, None, false), Normal, "a device that has room again");
         assert_eq!(Normal.next(0, None, true), Full);
+    }
+
+    #[test]
+    fn a_file_is_made_smaller_by_itself_if_it_is_mostly_empty_and_the_disk_short() {
+        const MIB: u64 = 1 << 20;
+        let (file, used, reserve) = (300 * MIB, 10 * MIB, 16 * MIB);
+        let waste = Waste { file, used, reserve, disk: 1_000 * MIB, free: 50 * MIB };
+        assert!(waste.is_worth_it());
+        assert!(!Waste { free: 200 * MIB, ..waste }.is_worth_it(), "there is room");
+        assert!(!Waste { free: 10 * MIB, ..waste }.is_worth_it(), "no room for a copy");
+        assert!(!Waste { used: 200 * MIB, ..waste }.is_worth_it(), "it is not empty");
+        assert!(!Waste { file: 100 * MIB, ..waste }.is_worth_it(), "little would be won");
     }
 
     proptest! {

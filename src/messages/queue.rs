@@ -131,6 +131,12 @@ pub struct Rewound(pub Endpoint);
 #[rtype(result = "()")]
 pub struct Refused(pub u64);
 
+/// Makes the file of the queue as small as what is stored; answers with the bytes that it took of the
+/// disk before and after.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(u64, u64), StoreError>")]
+pub struct Compact;
+
 /// How the queue stands.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<QueueStatus, StoreError>")]

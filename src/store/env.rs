@@ -197,6 +197,13 @@ impl Environment {
         txn.commit()
     }
 
+    /// The copy of `old` that lies elsewhere, once it takes its place: then the place is its own.
+    pub(super) fn in_place_of(mut self, old: &Environment) -> std::io::Result<Self> {
+        self._lock = old._lock.try_clone()?;
+        self.directory.clone_from(&old.directory);
+        Ok(self)
+    }
+
     /// Which store it is.
     pub fn id(&self) -> StoreId {
         self.id

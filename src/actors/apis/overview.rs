@@ -13,7 +13,7 @@ use crate::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, RestartModule
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::identities::Lookup;
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
-use crate::messages::queue::{GetQueueStatus, QueueStatus, TryRoutes};
+use crate::messages::queue::{Compact, GetQueueStatus, QueueStatus, TryRoutes};
 use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::sessions::{ListOnline, Online};
 use crate::messages::supervision::{Snapshot, TakeSnapshot};
@@ -46,6 +46,8 @@ pub struct ApiPorts {
     pub pause: Port<Pause>,
     /// Queue.
     pub try_routes: Port<TryRoutes>,
+    /// Queue.
+    pub compact: Port<Compact>,
     /// Sessions.
     pub online: Port<ListOnline>,
     /// Local topics.

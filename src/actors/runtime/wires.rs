@@ -225,6 +225,7 @@ impl Wires {
             settle: all.apis.settle,
             pause: all.apis.pause,
             try_routes: all.apis.try_routes,
+            compact: all.apis.compact,
             rewound_upstream: all.rewound_upstream,
             rewound_client: all.rewound_clients,
             refused: all.backend.refused,

@@ -129,6 +129,9 @@ pub struct Letters {
 pub enum Queue {
     /// Discard what is owed to an endpoint: a module that is gone, say. It cannot be had back
     Discard(Discard),
+    /// Make the queue's file as small as what is stored, and give the rest back to the disk; clients
+    /// wait for as long as it takes to copy what is stored
+    Compact,
 }
 
 /// See [`Queue`].

@@ -27,6 +27,7 @@
 mod append;
 mod clear;
 mod codec;
+mod compact;
 mod evict;
 mod exchange;
 mod finish;
@@ -177,6 +178,8 @@ impl QueueStore {
         options: Options,
         clock: impl Clock + 'static,
     ) -> Result<Arc<Self>, OpenError> {
+        let unclear = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
+        compact::clear(directory).map_err(unclear)?;
         let environment = Arc::new(Self::environment(directory, options)?);
         let at = || directory.to_path_buf();
         let damaged = |error: StoreError| OpenError::Damaged(at(), error.to_string());

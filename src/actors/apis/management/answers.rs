@@ -15,6 +15,7 @@
 //! | `GET /dead-letters?endpoint=&route=&after=N&max=N` | dead letters of an endpoint (`$upstream`), in order |
 //! | `GET /dead-letters/{offset}?endpoint=` | one, with its properties and body (base64) |
 //! | `POST /dead-letters/replay`, `…/drop` `?endpoint=&route=&offsets=1,2` | `{"messages","bytes"}`: they are owed again, or discarded |
+//! | `POST /queue/compact` | `{"before_bytes","after_bytes"}`: of the disk |
 //! | `POST /queue/discard?endpoint=&route=` | `{"messages","bytes"}`: what was owed |
 //! | `GET /twins/refused` | reported patches that the hub refused, and why |
 //! | `POST /faults/panic?path=a/b` | test builds only: that actor panics |
@@ -79,6 +80,7 @@ impl Answers {
             ("GET", ["dead-letters", offset]) => self.dead_letter(offset, request).await,
             ("POST", ["dead-letters", "replay"]) => self.settle(How::Replay, request).await,
             ("POST", ["dead-letters", "drop"]) => self.settle(How::Drop, request).await,
+            ("POST", ["queue", "compact"]) => self.compact().await,
             ("POST", ["queue", "discard"]) => self.settle(How::Discard, request).await,
             ("GET", ["twins", "refused"]) => self.refused().await,
             ("GET", ["tree"]) => match self.ports.tree().await {

@@ -13,7 +13,7 @@ use crate::domain::iso8601;
 use crate::domain::route::{RouteSet, RouteTable};
 use crate::domain::row::{Endpoint, Offset};
 use crate::messages::dead_letters::{How, Letter, Pause, Pick, ReadDeadLetters, Settle};
-use crate::messages::queue::{GetQueueStatus, QueueStatus, TryRoutes};
+use crate::messages::queue::{Compact, GetQueueStatus, QueueStatus, TryRoutes};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
 /// Dead letters in one answer.
@@ -136,6 +136,12 @@ impl Answers {
         answer["properties"] = json!(letter.properties);
         answer["body"] = json!(letter.body.as_ref().map(|body| STANDARD.encode(body)));
         Ok(HttpResponse::json(200, &answer))
+    }
+
+    pub(super) async fn compact(&self) -> Answer {
+        let done = self.ports.compact.ask(Compact, LONG).await.map_err(|e| away("queue", e))?;
+        let (before, after) = done.map_err(|why| HttpResponse::error(503, why))?;
+        Ok(HttpResponse::json(200, &json!({ "before_bytes": before, "after_bytes": after })))
     }
 
     pub(super) async fn settle(&self, how: How, request: &HttpRequest) -> Answer {

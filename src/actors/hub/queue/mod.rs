@@ -9,6 +9,7 @@
 //! next: `store/queue`, then `actors/upstream` and `actors/endpoint`, which pull.
 
 pub mod absent;
+mod compact;
 mod fill;
 mod operator;
 mod place;
@@ -37,8 +38,8 @@ use crate::domain::route::RouteTable;
 use crate::domain::row::{End, Endpoint, Key};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::queue::{
-    Finish, GetQueueStatus, Ingest, PlaceQueue, Pull, QueueStatus, Refused, Rewound, Stored,
-    Telemetry, TryRoutes, Verdict,
+    Compact, Finish, GetQueueStatus, Ingest, PlaceQueue, Pull, QueueStatus, Refused, Rewound,
+    Stored, Telemetry, TryRoutes, Verdict,
 };
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
@@ -75,6 +76,8 @@ pub struct QueuePorts {
     pub pause: Port<Pause>,
     /// … and routes that are only tried.
     pub try_routes: Port<TryRoutes>,
+    /// Management: a smaller file.
+    pub compact: Port<Compact>,
     /// Upstream: `$upstream` is to read again.
     pub rewound_upstream: Port<Rewound>,
     /// Sessions: a client is to read again.
@@ -117,6 +120,7 @@ pub struct Queue {
     /// Messages of `QoS` 0 to be counted as refused, and whether others are being counted.
     refused: u64,
     is_counting: bool,
+    is_compacting: bool,
     obituary: Obituary,
 }
 
@@ -143,6 +147,7 @@ impl Queue {
             fullness: Fullness::default(),
             refused: 0,
             is_counting: false,
+            is_compacting: false,
             obituary,
         }
     }
@@ -176,6 +181,7 @@ impl Actor for Queue {
         self.ports.settle.plug(&own);
         self.ports.pause.plug(&own);
         self.ports.try_routes.plug(&own);
+        self.ports.compact.plug(&own);
         drop(self.store.keep_lanes(self.keeps_lanes)); // in line before anything else
         self.ports.refused.plug(&own);
         sweep::begin(ctx);

@@ -28,9 +28,12 @@ pub(super) struct Sweep {
 
 /// Looks now and then, from now on.
 pub(super) fn begin(ctx: &mut Context<Queue>) {
-    ctx.run_interval(PAUSE, |queue, _| {
+    ctx.run_interval(PAUSE, |queue, ctx| {
         if let Err(error) = queue.look() {
             tracing::warn!(%error, "cannot look for rows whose time is over");
+        }
+        if queue.sweep.looks == 0 {
+            queue.compact_if_due(ctx);
         }
     });
 }
@@ -42,9 +45,11 @@ impl Queue {
             *left = self.store.endpoints()?;
         }
         *looks += 1;
-        if *looks >= TICK && !left.is_empty() {
+        if *looks >= TICK {
             *looks = 0;
-            drop(self.store.tick()); // in line; nobody waits for it
+            if !left.is_empty() {
+                drop(self.store.tick()); // in line; nobody waits for it
+            }
         }
         for _ in 0..SEARCHES {
             let Some(endpoint) = left.last() else { break };

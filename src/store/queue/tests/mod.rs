@@ -1,6 +1,7 @@
 //! What the queue promises: everything or nothing, ends counted once, time that cannot jump.
 
 mod budget;
+mod compact;
 mod damage;
 mod full_disk;
 mod lanes;
