@@ -70,6 +70,10 @@ impl fmt::Debug for Authority {
     }
 }
 
+fn refused(names: &str, why: &rcgen::Error) -> CertError {
+    CertError::Refused { names: names.into(), why: why.to_string() }
+}
+
 impl Authority {
     /// Reads the authority at `path` (its key: the same with the extension `key`), or makes it.
     pub fn load_or_make(path: &Path, name: &str) -> Result<Self, CertError> {
@@ -82,16 +86,26 @@ impl Authority {
                 let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(damaged)?;
                 Ok(Authority { pem, issuer })
             }
-            (None, None) => Self::make(path, &key_path, name),
+            (None, None) => {
+                let refused = |e: rcgen::Error| refused(name, &e);
+                let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(refused)?;
+                // The key first: with it alone the certificate is made after a crash.
+                write_atomically(&key_path, key.serialize_pem().as_bytes(), 0o600)?;
+                Self::make(path, key, name)
+            }
             (Some(_), None) => Err(CertError::Half { there: path.into(), missing: key_path }),
-            (None, Some(_)) => Err(CertError::Half { there: key_path, missing: path.into() }),
+            // The power was cut between the two. Whoever trusts the key trusts what is made of it.
+            (None, Some(key)) => {
+                let key = KeyPair::from_pem(&key);
+                let key =
+                    key.map_err(|e| CertError::Damaged { path: key_path, why: e.to_string() });
+                Self::make(path, key?, name)
+            }
         }
     }
 
-    fn make(path: &Path, key_path: &Path, name: &str) -> Result<Self, CertError> {
-        let refused =
-            |e: rcgen::Error| CertError::Refused { names: name.into(), why: e.to_string() };
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(refused)?;
+    fn make(path: &Path, key: KeyPair, name: &str) -> Result<Self, CertError> {
+        let refused = |e: rcgen::Error| refused(name, &e);
         let mut params = CertificateParams::new(Vec::new()).map_err(refused)?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -99,12 +113,7 @@ impl Authority {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2099, 12, 31);
         let pem = params.self_signed(&key).map_err(refused)?.pem();
-        // The key first: a crash between the two leaves a key that nothing was signed with.
-        write_atomically(key_path, key.serialize_pem().as_bytes(), 0o600)?;
-        if let Err(e) = write_atomically(path, pem.as_bytes(), 0o644) {
-            _ = std::fs::remove_file(key_path);
-            return Err(e.into());
-        }
+        write_atomically(path, pem.as_bytes(), 0o644)?;
         tracing::info!(path = %path.display(), "made a certificate authority");
         Ok(Authority { pem, issuer: Issuer::new(params, key) })
     }

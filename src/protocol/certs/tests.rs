@@ -29,6 +29,19 @@ fn half_an_authority_is_an_error_that_names_the_other_half() {
 }
 
 #[test]
+fn an_authority_whose_certificate_was_never_written_is_made_of_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    let key = || std::fs::read_to_string(path.with_extension("key")).unwrap();
+    Authority::load_or_make(&path, "CA").unwrap();
+    let before = key();
+    std::fs::remove_file(&path).unwrap();
+    let made = Authority::load_or_make(&path, "CA").unwrap();
+    assert_eq!(key(), before);
+    assert_eq!(Authority::load_or_make(&path, "CA").unwrap().pem(), made.pem());
+}
+
+#[test]
 fn a_server_certificate_lasts_though_the_clock_was_wrong() {
     assert_eq!(ten_years_from(Duration::ZERO).year(), 2035);
     assert_eq!(ten_years_from(Duration::from_secs(2_000_000_000)).year(), 2043);
