@@ -16,6 +16,8 @@
 mod churn;
 #[path = "crash/clock.rs"]
 mod clock;
+#[path = "crash/damage.rs"]
+mod damage;
 #[path = "crash/errors.rs"]
 mod errors;
 #[path = "crash/full.rs"]
@@ -60,6 +62,7 @@ const LOOPS: &[Loop] = &[
     Loop { name: "hub-power-cut", cycles: cuts, run: power::hub },
     Loop { name: "disk-errors", cycles: cuts, run: errors::run },
     Loop { name: "disk-full", cycles: cuts, run: full::run },
+    Loop { name: "damage", cycles: damages, run: damage::run },
     Loop { name: "routes-swapped", cycles: all, run: swap::run },
     Loop { name: "routes-churned", cycles: swaps, run: churn::run },
     Loop { name: "moved", cycles: all, run: moved::run },
@@ -89,6 +92,10 @@ fn all(cycles: u64) -> u64 {
 
 fn cuts(cycles: u64) -> u64 {
     number("POWER_CYCLES", cycles)
+}
+
+fn damages(cycles: u64) -> u64 {
+    number("DAMAGE_CYCLES", cycles)
 }
 
 fn swaps(cycles: u64) -> u64 {

@@ -62,6 +62,43 @@ pub enum EdgeCommand {
     Tree,
     /// Print every setting in force and where its value came from
     Config,
+    /// See to what is stored on this device; the service must not run
+    #[command(subcommand)]
+    Store(StoreCommand<StoreName>),
+}
+
+/// What can be done to a store.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand<N: clap::ValueEnum + Send + Sync + 'static> {
+    /// Copy what is whole out of a damaged store into a new one, which takes its place. The damaged
+    /// file is kept beside it; what was lost is counted and told. The service does this by itself
+    /// when it finds a store damaged. Status: 0 done, 1 failed (nothing was changed), 2 wrong usage
+    Salvage {
+        /// Which store
+        store: N,
+        /// Where it lies, if not where the settings say
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// Only look at every page, and tell whether it is whole (0) or damaged (1)
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// The stores of `edge-runtime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreName {
+    /// Messages that are stored, to be forwarded
+    Queue,
+    /// Identities, sessions, twins, the agent's state
+    State,
+}
+
+/// The store of `localhub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum HubStoreName {
+    /// Everything
+    Hub,
 }
 
 /// See [`Localhub`].
@@ -71,6 +108,9 @@ pub enum HubCommand {
     Serve,
     /// Print every setting in force and where its value came from
     Config,
+    /// See to what is stored; the hub must not run
+    #[command(subcommand)]
+    Store(StoreCommand<HubStoreName>),
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(crate) mod in_order;
 pub mod port;
 pub mod process;
 pub mod runtime;
+pub mod salvage;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod supervision;
+pub(crate) mod suspect;

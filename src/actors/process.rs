@@ -1,6 +1,7 @@
 //! A process: one tree, from its start to its ordered stop.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::store::WriterState;
 
 /// The whole tree stops in this time, or is left behind.
 const STOP: Duration = Duration::from_secs(25);
+
+/// Whoever is ready for so long is not about to be killed by what is in its stores.
+const WELL: Duration = Duration::from_secs(60);
 
 /// Takes the obituary of the root.
 struct Top(Option<tokio::sync::oneshot::Sender<String>>);
@@ -41,10 +45,23 @@ impl Handler<ChildExited> for Top {
 #[derive(Clone, Default)]
 pub struct Vital(Rc<Lost>);
 
+/// What a process has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// All its parts are ready.
+    Ready,
+    /// It has been for a while.
+    Well,
+}
+
+/// Who is told of it.
+pub type Told = Box<dyn Fn(Milestone)>;
+
 #[derive(Default)]
 struct Lost {
     why: RefCell<Option<String>>,
     changed: Notify,
+    told: RefCell<BTreeMap<&'static str, Told>>,
 }
 
 impl Vital {
@@ -58,6 +75,15 @@ impl Vital {
                 lost.changed.notify_one();
             }
         });
+    }
+
+    /// From now on this one of the stores is told how far the process came.
+    pub fn tell(&self, name: &'static str, told: Told) {
+        self.0.told.borrow_mut().insert(name, told);
+    }
+
+    fn come_to(&self, milestone: Milestone) {
+        self.0.told.borrow().values().for_each(|told| told(milestone));
     }
 
     /// Why the process must end.
@@ -93,7 +119,7 @@ pub fn run(
         let root = Supervisor::start_tree(tree, &factory(), obituary);
         plug(&root);
         let is_stopping = Rc::new(Cell::new(false));
-        actix::spawn(announce(readiness, addresses, Rc::clone(&is_stopping)));
+        actix::spawn(announce(readiness, addresses, Rc::clone(&is_stopping), vital.clone()));
         actix::spawn(feed_watchdog(root.clone()));
         let mut term = signal(SignalKind::terminate()).expect("signals can be waited for");
         let mut int = signal(SignalKind::interrupt()).expect("signals can be waited for");
@@ -124,7 +150,12 @@ pub fn run(
 /// Says `ready` once, as soon as every part is. The service manager is told at once that we run,
 /// and then what is waited for: a part that cannot be had for long (a disk that is not there, a
 /// hub that was never reached) is no reason to be killed and started again.
-async fn announce(readiness: Readiness, addresses: String, is_stopping: Rc<Cell<bool>>) {
+async fn announce(
+    readiness: Readiness,
+    addresses: String,
+    is_stopping: Rc<Cell<bool>>,
+    vital: Vital,
+) {
     let mut last = None;
     notify::ready("starting");
     loop {
@@ -134,7 +165,10 @@ async fn announce(readiness: Readiness, addresses: String, is_stopping: Rc<Cell<
         }
         if missing.is_none() && !readiness.parts().is_empty() {
             tracing::info!("ready {addresses}");
-            return notify::status("ready");
+            notify::status("ready");
+            vital.come_to(Milestone::Ready);
+            tokio::time::sleep(WELL).await;
+            return vital.come_to(Milestone::Well);
         }
         if missing != last {
             tracing::info!(waits_for = missing, "not ready");

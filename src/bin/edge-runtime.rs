@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use edge_runtime::actors::runtime;
-use edge_runtime::cli::{EdgeCommand, EdgeRuntime};
+use edge_runtime::actors::{runtime, salvage};
+use edge_runtime::cli::{EdgeCommand, EdgeRuntime, StoreCommand};
 use edge_runtime::domain::tree::EDGE_RUNTIME;
 use edge_runtime::protocol::logging;
 use edge_runtime::settings::{EX_CONFIG, EdgeSettings, LogFormat, SettingsError, host_name};
@@ -14,6 +14,11 @@ fn main() -> ExitCode {
     if let Some(EdgeCommand::Tree) = arguments.command {
         print!("{EDGE_RUNTIME}");
         return ExitCode::SUCCESS;
+    }
+    if let Some(EdgeCommand::Store(StoreCommand::Salvage { store, directory: Some(at), check })) =
+        &arguments.command
+    {
+        return salvage::command(at, &runtime::recipe(*store), *check);
     }
     let layers = arguments.settings.layers();
     let loaded = match layers.and_then(|layers| EdgeSettings::load(&layers, &host_name())) {
@@ -28,6 +33,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let settings = loaded.settings;
+    if let Some(EdgeCommand::Store(StoreCommand::Salvage { store, check, .. })) = arguments.command
+    {
+        let at = runtime::store_directory(store, &settings);
+        return salvage::command(&at, &runtime::recipe(store), check);
+    }
     let log = match logging::init(&settings.log.level, settings.log.format == LogFormat::Json) {
         Ok(log) => log,
         Err(error) => {

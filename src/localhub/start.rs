@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::files::{self, Files};
 use super::rest::Owner;
-use super::tables::TABLES;
+use super::tables::{TABLES, TELEMETRY, TELEMETRY_STATE};
 use super::telemetry::Retention;
 use super::wires::{Ports, Wires};
 use crate::actors::clock;
@@ -18,6 +19,7 @@ use crate::actors::endpoint::listener::{Bound, Door};
 use crate::actors::endpoint::sessions::{self, ConnectionSettings};
 use crate::actors::endpoint::writer::Unwritten;
 use crate::actors::process::{self, Vital};
+use crate::actors::salvage;
 use crate::actors::supervision::{Factory, Running};
 use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::LOCALHUB;
@@ -28,10 +30,38 @@ use crate::protocol::open_files;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::{ClientAuthorities, TlsServer};
 use crate::settings::LocalhubSettings;
+use crate::store::salvage::{Recipe, nothing_to_mend};
 use crate::store::{Kv, Options};
 
 /// PUBLISH packets that all clients together may have un-acknowledged.
 const PARKING: usize = 64 << 20;
+
+/// How the hub's store is salvaged: numbers of edges that came may be older than they were, as the
+/// last items tell the rest; what a device sent last was not acknowledged by a header that is lost.
+pub fn recipe() -> Recipe {
+    Recipe {
+        name: "hub",
+        tables: tables(),
+        options: Options::queue(),
+        is_better: |table, key, have, _| {
+            table == TELEMETRY_STATE && key.starts_with(b"run\n") && have.is_none()
+        },
+        later: |in_force| {
+            let last = in_force.last_key(TELEMETRY).unwrap_or_default();
+            Box::new(move |table, key| table == TELEMETRY && key > &last[..])
+        },
+        mend: nothing_to_mend,
+    }
+}
+
+/// Where it lies, by the settings.
+pub fn store_directory(settings: &LocalhubSettings) -> PathBuf {
+    settings.state.path.join("hub")
+}
+
+fn tables() -> Vec<&'static str> {
+    [&TABLES[..], &[sessions::TABLE]].concat()
+}
 
 /// Runs the hub until it is told to stop.
 pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
@@ -62,8 +92,9 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     }
     let https = settings.listen_https.iter().map(|address| bind("listen_https", *address));
     let https = https.collect::<Result<Vec<_>, _>>()?;
-    let tables = [&TABLES[..], &[sessions::TABLE]].concat();
-    let store = Kv::open(&path.join("hub"), &tables, Options::queue())?;
+    let directory = store_directory(&settings);
+    let open = || Kv::open(&directory, &tables(), Options::queue());
+    let store = salvage::opened("hub", &directory, open)?;
     let addresses = format!("mqtt={:?} https={:?}", settings.listen, settings.listen_https);
     let ports = Ports::default();
     let (readiness, panic) = (ports.backend.readiness.clone(), ports.rest.panic.clone());
@@ -94,6 +125,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
     let of_process = vital.clone();
     let factory = move || -> Rc<dyn Factory> {
         vital.watch("hub", store.state());
+        vital.tell("hub", salvage::milestones(move || store.environment().clone()));
         Rc::new(wires)
     };
     let plug = move |root: &Running| {

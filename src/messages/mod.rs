@@ -11,6 +11,7 @@ pub mod modules;
 pub mod queue;
 pub mod registry;
 pub mod routes;
+pub mod salvage;
 pub mod service_twins;
 pub mod sessions;
 pub mod state;

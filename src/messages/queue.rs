@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::Message;
 use bytes::Bytes;
 
+use super::salvage::Report;
 use super::state::StoreError;
 use crate::domain::bag::Bag;
 use crate::domain::budget::{FullPolicy, Level};
@@ -174,6 +175,11 @@ pub struct QueueStatus {
     pub fill: Level,
     /// Records whose checksum failed.
     pub quarantined: u64,
+    /// What became of the store when it was damaged: in the last 30 days.
+    pub salvages: Vec<Report>,
+    /// Messages that its salvages could not copy; they are among the quarantined, but for those of
+    /// which no route could be told.
+    pub salvage_lost: u64,
     /// The store's state in words: `ready`, or why not.
     pub state: String,
     /// The directory in which it lies.

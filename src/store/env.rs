@@ -13,9 +13,12 @@ use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, OnCommit, RoTxn, RwTxn,
 use ring::rand::SecureRandom;
 
 use super::birth;
+use super::copy::DATA;
 use super::fault::{self, Fault};
-use super::header::{self, BadFile};
+use super::look::look;
+use super::salvage;
 use super::table::Table;
+use super::watch::{Starts, Watch};
 use crate::messages::state::StoreError;
 use crate::mutant;
 
@@ -29,11 +32,11 @@ const WIDE: bool = size_of::<usize>() == 8;
 /// Enough to read the head of a store.
 const SMALL_MAP: usize = 16 << 20;
 const MAX_READERS: u32 = 126;
-const META: &str = "_meta";
-const META_KIND: u8 = 1;
+pub(super) const META: &str = "_meta";
+pub(super) const META_KIND: u8 = 1;
 const FORMAT: &[u8] = b"format";
-const ID: &[u8] = b"id";
-const GENERATION: &[u8] = b"generation";
+pub(super) const ID: &[u8] = b"id";
+pub(super) const GENERATION: &[u8] = b"generation";
 
 /// Which store it is; made with it, and it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub struct Environment {
     pub(super) env: Env<WithoutTls>,
     pub(super) tables: Vec<Table<'static>>,
     pub(super) options: Options,
-    meta: Table<'static>,
+    pub(super) meta: Table<'static>,
     id: StoreId,
     generation: u64,
     directory: PathBuf,
@@ -129,17 +132,19 @@ impl Environment {
     ) -> Result<Self, OpenError> {
         let at = || directory.to_path_buf();
         let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
-        let data = directory.join("data.mdb");
-        let is_new = !data.exists() || birth::is_unfinished(directory);
-        if is_new && options.expected.is_some() {
+        let is_known = options.expected.is_some();
+        let is_there = directory.join(DATA).exists() && !birth::is_unfinished(directory);
+        if is_known && !is_there && !salvage::is_whole(directory) {
             return Err(OpenError::Missing(at()));
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
         let lock = lock(directory)?;
+        salvage::finish(directory).map_err(io)?;
+        let is_new = birth::is_unfinished(directory) || look(directory, is_known)?;
+        let watch = Watch::new(directory);
+        watch.count_start();
         if is_new {
-            birth::begin(directory, &data).map_err(io)?;
-        } else {
-            check(directory, &data)?;
+            birth::begin(directory, &directory.join(DATA)).map_err(io)?;
         }
         birth::allocate_readers(directory).map_err(io)?;
         let env = map(directory, tables.len(), &options).map_err(refused(directory))?;
@@ -150,6 +155,7 @@ impl Environment {
         if is_new {
             birth::finish(directory).map_err(io)?;
         }
+        watch.set_id(id, generation);
         let directory = at();
         Ok(Environment { env, tables: all, options, meta, id, generation, directory, _lock: lock })
     }
@@ -157,12 +163,11 @@ impl Environment {
     /// Which store lies in `directory`, and how often it was moved. Blocks; the store is nobody's
     /// afterwards.
     pub fn identify(directory: &Path) -> Result<(StoreId, u64), OpenError> {
-        let data = directory.join("data.mdb");
-        if !data.exists() {
+        if !directory.join(DATA).exists() {
             return Err(OpenError::Missing(directory.into()));
         }
         let _lock = lock(directory)?;
-        check(directory, &data)?;
+        look(directory, true)?;
         let damaged = |why: String| OpenError::Damaged(directory.into(), why);
         let env = map(directory, 0, &Options { map_size: SMALL_MAP, ..Options::queue() });
         let env = env.map_err(|error| damaged(error.to_string()))?;
@@ -233,8 +238,15 @@ fn refused(directory: &Path) -> impl Fn(heed::Error) -> OpenError {
     }
 }
 
+impl Drop for Environment {
+    /// Whoever comes here was not killed.
+    fn drop(&mut self) {
+        Watch::new(&self.directory).set_starts(Starts::default());
+    }
+}
+
 /// One process at a time. The file names who it is.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
     let path = directory.join("holder");
     let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
@@ -253,16 +265,6 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
-}
-
-/// Before it is mapped.
-fn check(directory: &Path, data: &Path) -> Result<(), OpenError> {
-    let io = |error: std::io::Error| OpenError::Io(directory.into(), error.to_string());
-    let file = File::options().read(true).write(true).open(data).map_err(io)?;
-    header::check(&file).map_err(|bad| match bad {
-        BadFile::Io(error) => io(error),
-        bad => OpenError::Damaged(directory.into(), bad.to_string()),
-    })
 }
 
 /// A number of the head.

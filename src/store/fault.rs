@@ -10,6 +10,8 @@ pub enum Fault {
     Refused(StoreError),
     /// LMDB refuses.
     Lmdb(heed::Error),
+    /// The store is not what it must be.
+    Corrupt(String),
     /// The work panicked.
     Panicked(String),
 }
@@ -28,7 +30,7 @@ impl From<StoreError> for Fault {
 
 impl From<Damage> for Fault {
     fn from(damage: Damage) -> Self {
-        Fault::Refused(StoreError::Broken(damage.to_string()))
+        Fault::Corrupt(format!("a record that others hang on: {damage}"))
     }
 }
 
@@ -41,6 +43,8 @@ pub(super) enum Verdict {
     Later(String),
     /// The environment is lost for this process.
     Broken(String),
+    /// … and so it is for the next, unless it is salvaged.
+    Damaged(String),
 }
 
 impl Fault {
@@ -49,15 +53,37 @@ impl Fault {
         match self {
             Fault::Lmdb(error) => of_read(&error),
             Fault::Refused(error) => error,
-            Fault::Panicked(why) => StoreError::Broken(why),
+            Fault::Corrupt(why) | Fault::Panicked(why) => StoreError::Broken(why),
+        }
+    }
+
+    /// What was met that no sound store has.
+    pub(super) fn damage(&self) -> Option<String> {
+        use heed::MdbError as Mdb;
+        match self {
+            Fault::Corrupt(why) => Some(why.clone()),
+            Fault::Lmdb(heed::Error::Mdb(
+                error @ (Mdb::PageNotFound
+                | Mdb::Corrupted
+                | Mdb::Invalid
+                | Mdb::CursorFull
+                | Mdb::PageFull
+                | Mdb::Incompatible
+                | Mdb::Problem),
+            )) => Some(error.to_string()),
+            _ => None,
         }
     }
 
     /// `used` and `limit`: bytes of the map, for what people read.
     pub(super) fn verdict(self, used: u64, limit: u64) -> Verdict {
         use heed::MdbError as Mdb;
+        if let Some(why) = self.damage() {
+            return Verdict::Damaged(why);
+        }
         match self {
             Fault::Refused(error) => Verdict::Refuse(error),
+            Fault::Corrupt(why) => Verdict::Damaged(why),
             Fault::Panicked(why) => {
                 Verdict::Refuse(StoreError::Broken(format!("a write panicked: {why}")))
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::env::{Environment, OpenError, Options, StoreId};
-use super::fault::of_read;
+use super::fault::Fault;
 use super::table::Table;
 use super::value::Damage;
 use super::wait::wait;
@@ -80,7 +80,7 @@ impl Kv {
     pub fn fetch(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let table = self.environment.table(table)?;
         let txn = self.environment.read()?;
-        let found = table.get(&txn, PAIR, key).map_err(|error| of_read(&error))?;
+        let found = table.get(&txn, PAIR, key).map_err(|error| self.failed(error))?;
         Ok(found.and_then(|value| self.sound(&table, key, value)).map(Vec::from))
     }
 
@@ -97,10 +97,10 @@ impl Kv {
         let first = from.max(prefix);
         let first = if first.is_empty() { Bound::Unbounded } else { Bound::Included(first) };
         let range = (first, Bound::Unbounded); // LMDB knows no empty key
-        let pairs = table.range(&txn, PAIR, &range).map_err(|error| of_read(&error))?;
+        let pairs = table.range(&txn, PAIR, &range).map_err(|error| self.failed(error))?;
         let mut found = Vec::new();
         for pair in pairs {
-            let (key, value) = pair.map_err(|error| of_read(&error))?;
+            let (key, value) = pair.map_err(|error| self.failed(error))?;
             if found.len() == max || !key.starts_with(prefix) {
                 break;
             }
@@ -109,6 +109,17 @@ impl Kv {
             }
         }
         Ok(Arc::new(found))
+    }
+
+    /// As in the queue (`QueueStore::read`).
+    fn failed(&self, error: heed::Error) -> StoreError {
+        let fault = Fault::Lmdb(error);
+        if let Some(why) = fault.damage() {
+            let corrupt =
+                move |_: &mut heed::RwTxn<'_>, _: &mut _| Err::<(), _>(Fault::Corrupt(why.clone()));
+            drop(self.writer.submit(Kind::Vital, 1, corrupt)); // in line; nobody waits for it
+        }
+        fault.for_reader()
     }
 
     fn sound<'v>(
@@ -133,7 +144,7 @@ impl Kv {
     }
 
     /// The environment, for whoever copies it.
-    pub fn environment(&self) -> &Environment {
+    pub fn environment(&self) -> &Arc<Environment> {
         &self.environment
     }
 

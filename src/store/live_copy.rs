@@ -17,7 +17,8 @@ use rustix::io::Errno;
 
 use super::copy::{DATA, sync_directory};
 use super::env::{Environment, OpenError, Options, StoreId};
-use super::header;
+use super::raw;
+use super::watch;
 use crate::messages::state::StoreError;
 use crate::mutant;
 
@@ -120,7 +121,7 @@ impl Copy {
 
     /// Takes the blocks that the copy needs; the reserve must fit beside them.
     fn take_room(&self) -> Result<(), CopyError> {
-        let used = header::used(&self.from).map_err(|error| CopyError::of(&self.place, &error))?;
+        let used = raw::used(&self.from).map_err(|error| CopyError::of(&self.place, &error))?;
         let needed = used + self.options.reserve + SPARE;
         let free = free(&self.place);
         if free < needed {
@@ -144,7 +145,7 @@ impl Copy {
     }
 
     fn copy(&self, tell: impl Fn(u64, u64)) -> io::Result<u64> {
-        let used = header::used(&self.from)?;
+        let used = raw::used(&self.from)?;
         self.to.set_len(used)?;
         let (mut new, mut old) = (vec![0; BLOCK], vec![0; BLOCK]);
         let (mut at, mut changed) = (0, 0);
@@ -279,7 +280,7 @@ pub fn clear(place: &Path, id: StoreId, live: u64) -> io::Result<bool> {
 
 /// Removes the files of a store that is known not to count any more.
 pub fn remove(directory: &Path) -> io::Result<()> {
-    for name in FILES {
+    for name in FILES.iter().chain(&watch::FILES) {
         match fs::remove_file(directory.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => mutant::point("move-removing"),

@@ -15,10 +15,12 @@ mod clock;
 pub mod copy;
 mod env;
 mod fault;
-mod header;
 mod kv;
 pub mod live_copy;
+mod look;
 pub mod queue;
+mod raw;
+pub mod salvage;
 mod space;
 mod table;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod tests;
 pub mod value;
 pub mod vault;
 mod wait;
+mod watch;
 pub mod writer;
 
 pub use self::clock::{Clock, SystemClock};
@@ -34,5 +37,6 @@ pub use self::env::{
 };
 pub use self::fault::Fault;
 pub use self::kv::Kv;
+pub use self::look::inspect;
 pub use self::queue::QueueStore;
 pub use self::writer::{Kind, Writer, WriterState};

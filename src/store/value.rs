@@ -61,6 +61,11 @@ pub fn open<'v>(kind: u8, table: &str, key: &[u8], value: &'v [u8]) -> Result<&'
     }
 }
 
+/// Whether all of it is as it was written under this key, whatever its type.
+pub fn is_whole(table: &str, key: &[u8], value: &[u8]) -> bool {
+    value.first().is_some_and(|kind| open(*kind, table, key, value).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -15,6 +15,7 @@ use crate::messages::identities::Lookup;
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{Compact, GetQueueStatus, QueueStatus, TryRoutes};
 use crate::messages::routes::{ListRoutes, RouteStatus};
+use crate::messages::salvage::Report;
 use crate::messages::sessions::{ListOnline, Online};
 use crate::messages::supervision::{Snapshot, TakeSnapshot};
 use crate::messages::twins::{GetDesired, GetTwinsStatus, ListRefused, TwinsStatus};
@@ -194,6 +195,7 @@ impl ApiPorts {
             is_ready: parts.iter().all(|part| part.is_ready || !part.is_needed),
             parts,
             link: link.ok(),
+            warnings: warnings(about, queue.as_ref().ok().and_then(|queue| queue.as_ref().ok())),
             queue: queue.ok().and_then(Result::ok),
             clients: clients.ok(),
             local_topics: local.ok().filter(|local| local.is_enabled),
@@ -201,7 +203,6 @@ impl ApiPorts {
             agent: agent.ok(),
             in_sync: differences.is_empty(),
             differences,
-            warnings: about.warnings.clone(),
         }
     }
 
@@ -232,6 +233,18 @@ fn part<T>(
         Err(_) => Some("does not answer: it is starting, or being restarted".into()),
     };
     Part { name, is_ready: why.is_none(), is_needed, why }
+}
+
+/// What is known since the start, and what became of damaged messages.
+fn warnings(about: &About, queue: Option<&QueueStatus>) -> Vec<String> {
+    let mut warnings = about.warnings.clone();
+    let Some(queue) = queue else { return warnings };
+    warnings.extend(queue.salvages.iter().map(Report::summary));
+    if queue.quarantined > 0 {
+        let count = queue.quarantined;
+        warnings.push(format!("{count} stored messages were damaged and are not delivered"));
+    }
+    warnings
 }
 
 /// Their errors name them.

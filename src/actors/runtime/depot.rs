@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::known::Known;
 pub(in crate::actors::runtime) use self::place::Places;
+use crate::actors::salvage::Patience;
+use crate::store::salvage::forget;
 use crate::store::{Kv, OpenError, Options, QueueStore, SystemClock};
 
 /// An empty file of this name where the queue should be: its loss is accepted.
@@ -27,12 +29,13 @@ pub(super) struct Depot {
     why: Mutex<String>,
     /// Held by a move.
     moves: Mutex<()>,
+    patience: Patience,
 }
 
 impl Depot {
     pub(super) fn new(places: Places, options: Options, state: Arc<Kv>) -> Arc<Self> {
-        let (store, why, moves) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Arc::new(Depot { places, options, state, store, why, moves })
+        let (store, why, moves, patience) = Default::default();
+        Arc::new(Depot { places, options, state, store, why, moves, patience })
     }
 
     /// The store, once it was opened.
@@ -98,7 +101,11 @@ impl Depot {
         let (expected, generation) =
             (known.and_then(Known::id), known.map(|known| known.generation));
         let options = Options { expected, generation, ..self.options.clone() };
-        let store = QueueStore::open(place, options, SystemClock::new());
+        if anew.exists() {
+            forget(place);
+        }
+        let open = || QueueStore::open(place, options.clone(), SystemClock::new());
+        let store = self.patience.opened("queue", place, open);
         let store = store.map_err(|error| match error {
             OpenError::Missing(_) | OpenError::Other(_) | OpenError::Old(_) => {
                 let anew = anew.display();

@@ -4,4 +4,4 @@ mod depot;
 mod start;
 mod wires;
 
-pub use self::start::run;
+pub use self::start::{recipe, run, store_directory};

@@ -1,6 +1,7 @@
 //! Starts the edge runtime: stores and sockets once, then its tree.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,11 +26,13 @@ use crate::actors::hub::twins;
 use crate::actors::hub::upstream::UpstreamConfig;
 use crate::actors::process::Vital;
 use crate::actors::supervision::Factory;
-use crate::actors::{agent, process};
+use crate::actors::{agent, process, salvage};
+use crate::cli::StoreName;
 use crate::domain::agent::manifest::Credential;
 use crate::domain::connection_string::host_and_port;
 use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::EDGE_RUNTIME;
+use crate::messages::salvage::Report;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
 use crate::protocol::http;
@@ -43,6 +46,8 @@ use crate::protocol::parent_rest::ParentRest;
 use crate::protocol::sockets::bind;
 use crate::protocol::tls::{ClientAuthorities, TlsClient, TlsServer, Trust};
 use crate::settings::EdgeSettings;
+use crate::store::queue;
+use crate::store::salvage::{Recipe, never_later, nothing_to_mend};
 use crate::store::vault::Vault;
 use crate::store::{Kv, Options};
 
@@ -54,6 +59,34 @@ const WINDOW: usize = 1_024;
 
 /// Tables of `state/`, beside those of the twins.
 const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TABLE];
+
+/// How `queue` or `state` is salvaged.
+pub fn recipe(store: StoreName) -> Recipe {
+    match store {
+        StoreName::Queue => queue::recipe(),
+        StoreName::State => Recipe {
+            name: "state",
+            tables: tables(),
+            options: Options::state(),
+            is_better: |table, _, have, _| table == "meta" && have.is_none(),
+            later: never_later,
+            mend: nothing_to_mend,
+        },
+    }
+}
+
+/// Where a store lies, by the settings.
+pub fn store_directory(store: StoreName, settings: &EdgeSettings) -> PathBuf {
+    match store {
+        StoreName::Queue => settings.store.queue.clone(),
+        StoreName::State => settings.state.path.join("state"),
+    }
+}
+
+/// Of `state/`.
+fn tables() -> Vec<&'static str> {
+    [&TABLES[..], &twins::TABLES].concat()
+}
 
 /// Runs the service until it is told to stop.
 pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Error>> {
@@ -75,8 +108,9 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let authorities = ClientAuthorities::read(settings.hub.client_ca.as_deref())?;
     let tls = TlsServer::new(&certificates.server, authorities)?;
 
-    let state =
-        Kv::open(&path.join("state"), &[&TABLES[..], &twins::TABLES].concat(), Options::state())?;
+    let directory = path.join("state");
+    let open = || Kv::open(&directory, &tables(), Options::state());
+    let state = salvage::opened("state", &directory, open)?;
     let queue_options = Options { reserve: settings.store.reserve_bytes.0, ..Options::queue() };
     let store = &settings.store;
     let places = Places { home: store.queue.clone(), roots: store.allowed_roots.clone() };
@@ -120,7 +154,9 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         instance: format!("{:032x}", state.id().0),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let warnings = settings.warnings();
+    let mut warnings = settings.warnings();
+    let reports = state.environment().reports();
+    warnings.extend(salvage::recent(&reports).map(Report::summary));
     let addresses = format!("mqtt={:?} plain={:?}", settings.hub.listen, settings.hub.listen_plain);
     let mut ports = Ports::default();
     ports.backend.edge_device = Some(device.device_id().to_owned());
@@ -187,6 +223,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     };
     let factory = move || -> Rc<dyn Factory> {
         wires.vital.watch("state", stored.state());
+        wires.vital.tell("state", salvage::milestones(move || stored.environment().clone()));
         Rc::new(wires)
     };
     let plug = move |root: &crate::actors::supervision::Running| {

@@ -31,6 +31,7 @@ use crate::actors::hub::twins::{Twins, TwinsPorts};
 use crate::actors::hub::upstream::{Upstream, UpstreamConfig, UpstreamPorts};
 use crate::actors::port::Port;
 use crate::actors::process::Vital;
+use crate::actors::salvage;
 use crate::actors::supervision::{Factory, Obituary, Running};
 use crate::domain::delivery::LiveShare;
 use crate::domain::identity::Identity;
@@ -211,6 +212,8 @@ impl Wires {
             return Running::worker(&absent.start());
         };
         self.vital.watch("queue", store.state());
+        let of_store = Arc::clone(&store);
+        self.vital.tell("queue", salvage::milestones(move || of_store.in_use()));
         readiness.is_ready("queue");
         let ports = QueuePorts {
             ingest: all.backend.ingest,

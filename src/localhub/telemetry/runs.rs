@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::actors::port::Port;
 use crate::domain::link::intervals::Seen;
+use crate::domain::row::Stamp;
 use crate::localhub::tables::{self, TELEMETRY_STATE};
 use crate::messages::queue::LinkStamp;
 use crate::messages::state::{Change, Scan, StoreError};
@@ -46,6 +47,14 @@ impl Runs {
         let seen = self.edges.entry(link.edge.clone()).or_default();
         seen.on_arrival(link.stamp, link.low, now.as_secs());
         self.changed.insert(link.edge.clone());
+    }
+
+    /// It is in the log, whatever was kept of the run that it is of.
+    pub(super) fn note_again(&mut self, edge: String, stamp: Stamp, now: Duration) {
+        let seen = self.edges.entry(edge).or_default();
+        if !seen.has(stamp) {
+            seen.on_arrival(stamp, 0, now.as_secs());
+        }
     }
 
     /// What is to be written since the last time.

@@ -22,7 +22,7 @@ use crate::store::writer::Shared;
 const HEAD: &[u8] = b"head";
 
 /// Route, endpoint, input.
-type Party = (Arc<str>, Endpoint, Option<Arc<str>>);
+pub(super) type Party = (Arc<str>, Endpoint, Option<Arc<str>>);
 
 /// What the work of one transaction shares: one ledger.
 #[derive(Default)]
@@ -279,7 +279,7 @@ fn is_of((route, endpoint, input): &Party, win: &Win) -> bool {
     Arc::ptr_eq(route, &win.route) && Arc::ptr_eq(&endpoint.0, &win.endpoint.0) && is_same_input
 }
 
-fn number_key((route, endpoint, input): &Party) -> [u8; 32] {
+pub(super) fn number_key((route, endpoint, input): &Party) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [Some(route), Some(&endpoint.0), input.as_ref()] {
         hash.update([u8::from(part.is_some())]);

@@ -36,6 +36,7 @@ mod lanes;
 mod ledger;
 mod letters;
 mod matcher;
+mod mend;
 mod migrate;
 mod operator;
 mod pull;
@@ -59,6 +60,7 @@ use self::exchange::Shelf;
 use self::ledger::{Books, Ledger};
 pub use self::letters::{Fate, Step};
 pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
+pub use self::mend::recipe;
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
 pub use self::relocate::Moving;
@@ -66,6 +68,7 @@ pub use self::status::{Counts, Owed, Status};
 pub use self::survey::Survey;
 use super::clock::Clock;
 use super::env::{Environment, OpenError, Options, StoreId, random};
+use super::fault::Fault;
 use super::table::Table;
 use super::writer::{Fill, Kind, Window, Writer, WriterState};
 use crate::domain::budget::Budget;
@@ -280,7 +283,7 @@ impl QueueStore {
         want: &Want<'_>,
         rest: Option<Cursor>,
     ) -> Result<Pulled, StoreError> {
-        self.inner().pull(endpoint, want, rest)
+        self.read(self.inner().pull(endpoint, want, rest))
     }
 
     /// Records how rows ended, and deletes them. Answers with all the keys; rows that are gone
@@ -305,6 +308,17 @@ impl QueueStore {
             books.ledger(&inner, txn)?.time = inner.saved_time();
             Ok(())
         })
+    }
+
+    /// The answer of a read. One that met what no sound store has is the last: the writer is told,
+    /// and with it whoever watches how it does, and the next start salvages.
+    fn read<T>(&self, answer: Result<T, Fault>) -> Result<T, StoreError> {
+        if let Some(why) = answer.as_ref().err().and_then(Fault::damage) {
+            let corrupt =
+                move |_: &mut heed::RwTxn<'_>, _: &mut _| Err::<(), _>(Fault::Corrupt(why.clone()));
+            drop(self.writer.submit(Kind::Vital, 1, corrupt)); // in line; nobody waits for it
+        }
+        answer.map_err(Fault::for_reader)
     }
 
     /// Store time now.

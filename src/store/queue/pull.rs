@@ -24,7 +24,6 @@ use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
 use crate::domain::row::{Endpoint, Key, Offset, Priority, Row, Stamp};
-use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 use crate::store::value::Damage;
 
@@ -94,9 +93,9 @@ impl Inner {
         endpoint: &Endpoint,
         want: &Want<'_>,
         rest: Option<Cursor>,
-    ) -> Result<Pulled, StoreError> {
+    ) -> Result<Pulled, Fault> {
         let txn = self.environment.read()?;
-        self.search(&txn, endpoint, want, rest, false).map_err(Fault::for_reader)
+        self.search(&txn, endpoint, want, rest, false)
     }
 
     /// With `is_sweep` nothing is given out, only what has to end is named.
@@ -113,6 +112,12 @@ impl Inner {
             return Ok(pulled);
         };
         let number = record.number;
+        let begin = place(number, Priority(0), Offset(0));
+        if is_sweep && record.rows > 0 && self.next_priority(txn, number, &begin)?.is_none() {
+            let (rows, name) = (record.rows, &endpoint.0);
+            let why = format!("{rows} messages are owed to `{name}`, and none of them is there");
+            return Err(Fault::Corrupt(why));
+        }
         let first = place(number, Priority(0), want.from.first(Priority(0)));
         let mut at = rest.map_or(first, |cursor| cursor.next);
         let last = rest.map_or(Offset(record.last_offset), |cursor| cursor.last);
@@ -276,6 +281,9 @@ impl Search<'_> {
     }
 
     fn judge(&mut self, key: RowKey, value: Result<&[u8], Damage>) -> Result<Judged, Fault> {
+        if value == Err(Damage::Key) {
+            return Err(Damage::Key.into()); // its key is damaged: whose it is cannot be told
+        }
         let Ok(row) = value.and_then(RowRecord::read) else { return Ok(Judged::Damaged) };
         if self.want.without.iter().any(|sender| sender.as_str() == row.sender) {
             return Ok(Judged::LeftOut);

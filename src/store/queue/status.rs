@@ -7,7 +7,7 @@ use std::time::Duration;
 use heed::RoTxn;
 
 use super::pull::{Cursor, Pulled, Want};
-use super::records::{Account, EndpointRecord, RowKey, RowRecord, kind, place};
+use super::records::{Account, EndpointRecord, QUARANTINED, RowKey, RowRecord, kind, place};
 use super::{Inner, QueueStore, ledger};
 use crate::domain::delivery::Position;
 use crate::domain::row::{Endpoint, Offset, Priority};
@@ -82,12 +82,20 @@ pub struct Counts {
 impl QueueStore {
     /// The account of the queue.
     pub fn status(&self) -> Result<Status, StoreError> {
-        self.inner().status().map_err(Fault::for_reader)
+        self.read(self.inner().status())
+    }
+
+    /// Messages that ended because they were damaged.
+    pub fn quarantined(&self) -> Result<u64, StoreError> {
+        let inner = self.inner();
+        let txn = inner.environment.read()?;
+        let accounts = self.read(inner.accounts(&txn))?.into_iter();
+        Ok(accounts.map(|(_, account)| account.ends[QUARANTINED]).sum())
     }
 
     /// The lowest offset owed to `endpoint`.
     pub fn lowest_owed(&self, endpoint: &Endpoint) -> Result<Option<Offset>, StoreError> {
-        self.inner().lowest_owed(endpoint).map_err(Fault::for_reader)
+        self.read(self.inner().lowest_owed(endpoint))
     }
 
     /// Names rows whose time is over, or that are damaged, at an endpoint that nobody may be
@@ -103,14 +111,14 @@ impl QueueStore {
         };
         let inner = self.inner();
         let txn = inner.environment.read()?;
-        inner.search(&txn, endpoint, &want, from, true).map_err(Fault::for_reader)
+        self.read(inner.search(&txn, endpoint, &want, from, true))
     }
 
     /// Endpoints that have rows.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let inner = self.inner();
         let txn = inner.environment.read()?;
-        let endpoints = inner.endpoints(&txn).map_err(Fault::for_reader)?.into_iter();
+        let endpoints = self.read(inner.endpoints(&txn))?.into_iter();
         Ok(endpoints.filter(|(_, record)| record.rows > 0).map(|(name, _)| name).collect())
     }
 }

@@ -165,7 +165,8 @@ impl<'s, S: Shared> Loop<'s, S> {
                 let Some(one) = rest.next() else { return };
                 batch = vec![one];
                 end = self.attempt(&mut batch);
-                if matches!(end, Err(Verdict::Later(_) | Verdict::Broken(_))) {
+                if matches!(end, Err(Verdict::Later(_) | Verdict::Broken(_) | Verdict::Damaged(_)))
+                {
                     batch.extend(rest);
                     break;
                 }
@@ -183,6 +184,10 @@ impl<'s, S: Shared> Loop<'s, S> {
             }
             Err(Verdict::Refuse(error)) => answer(batch, &Err(error)),
             Err(Verdict::Later(why)) => self.hold(batch, why),
+            Err(Verdict::Damaged(why)) => {
+                self.environment.condemn(&why);
+                self.conclude(batch, Err(Verdict::Broken(why)));
+            }
             Err(Verdict::Broken(why)) => {
                 let directory = self.environment.directory();
                 tracing::error!(?directory, why, "store is broken");

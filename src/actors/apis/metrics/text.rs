@@ -85,6 +85,10 @@ fn queue(text: &mut Text, queue: &QueueStatus) {
     text.one("queue_fill", "gauge", help, &[], queue.fill as u8);
     let help = "Records whose checksum failed";
     text.one("queue_quarantined_total", "counter", help, &[], queue.quarantined);
+    let help = "Messages that a salvage of the damaged store could not copy";
+    text.one("queue_salvage_lost_total", "counter", help, &[], queue.salvage_lost);
+    let help = "Salvages of the damaged store in the last 30 days";
+    text.one("queue_salvages", "gauge", help, &[], queue.salvages.len() as u64);
     text.head("queue_messages", "gauge", "Messages owed to the endpoint");
     for e in &queue.endpoints {
         text.value("queue_messages", &[("endpoint", &e.endpoint)], e.messages);

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 
 use super::Connection;
-use crate::actors::clock;
+use crate::actors::{clock, suspect};
 use crate::domain::bag::Bag;
 use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Share};
 use crate::domain::packet::{Publish, QoS, ServerPacket};
@@ -131,13 +131,19 @@ impl Connection {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        let mut given_up = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Load { from, max, max_bytes, without, live } => {
                     let endpoint = self.outbox.endpoint.clone();
                     self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
-                Effect::Publish { row, .. } => self.send_row(row, ctx),
+                Effect::Publish { row, .. } => {
+                    let (endpoint, key) = (self.outbox.endpoint.clone(), row.key);
+                    if suspect::handle(&endpoint, key, || self.send_row(row, ctx)).is_none() {
+                        given_up.push(key);
+                    }
+                }
                 Effect::End { key, how } => self.outbox.ends.push((key, how)),
                 Effect::WakeAt(at) => {
                     ctx.run_later(at.saturating_duration_since(clock::now()), |this, ctx| {
@@ -149,6 +155,11 @@ impl Connection {
         }
         if !self.is_in_batch {
             self.finish(ctx);
+        }
+        for key in given_up {
+            let delivery = &mut self.outbox.delivery;
+            let effects = delivery.on_rejected(key, suspect::WHY.into(), clock::now());
+            self.carry_out(effects, ctx);
         }
     }
 

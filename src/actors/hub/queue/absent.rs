@@ -40,21 +40,21 @@ impl AbsentQueue {
         AbsentQueue { look, why, readiness, status, obituary }
     }
 
-    fn wait(&mut self, ctx: &mut Context<Self>) {
+    /// A damaged store is salvaged meanwhile, so a look may take long.
+    fn look(&mut self, ctx: &mut Context<Self>) {
         self.readiness.waits("queue", self.why.as_str());
-        ctx.run_later(AGAIN, |this, ctx| {
-            let look = Arc::clone(&this.look);
-            let looked = tokio::task::spawn_blocking(move || look()).into_actor(this);
-            let looked = looked.map(|looked, this, ctx| match looked {
-                Ok(Ok(())) => ctx.stop(),
-                Ok(Err(why)) => {
-                    this.why = why;
-                    this.wait(ctx);
-                }
-                Err(error) => this.fail(&error, ctx),
-            });
-            looked.spawn(ctx);
+        let look = Arc::clone(&self.look);
+        let looked = tokio::task::spawn_blocking(move || look()).into_actor(self);
+        let looked = looked.map(|looked, this, ctx| match looked {
+            Ok(Ok(())) => ctx.stop(),
+            Ok(Err(why)) => {
+                this.readiness.waits("queue", why.as_str());
+                this.why = why;
+                ctx.run_later(AGAIN, |this, ctx| this.look(ctx));
+            }
+            Err(error) => this.fail(&error, ctx),
         });
+        looked.spawn(ctx);
     }
 }
 
@@ -63,7 +63,7 @@ impl Actor for AbsentQueue {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.status.plug(&ctx.address());
-        self.wait(ctx);
+        self.look(ctx);
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod absent;
 mod compact;
 mod fill;
+mod harm;
 mod operator;
 mod place;
 mod routed;
@@ -84,7 +85,7 @@ pub struct QueuePorts {
     pub rewound_client: Port<Rewound>,
     /// Connections: messages that found no room.
     pub refused: Port<Refused>,
-    /// Twins: how full it is.
+    /// Twins: how full it is, what damage did.
     pub report: Port<PatchReported>,
     /// Twins: what was reported before.
     pub twin: Port<GetTwin>,
@@ -121,6 +122,7 @@ pub struct Queue {
     refused: u64,
     is_counting: bool,
     is_compacting: bool,
+    told_harm: harm::Told,
     obituary: Obituary,
 }
 
@@ -142,6 +144,7 @@ impl Queue {
             table: None,
             not_json,
             sweep: Sweep::default(),
+            told_harm: harm::Told::default(),
             keeps_lanes: false,
             budget: Budget::default(),
             fullness: Fullness::default(),
@@ -186,6 +189,7 @@ impl Actor for Queue {
         self.ports.refused.plug(&own);
         sweep::begin(ctx);
         fill::begin(self, ctx);
+        harm::begin(ctx);
     }
 }
 

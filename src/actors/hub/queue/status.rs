@@ -1,6 +1,8 @@
 //! The account of the queue, in the words of the management API and the metrics.
 
+use crate::actors::salvage;
 use crate::messages::queue::{EndpointStatus, MoveStatus, QueueStatus, RouteCounts};
+use crate::messages::salvage::Report;
 use crate::messages::state::StoreError;
 use crate::store::queue::{Counts, Moving, Owed};
 use crate::store::{QueueStore, WriterState};
@@ -20,7 +22,10 @@ pub(super) fn words(store: &QueueStore) -> String {
 pub(super) fn of(store: &QueueStore, not_json: u64) -> Result<QueueStatus, StoreError> {
     let (status, environment) = (store.status()?, store.in_use());
     let quarantined = status.accounts.iter().map(|account| account.ends[5]).sum();
+    let reports = environment.reports();
     Ok(QueueStatus {
+        salvages: salvage::recent(&reports).cloned().collect(),
+        salvage_lost: reports.iter().map(Report::lost_messages).sum(),
         endpoints: status.endpoints.into_iter().map(owed).collect(),
         routes: status.accounts.into_iter().map(counts).collect(),
         unrouted: status.unrouted,

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tracing::{debug, warn};
 
 use super::Upstream;
-use crate::actors::clock;
+use crate::actors::{clock, suspect};
 use crate::domain::delivery::{Answer, Config, Effect};
 use crate::domain::link::stamp::{self, Stamps};
 use crate::domain::link::up::LinkUp;
@@ -40,7 +40,7 @@ impl Handler<Rewound> for Upstream {
 
 impl Upstream {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
-        let mut is_stuck = false;
+        let (mut is_stuck, mut given_up) = (false, Vec::new());
         for effect in effects {
             match effect {
                 Effect::Load { from, max, max_bytes, without, live } => {
@@ -48,7 +48,12 @@ impl Upstream {
                     self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
                 Effect::Publish { row, attempt, low } => {
-                    is_stuck = is_stuck || !self.publish_row(row, attempt, low);
+                    let (endpoint, key) = (Endpoint::upstream(), row.key);
+                    let publish = || is_stuck || !self.publish_row(row, attempt, low);
+                    match suspect::handle(&endpoint, key, publish) {
+                        Some(is_full) => is_stuck = is_full,
+                        None => given_up.push(key),
+                    }
                 }
                 Effect::End { key, how } => self.ends.push((key, how)),
                 Effect::WakeAt(at) => {
@@ -60,6 +65,10 @@ impl Upstream {
         self.finish(ctx);
         if is_stuck {
             self.drop_connection("there is more to send than the link takes", ctx);
+        }
+        for key in given_up {
+            let effects = self.delivery.on_rejected(key, suspect::WHY.into(), clock::now());
+            self.carry_out(effects, ctx);
         }
     }
 

@@ -10,6 +10,7 @@ mod letters;
 mod model;
 mod operator;
 mod relocate;
+mod salvage;
 mod survey;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -58,7 +58,7 @@ async fn what_is_stored_before_in_and_after_a_move_is_all_there_once_and_in_orde
     assert_eq!(bodies(&pull(&store, &up, 10_000).rows), expected);
     adds_up(&store);
     drop(store);
-    assert_eq!(files(&second), ["data.mdb", "holder", "lock.mdb"]);
+    assert_eq!(files(&second), ["data.mdb", "holder", "id", "lock.mdb"]);
     let options = Options { reserve: 0, expected: Some(id), ..Options::queue() };
     let stale = Options { generation: Some(1), ..options.clone() };
     let refused = QueueStore::open(&first, stale, clock.clone());
@@ -92,7 +92,7 @@ async fn a_move_that_fails_changes_nothing_and_leaves_nothing() {
     let third = directory.path().join("third");
     drop(open(&third, &clock));
     assert_eq!(relocate(&store, &third), Err(CopyError::Taken(third.clone())));
-    assert_eq!(files(&third), ["data.mdb", "holder", "lock.mdb"]);
+    assert_eq!(files(&third), ["data.mdb", "holder", "id", "lock.mdb"]);
     assert_eq!(relocate(&store, &second), Err(CopyError::Taken(second)), "it lies there");
     append(&store, "still there").await;
     adds_up(&store);
