@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::news::{News, now};
-use crate::report::{DRAIN, Report, Task, wait_acked_since};
+use crate::report::{Report, Task, wait_acked_since};
 use crate::support::count::total;
 use crate::support::pipe::Profile;
 use crate::support::program::own_address;
@@ -51,8 +51,10 @@ const SLOW: Profile = Profile {
     rate: 2_000,
     lost_of_1000: 0,
 };
-/// Five times a second, 18 messages.
-const LOAD: Speech = Speech { pause: Duration::from_millis(200), size: 100, ..Speech::USUAL };
+/// A link that is away for most of the time leaves a backlog.
+const DRAIN: Duration = Duration::from_secs(900);
+/// Three senders, 45 messages a second in all.
+const LOAD: Speech = Speech { pause: Duration::from_millis(400), size: 100, ..Speech::USUAL };
 
 pub(crate) fn satellite(task: Task) -> Report {
     run(task, SATELLITE, |random| Cuts {

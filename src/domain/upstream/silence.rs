@@ -2,7 +2,8 @@
 //!
 //! On a slow link a large message is on its way for longer than that, and nothing can come before
 //! it is there: neither its PUBACK nor the answer to a ping behind it. So it is waited for as long as
-//! what is in flight takes at the pace of late, if that is longer.
+//! what is in flight takes at the pace of late, if that is longer; a single large message has the time
+//! that it takes on the slowest link, whatever the pace was: links grow slower, too.
 
 use std::time::{Duration, Instant};
 
@@ -69,9 +70,16 @@ impl Silence {
 
     /// Unless something comes before, it is dead then.
     pub fn dead_at(&self) -> Instant {
-        let long = self.in_flight.min(self.largest.max(MOST));
-        let takes = Duration::from_millis((long * 1_000 / self.pace.max(SLOWEST)) as u64);
-        self.heard + SILENCE.max(PING + takes)
+        let usual = self.in_flight.min(MOST) * 1_000 / self.pace.max(SLOWEST);
+        let large = if self.largest > MOST { self.largest * 1_000 / SLOWEST } else { 0 };
+        self.heard + SILENCE.max(PING + Duration::from_millis(usual.max(large) as u64))
+    }
+
+    /// In words, once it is dead.
+    pub fn why(&self, now: Instant) -> String {
+        let (seconds, bytes) =
+            (now.saturating_duration_since(self.heard).as_secs(), self.in_flight);
+        format!("nothing came for {seconds} s; {bytes} bytes are not acknowledged")
     }
 }
 
@@ -120,12 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_large_message_that_took_its_time_shows_how_slow_the_link_is() {
+    fn a_link_that_was_idle_shows_its_pace_by_what_it_carried_then() {
         let (mut silence, now) = start();
-        let (idle, minute) = (Duration::from_secs(600), Duration::from_secs(60));
-        silence.on_sent(120_000, now + idle);
-        silence.on_acked(120_000, now + idle + minute);
-        silence.on_sent(120_000, now + idle + minute);
-        assert_eq!(seconds(&silence), 10 + 60, "2,000 bytes a second");
+        let (idle, half) = (Duration::from_secs(600), Duration::from_secs(30));
+        silence.on_sent(60_000, now + idle);
+        silence.on_acked(60_000, now + idle + half);
+        silence.on_sent(60_000, now + idle + half);
+        assert_eq!(seconds(&silence), 10 + 30, "2,000 bytes a second");
+        silence.on_sent(200_000, now + idle + half);
+        assert_eq!(seconds(&silence), 10 + 195, "a large one has the time of the slowest link");
     }
 }

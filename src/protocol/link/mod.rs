@@ -179,7 +179,10 @@ impl LinkReceiver {
             let event = match self.poll().await {
                 Some(Ok(event)) => self.translate(event),
                 Some(Err(error)) => Some(lost(&error)),
-                None => Some(cut("nothing came for 30 s")),
+                None => {
+                    let now = Instant::now().into_std();
+                    Some(cut(&self.books.borrow().silence.why(now)))
+                }
             };
             // an answer to a ping may be late while others come: only silence is death
             self.events.state.await_pingresp = false;
