@@ -72,8 +72,14 @@ trap stop_all EXIT
 need_rust
 need_cc
 need curl curl
+need flock util-linux
 mkdir -p "$world"
+exec 8>"$world/lock"
+flock -n 8 || die "another run of this script uses $world" "wait for it"
 : >"$world/load.log"
+# Builds come later: what counts is who else is here.
+busy=$(cut -d' ' -f1-3 /proc/loadavg)
+note "load of the machine before: $busy"
 names=${BENCH:-load pace idle stored disk link-bytes}
 if [ "$names" = all ]; then names='load pace idle stored disk link-bytes refused local-topics routes'; fi
 begin=$SECONDS
@@ -122,7 +128,7 @@ machine() {
 }
 
 {
-    echo "# $(date -u +'%F %H:%M') UTC, commit $(git rev-parse --short HEAD), ${BENCH_PROFILE:-release} profile, ${quick:+quick, }medians of $repeat; $(machine); load $(cut -d' ' -f1-2 /proc/loadavg); mosquitto $(mosquitto -h 2>/dev/null | sed -n 's/.*version \([0-9.]*\).*/\1/p' | head -n 1), rumqttd 0.20.0; \`BENCH='$names' make bench\`"
+    echo "# $(date -u +'%F %H:%M') UTC, commit $(git rev-parse --short HEAD), ${BENCH_PROFILE:-release} profile, ${quick:+quick, }medians of $repeat; $(machine); load before $busy; mosquitto $(mosquitto -h 2>/dev/null | sed -n 's/.*version \([0-9.]*\).*/\1/p' | head -n 1), rumqttd 0.20.0; \`BENCH='$names' make bench\`"
     for line in "${rows[@]}"; do
         read -r benchmark variant numbers <<<"$line"
         printf '%-10s %-28s' "$benchmark" "$variant"

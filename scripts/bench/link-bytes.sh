@@ -66,4 +66,5 @@ bench_link_bytes() {
     wait "$first" "$second"
     row link-bytes idle-100-clients stretch_s="$stretch" ping_s="$ping" gateway_per_hour="$((gateway * 3600 / stretch))" \
         direct_per_hour="$((direct * 3600 / stretch))"
+    stretch idle-bytes-direct-to-gateway-100 "$direct" "$gateway" 1
 }

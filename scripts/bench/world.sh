@@ -23,7 +23,7 @@ start() {
     local name=$1
     shift
     : >"$world/$name.log" # now: nobody is to find what an earlier one said
-    "$@" >"$world/$name.log" 2>&1 </dev/null &
+    "$@" >"$world/$name.log" 2>&1 </dev/null 8>&- &
     pids[$name]=$!
 }
 
