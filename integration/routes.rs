@@ -265,7 +265,15 @@ fn other_routes_are_tried_on_what_is_stored_and_dead_and_nothing_is_changed() {
     wait_line(&ctl, "up", "$upstream", |it| it["dead_letters"]["messages"] == 3);
     send(&world.module("sensor"), "out", 0..2);
     wait_line(&ctl, "up", "$upstream", |it| it["lag"]["messages"] == 0);
-    let before = ctl.json(&["route", "list"])["accounts"].clone();
+    // But for ages, which grow.
+    let accounts = || {
+        let mut accounts = ctl.json(&["route", "list"])["accounts"].take();
+        for account in accounts.as_array_mut().unwrap() {
+            account["oldest_seconds"].take();
+        }
+        accounts
+    };
+    let before = accounts();
 
     let routes = json!({
         "first": "FROM /messages/* WHERE place = '서울' INTO $upstream",
@@ -292,5 +300,5 @@ fn other_routes_are_tried_on_what_is_stored_and_dead_and_nothing_is_changed() {
     assert_eq!(earlier["messages"], 0);
     let (status, _, error) = ctl.outcome(&["route", "replay", "--from", "soon", "--routes", &file]);
     assert!(status == 2 && error.contains("soon is no time"), "{status} {error}");
-    assert_eq!(ctl.json(&["route", "list"])["accounts"], before);
+    assert_eq!(accounts(), before);
 }

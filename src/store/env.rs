@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
@@ -187,6 +187,18 @@ impl Environment {
         };
         let id = id?.ok_or_else(|| damaged("it has no id".into()))?;
         Ok((StoreId(id), generation_of(generation?)))
+    }
+
+    /// Whether its path leads to nothing, or to something else by now: the device was unplugged. A
+    /// path that cannot be looked at says nothing.
+    pub(super) fn is_gone(&self) -> bool {
+        let file = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let ours = self.env.try_clone_inner_file().and_then(|file| Ok(file.metadata()?));
+        match (std::fs::metadata(self.directory.join("data.mdb")), ours) {
+            (Ok(found), Ok(ours)) => file(found) != file(ours),
+            (Err(error), _) => error.kind() == std::io::ErrorKind::NotFound,
+            (_, Err(_)) => false,
+        }
     }
 
     /// How often it was moved.

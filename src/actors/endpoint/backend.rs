@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix::prelude::*;
+
 use super::budget::{Budget, hold};
 use super::local::Local;
 use crate::actors::port::Port;
@@ -76,16 +78,22 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Why a client that was let in moments ago is not let in now, if that is so.
-    pub(super) fn check_again(
+    /// Closes who was let in moments ago if it is not let in now. Changes reach it from now on;
+    /// those made since it was let in have not.
+    pub(super) fn check_again<A: Actor<Context = Context<A>>>(
         &self,
-        log_in: LogIn,
-    ) -> impl Future<Output = Option<String>> + 'static + use<> {
-        let answer = self.log_in.ask(log_in, LOG_IN);
-        async move {
-            let refusal = answer.await.ok().and_then(Result::err);
-            refusal.map(|refusal| refusal.to_string())
-        }
+        log_in: Option<Box<LogIn>>,
+        close: fn(&mut A, &str, &mut Context<A>),
+        ctx: &mut Context<A>,
+    ) {
+        let Some(log_in) = log_in else { return };
+        let answer = actix::fut::wrap_future::<_, A>(self.log_in.ask(*log_in, LOG_IN));
+        let checked = answer.map(move |answer, actor, ctx| {
+            if let Ok(Err(refusal)) = answer {
+                close(actor, &refusal.to_string(), ctx);
+            }
+        });
+        ctx.spawn(checked);
     }
 
     /// Hands messages to whoever stores them; their room stays taken until they are on disk. An

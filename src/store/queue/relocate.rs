@@ -2,7 +2,8 @@
 //! has changed meanwhile, and so on; then, between two transactions, the rest.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::QueueStore;
 use super::exchange::Seal;
@@ -15,6 +16,11 @@ use crate::store::wait::wait;
 const LITTLE: u64 = 4 << 20;
 /// … but no more than so many.
 const PASSES: usize = 6;
+
+#[expect(clippy::disallowed_methods, reason = "this thread is no actor: it has no other clock")]
+fn now() -> Instant {
+    Instant::now()
+}
 
 /// A move in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +50,13 @@ impl Drop for Shown<'_> {
 
 impl QueueStore {
     /// Moves the queue into the directory `place`, and answers with the environment that was in
-    /// use before, which is to be removed. `seal` makes the new one the one that counts, see
+    /// use before, which is to be removed, and for how long nothing was written. `seal` makes the new one the one that counts, see
     /// `exchange`. Blocks for as long as it takes to copy; not for an actor's thread.
     pub fn relocate(
         &self,
         place: &Path,
         seal: impl FnOnce(&Environment) -> Seal<CopyError> + Send + 'static,
-    ) -> Result<Arc<Environment>, CopyError> {
+    ) -> Result<(Arc<Environment>, Duration), CopyError> {
         let shown = Shown(&self.moving);
         let show = |done, all| shown.set(Some(Moving { to: place.into(), done, all }));
         show(0, 0);
@@ -61,13 +67,17 @@ impl QueueStore {
                 break;
             }
         }
+        let stopped = Arc::new(OnceLock::new());
+        let since = Arc::clone(&stopped);
         let make = move |old: &Environment| {
+            since.get_or_init(now);
             if !std::ptr::eq(old, &raw const *source) {
                 return Err(StoreError::Unavailable.into()); // exchanged meanwhile
             }
             copy.finish(Self::environment)
         };
-        wait(self.exchange(make, seal))
+        let old = wait(self.exchange(make, seal))?;
+        Ok((old, stopped.get().map(Instant::elapsed).unwrap_or_default()))
     }
 
     /// The move in progress.

@@ -10,6 +10,7 @@ use super::*;
 use crate::store::Options;
 
 const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
 
 fn open(directory: &Path) -> (Arc<Environment>, Writer<Marks>) {
     open_with(directory, Duration::from_millis(2))
@@ -199,4 +200,19 @@ async fn more_work_than_may_wait_is_taken_all_the_same() {
     let answers = join_all(many.collect::<Vec<_>>()).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(keys(&environment).len(), CAPACITY + 500);
+}
+
+#[tokio::test]
+async fn a_device_that_is_unplugged_breaks_the_store_as_what_is_open_stays_dead() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("usb");
+    let (environment, writer) = open(&place);
+    writer.plan([Planned::Commit(EIO)]);
+    let hiccup = put(&environment, &writer, Kind::Append, 1).await;
+    assert_eq!(hiccup, Ok(1), "it is there: tried again");
+    std::fs::rename(&place, directory.path().join("away")).unwrap();
+    assert_eq!(put(&environment, &writer, Kind::Append, 2).await, Ok(2), "no error, no trouble");
+    writer.plan([Planned::Commit(EIO)]);
+    let lost = put(&environment, &writer, Kind::Append, 3).await;
+    assert!(matches!(&lost, Err(StoreError::Broken(why)) if why.contains("gone")), "{lost:?}");
 }

@@ -183,19 +183,26 @@ impl<'s, S: Shared> Loop<'s, S> {
                 answer(batch, &Ok(()));
             }
             Err(Verdict::Refuse(error)) => answer(batch, &Err(error)),
+            // The file that is open stays dead, whatever is plugged in again.
+            Err(Verdict::Later(why)) if self.environment.is_gone() => {
+                self.break_down(batch, format!("what it was on is gone: {why}"));
+            }
             Err(Verdict::Later(why)) => self.hold(batch, why),
             Err(Verdict::Damaged(why)) => {
                 self.environment.condemn(&why);
-                self.conclude(batch, Err(Verdict::Broken(why)));
+                self.break_down(batch, why);
             }
-            Err(Verdict::Broken(why)) => {
-                let directory = self.environment.directory();
-                tracing::error!(?directory, why, "store is broken");
-                self.report.send_replace(WriterState::Broken(why.clone()));
-                answer(batch, &Err(StoreError::Broken(why.clone())));
-                self.dismiss(&StoreError::Broken(why));
-            }
+            Err(Verdict::Broken(why)) => self.break_down(batch, why),
         }
+    }
+
+    /// Lost for this process.
+    fn break_down(&mut self, batch: Batch<S>, why: String) {
+        let directory = self.environment.directory();
+        tracing::error!(?directory, why, "store is broken");
+        self.report.send_replace(WriterState::Broken(why.clone()));
+        answer(batch, &Err(StoreError::Broken(why.clone())));
+        self.dismiss(&StoreError::Broken(why));
     }
 
     /// Runs all of it in one transaction.

@@ -143,7 +143,7 @@ impl Connection {
                     ctx.add_stream(reader.into_batches());
                 }
                 self.start_outbox(is_present, ctx);
-                self.check_again(ctx);
+                self.backend.check_again(self.log_in.take(), Self::close, ctx);
                 self.resume_local(ctx);
             }
             Err(error) => {
@@ -152,18 +152,6 @@ impl Connection {
                 self.close(&format!("session cannot be opened: {error}"), ctx);
             }
         }
-    }
-
-    /// Changes reach it from now on; those made since it was let in have not.
-    fn check_again(&mut self, ctx: &mut Context<Self>) {
-        let Some(log_in) = self.log_in.take() else { return };
-        let checked = self.backend.check_again(*log_in).into_actor(self);
-        let checked = checked.map(|refused, this, ctx| {
-            if let Some(why) = refused {
-                this.close(&why, ctx);
-            }
-        });
-        checked.spawn(ctx);
     }
 
     /// Ends the connection; what is not acknowledged will come again.

@@ -126,7 +126,7 @@ impl LinkServer {
                 if let Some(reader) = self.reader.take() {
                     ctx.add_stream(reader.into_batches());
                 }
-                self.check_again(ctx);
+                self.backend.check_again(self.log_in.take(), Self::close, ctx);
             }
             Err(error) => {
                 let code = ConnectCode::ServerUnavailable;
@@ -134,18 +134,6 @@ impl LinkServer {
                 self.close(&format!("link cannot be opened: {error}"), ctx);
             }
         }
-    }
-
-    /// Changes reach it from now on; those made since it was let in have not.
-    fn check_again(&mut self, ctx: &mut Context<Self>) {
-        let Some(log_in) = self.log_in.take() else { return };
-        let checked = self.backend.check_again(*log_in).into_actor(self);
-        let checked = checked.map(|refused, this, ctx| {
-            if let Some(why) = refused {
-                this.close(&why, ctx);
-            }
-        });
-        checked.spawn(ctx);
     }
 
     fn close(&mut self, why: &str, ctx: &mut Context<Self>) {

@@ -35,28 +35,31 @@ impl Depot {
         let (from, id, generation) = (known.place.clone(), source.id(), source.generation());
         drop(source); // the last one who has it closes it
         tracing::info!(?from, to = ?place, "the queue is being moved");
-        let noted = known.clone().beside(&place).save_and_wait(&self.state);
-        noted.map_err(|error| error.to_string())?;
+        let noted = known.clone().beside(&place);
+        noted.save_and_wait(&self.state).map_err(|error| error.to_string())?;
         mutant::point("move-noted");
-        let before = known.clone();
-        let seal = self.seal(known.beside(&place), &place, is_at_home);
-        match store.relocate(&place, seal) {
+        let seal = self.seal(noted.clone(), &place, is_at_home);
+        let stopped = match store.relocate(&place, seal) {
             // Nobody else can have opened it: we hold its lock until it is gone.
-            Ok(old) => {
+            Ok((old, stopped)) => {
                 mutant::point("move-switched");
                 if let Err(error) = remove(old.directory()) {
                     tracing::warn!(?from, %error, "the old files of the queue stay for now");
                 }
+                stopped
             }
             Err(error) => {
-                if clear(&place, id, generation).is_ok() {
-                    before.save(&self.state);
+                // Only while it is certain that the old one counts.
+                let is_old = Known::read(&self.state).is_ok_and(|found| found == Some(noted));
+                if is_old && clear(&place, id, generation).is_ok() {
+                    known.save(&self.state);
                 }
                 tracing::error!(%error, to = ?place, "the queue cannot be moved: it stays where it is");
                 return Err(error.to_string());
             }
-        }
-        tracing::info!(?from, to = ?place, id = format!("{:032x}", id.0), "the queue was moved");
+        };
+        let id = format!("{:032x}", id.0);
+        tracing::info!(?from, to = ?place, id, ?stopped, "the queue was moved");
         self.clear_others();
         mutant::point("move-done");
         Ok(())

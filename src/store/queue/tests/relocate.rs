@@ -7,7 +7,7 @@ use super::*;
 use crate::store::live_copy::{CopyError, clear};
 
 fn relocate(store: &QueueStore, place: &Path) -> Result<PathBuf, CopyError> {
-    let old = store.relocate(place, |_| Seal::New)?;
+    let (old, _) = store.relocate(place, |_| Seal::New)?;
     Ok(old.directory().to_path_buf())
 }
 
