@@ -98,10 +98,11 @@ impl Copy {
         let failed = |error: io::Error| CopyError::of(place, &error);
         let from = source.env.try_clone_inner_file();
         let from = from.map_err(|error| CopyError::Failed(place.into(), error.to_string()))?;
-        clear(place, source.id(), source.generation()).map_err(failed)?;
+        let cleared = clear(place, source.id(), source.generation());
         if place.join(DATA).exists() {
-            return Err(CopyError::Taken(place.into()));
+            return Err(CopyError::Taken(place.into())); // also one that is in use
         }
+        cleared.map_err(failed)?;
         let (id, generation) = (source.id(), source.generation() + 1);
         let staging = place.join(format!("{}{generation}", prefix(id)));
         DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;

@@ -68,7 +68,10 @@ async fn what_is_stored_before_in_and_after_a_move_is_all_there_once_and_in_orde
     assert_eq!(bodies(&pull(&store, &up, 10_000).rows), expected);
     assert!(clear(&first, id, 1).unwrap(), "what is left over goes");
     assert_eq!(files(&first), [""; 0]);
+    assert!(clear(&second, StoreId(1), 0).is_err(), "it is in use");
+    drop(store);
     assert!(!clear(&second, StoreId(1), 0).unwrap() && !clear(&second, id, 1).unwrap());
+    assert_eq!(files(&second), ["data.mdb", "holder", "lock.mdb"]);
 }
 
 #[tokio::test]
