@@ -71,7 +71,7 @@ async fn what_is_stored_before_in_and_after_a_move_is_all_there_once_and_in_orde
     assert!(clear(&second, StoreId(1), 0).is_err(), "it is in use");
     drop(store);
     assert!(!clear(&second, StoreId(1), 0).unwrap() && !clear(&second, id, 1).unwrap());
-    assert_eq!(files(&second), ["data.mdb", "holder", "lock.mdb"]);
+    assert_eq!(files(&second), ["data.mdb", "holder", "id", "lock.mdb"]);
 }
 
 #[tokio::test]
