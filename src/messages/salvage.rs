@@ -26,7 +26,7 @@ pub struct Report {
     pub tables: BTreeMap<String, TableReport>,
     /// Pages that were looked through although no tree led there.
     pub loose_pages: u64,
-    /// `false`: a header, or the list of free pages, was damaged, so that messages that had ended may
+    /// `false`: a header, or the head of a page, was damaged, so that messages that had ended may
     /// be there again: a parent knows those that it has, a module may get them twice.
     pub is_last_certain: bool,
     /// The first things that are wrong with the file.

@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 pub(super) use self::check::{BadFile, Depth, check, free_pages, is_leaf};
 pub(super) use self::meta::{Meta, Tree};
 pub(super) use self::page::{Data, Header, PAGE_HEADER, leaf_nodes};
-pub(super) use self::walk::{Bits, Order, Walk};
+pub(super) use self::walk::{Bits, NOTES, Order, Walk};
 
 /// Bytes of a number in the file.
 const WORD: usize = size_of::<usize>();

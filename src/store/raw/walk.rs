@@ -4,7 +4,7 @@ use super::page::{Header, branch_nodes};
 use super::{Data, RawFile, Tree, leaf_nodes};
 
 /// Things that are wrong, noted at most.
-const NOTES: usize = 10;
+pub(in crate::store) const NOTES: usize = 10;
 
 /// A set of page numbers.
 pub(in crate::store) struct Bits(Vec<u64>);

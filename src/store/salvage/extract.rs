@@ -5,7 +5,7 @@
 //! and what is on it is *older* than what is in force.
 
 use crate::store::raw::{
-    Bits, Data, Header, Meta, Order, RawFile, Tree, Walk, free_pages, is_leaf, leaf_nodes,
+    Bits, Data, Header, Meta, NOTES, Order, RawFile, Tree, Walk, free_pages, is_leaf, leaf_nodes,
 };
 use crate::store::value;
 
@@ -52,14 +52,14 @@ pub(super) fn extract<E>(
     let mut walk = Walk::new(raw, last_page, true);
     let mut unusable = Unusable::default();
     let mut free = Bits::new(raw.pages);
-    let mut result = Ok(());
+    let (mut result, mut of_free) = (Ok(()), 0);
     if let Some(meta) = newest {
         walk.tree(&meta.free, Order::Numbers, &mut |walk, page| {
             for page in free_pages(walk, page) {
                 free.insert(page);
             }
         });
-        walk.has_lost = false; // so far it is the free list only
+        (of_free, walk.has_lost) = (walk.wrong.len(), false); // so far it is the free list only
         for (name, tree) in trees(&mut walk, &meta) {
             let Some(name) = tables.iter().find(|table| table.as_bytes() == name) else { continue };
             let mut damaged = 0;
@@ -76,7 +76,9 @@ pub(super) fn extract<E>(
     // If every branch is whole nothing was lost, and what no tree leads to was given up; else only
     // the free list tells, and it has no checksum.
     let has_lost = walk.has_lost || newest.is_none();
-    unusable.is_last_certain = is_certain && !has_lost;
+    // Within a page, too, what was given up is told from what is in force by its head only.
+    let has_damaged_pages = walk.wrong.len() > of_free || of_free >= NOTES;
+    unusable.is_last_certain = is_certain && !has_lost && !has_damaged_pages;
     let mut page = Vec::new();
     let mut skip_to = 2;
     for number in 2..raw.pages.min(last_page.saturating_add(1)) {
