@@ -95,15 +95,21 @@ pub(crate) fn run(task: Task) -> Report {
 }
 
 /// Waits until the edge is ready, as a service manager would; answers how often it started anew.
+/// That a store is damaged is no reason to give up: it is salvaged.
 fn come_back(world: &mut World, what: &str) -> u32 {
-    for start in 0..STARTS {
-        match world.edge.try_ready() {
-            Ok(()) => return start,
-            Err(why) if world.edge.ended().is_none() => panic!("{what}: {why}"),
-            Err(_) => world.edge.again(),
+    let (mut restarts, deadline) = (0, Instant::now() + RECOVERY);
+    loop {
+        if world.edge.is_ready() {
+            return restarts;
         }
+        if world.edge.ended().is_some() && restarts < STARTS {
+            restarts += 1;
+            world.edge.again();
+        }
+        let log = || world.edge.log_since_start();
+        assert!(Instant::now() < deadline, "{what}: not ready, {restarts} restarts: {}", log());
+        std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("{what}: not ready after {STARTS} starts: {}", world.edge.log_since_start());
 }
 
 /// All is acknowledged and delivered.
