@@ -6,6 +6,7 @@
 //!
 //! next: `connection/`
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -50,7 +51,7 @@ impl Greeted {
 }
 
 /// Reads CONNECT and checks who it is. Whoever may not come in is answered, logged and closed.
-pub async fn greet(arrived: Arrived, backend: Backend) -> Option<Greeted> {
+pub async fn greet(arrived: Arrived, backend: Rc<Backend>) -> Option<Greeted> {
     let Arrived { stream, peer, certificate, visit } = arrived;
     let (read, mut half) = tokio::io::split(stream);
     let mut reader = Reader::new(read);

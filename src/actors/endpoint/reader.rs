@@ -176,9 +176,11 @@ impl Reader {
     async fn take(&mut self) -> Result<Option<Sized>, ReadEnd> {
         let Some(frame) = codec::peek(&self.buffer)? else { return Ok(None) };
         if frame.is_publish && !self.is_reserved {
-            if let Some(budget) = &self.budget {
-                let room = timeout(self.room, budget.reserve(frame.length)).await;
-                room.map_err(|_| ReadEnd::NoRoom)?;
+            if let Some(budget) = &self.budget
+                && !budget.try_reserve(frame.length)
+            {
+                let room = Box::pin(timeout(self.room, budget.reserve(frame.length)));
+                room.await.map_err(|_| ReadEnd::NoRoom)?;
             }
             self.is_reserved = true;
         }
@@ -191,7 +193,7 @@ impl Reader {
         Ok(packet.map(|packet| (packet, reserved)))
     }
 
-    /// Reads what there is. An idle connection holds no buffer.
+    /// Reads what there is. An idle connection holds no buffer, nor what a read under way needs.
     async fn fill(&mut self) -> Result<(), ReadEnd> {
         if self.buffer.is_empty() {
             return self.wait().await;
@@ -213,7 +215,7 @@ impl Reader {
                 }
             }
         };
-        timeout(WHOLE, read).await.map_err(|_| ReadEnd::Stalled)?
+        Box::pin(timeout(WHOLE, read)).await.map_err(|_| ReadEnd::Stalled)?
     }
 
     /// Waits for the next packet to begin; how long is the connection's business.
@@ -246,7 +248,7 @@ impl Reader {
     }
 
     /// Batches for ever, then the reason why no more will come.
-    pub fn into_batches(self) -> impl Stream<Item = Result<Vec<Sized>, ReadEnd>> {
+    pub fn into_batches(self: Box<Self>) -> impl Stream<Item = Result<Vec<Sized>, ReadEnd>> {
         futures_util::stream::unfold(Some(self), |reader| async {
             let mut reader = reader?;
             let batch = reader.batch().await;
@@ -279,7 +281,7 @@ mod tests {
         client.write_all(&ping).await.unwrap();
         client.write_all(&[0x30, 3, 0, 1, b'#']).await.unwrap(); // a topic with a wildcard
         client.write_all(&ping).await.unwrap();
-        let batches: Vec<_> = Reader::new(half).into_batches().collect().await;
+        let batches: Vec<_> = Box::new(Reader::new(half)).into_batches().collect().await;
         assert_eq!(batches.len(), 2);
         assert_eq!(batches[0].as_ref().unwrap(), &[(ClientPacket::PingReq, 0)]);
         assert!(matches!(batches[1], Err(ReadEnd::Bad(_))));

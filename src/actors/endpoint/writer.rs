@@ -148,12 +148,14 @@ impl Writer {
             if self.0.is_overrun.get() {
                 return Err(UNREAD.into());
             } else if !bytes.is_empty() {
+                // Its place is taken only for as long as it goes on: most clients are idle.
+                let write = Box::pin(self.0.write(&mut half, &bytes));
                 tokio::select! {
-                    written = self.0.write(&mut half, &bytes) => written?,
+                    written = write => written?,
                     () = self.0.overrun.notified() => return Err(UNREAD.into()),
                 }
             } else if self.0.is_closing.get() {
-                let _ = timeout(Duration::from_secs(1), half.shutdown()).await; // best effort
+                let _ = Box::pin(timeout(Duration::from_secs(1), half.shutdown())).await; // best effort
                 return Ok(());
             } else {
                 self.0.changed.notified().await;

@@ -53,9 +53,9 @@ use crate::store::{Kv, Options};
 
 /// Messages of one client that are read and not on disk yet (architecture 4).
 const PARKED: usize = 100;
-/// Rows in flight to one module, and 4 MiB of them at most: each keeps its place until its end is on
-/// disk, so fewer would be sent per commit.
-const WINDOW: usize = 1_024;
+/// Rows in flight to one module, and 4 MiB of them at most, or 512 KiB while it acknowledges fewer:
+/// each keeps its place until its end is on disk, so fewer would be sent per commit.
+const WINDOW: usize = 4_096;
 
 /// Tables of `state/`, beside those of the twins.
 const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TABLE];

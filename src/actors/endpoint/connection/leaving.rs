@@ -40,7 +40,7 @@ impl Connection {
         let mut batch: Vec<_> = unacked.map(|parked| parked.telemetry).collect();
         let mut local = None;
         if let Some(will) = self.will.take().filter(|_| self.epoch != 0) {
-            let Will { topic, body, retain } = will;
+            let Will { topic, body, retain } = *will;
             match topic::parse_publish(&topic, &self.identity) {
                 Ok(ClientTopic::Telemetry(bag)) => {
                     let (sender, bag) =
@@ -70,7 +70,7 @@ impl Connection {
         let is_answered = !self.is_ingesting
             && self.parked.is_empty()
             && self.requests == 0
-            && self.local.as_ref().is_none_or(LocalUse::is_answered);
+            && self.local.as_deref().is_none_or(LocalUse::is_answered);
         if self.is_leaving && is_answered {
             self.writer.close();
         }

@@ -124,7 +124,7 @@ impl Connection {
     /// To be called every so often: what is allowed, or `local-topics`, may have changed.
     pub(super) fn watch_local(&mut self, ctx: &mut Context<Self>) {
         let is_old = |used: &LocalUse| used.generation != used.local.board.generation();
-        if self.epoch != 0 && self.local.as_ref().is_some_and(is_old) {
+        if self.epoch != 0 && self.local.as_deref().is_some_and(is_old) {
             self.renew_local(ctx);
         }
     }

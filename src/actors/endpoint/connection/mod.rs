@@ -50,14 +50,14 @@ const OPEN: Duration = Duration::from_secs(40);
 pub struct Connection {
     identity: Identity,
     peer: String,
-    backend: Backend,
+    backend: Rc<Backend>,
     writer: Writer,
     budget: Rc<Budget>,
     /// Until CONNACK is sent.
-    reader: Option<Reader>,
+    reader: Option<Box<Reader>>,
     is_clean: bool,
     /// What is to be sent in its name, and where, should it go without DISCONNECT.
-    will: Option<Will>,
+    will: Option<Box<Will>>,
     keep_alive: Duration,
     granted: Granted,
     /// By what it came in; until its session is open.
@@ -76,7 +76,7 @@ pub struct Connection {
     is_leaving: bool,
     outbox: Outbox,
     /// Where the setting is on.
-    local: Option<LocalUse>,
+    local: Option<Box<LocalUse>>,
     heard: Rc<Cell<Instant>>,
     obituary: Obituary,
 }
@@ -85,7 +85,7 @@ impl Connection {
     /// Starts the connection of a client that may come in.
     pub fn accept(
         greeted: Greeted,
-        backend: Backend,
+        backend: Rc<Backend>,
         settings: ConnectionSettings,
         obituary: Obituary,
     ) -> Running {
@@ -96,16 +96,16 @@ impl Connection {
         let writer = Writer::new(settings.unwritten);
         let (share, live) = (settings.share, settings.live);
         let outbox = Outbox::new(Endpoint::client(&identity), settings.window, share, live);
-        let local = backend.local.clone().map(|local| LocalUse::new(local, &identity));
+        let local = backend.local.clone().map(|local| Box::new(LocalUse::new(local, &identity)));
         let connection = Connection {
             identity,
             peer,
             backend,
             writer: writer.clone(),
-            reader: Some(reader.with_budget(Rc::clone(&budget))),
+            reader: Some(Box::new(reader.with_budget(Rc::clone(&budget)))),
             budget,
             is_clean: connect.is_clean,
-            will: connect.will,
+            will: connect.will.map(Box::new),
             keep_alive: patience(connect.keep_alive),
             granted,
             log_in: Some(log_in),

@@ -2,7 +2,7 @@
 //! resumed session with the same packet ids; and messages that the parent holds a lock on.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::actors::{clock, suspect};
 use crate::domain::bag::Bag;
-use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Share};
+use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Pace, Share};
 use crate::domain::packet::{Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::row::{End, Endpoint, Key, Row};
@@ -26,15 +26,21 @@ const STORE: Duration = Duration::from_secs(60);
 /// Before the next try at a store that did not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A client that is slow to acknowledge is not sent a whole window: that would come again with its
+/// next connection, and be in the way of what has a higher priority.
+const PACE: Pace = Pace { over: Duration::from_secs(1), at_least: 512 << 10 };
+
 /// See the module documentation.
 pub(super) struct Outbox {
     endpoint: Endpoint,
-    delivery: Delivery,
+    /// Once it is released: most clients are never owed anything.
+    delivery: Option<Box<Delivery>>,
     ids: PacketIds,
     /// Rows of the first window after a restart of the process may have been sent before it.
     doubtful: usize,
     window: usize,
-    is_released: bool,
+    share: Share,
+    live: LiveShare,
     /// To be recorded with the next `Finish`; one is under way at a time.
     ends: Vec<(Key, End)>,
     is_finishing: bool,
@@ -51,18 +57,22 @@ struct Locked {
 
 impl Outbox {
     pub(super) fn new(endpoint: Endpoint, window: usize, share: Share, live: LiveShare) -> Self {
-        let live = LiveShare { gaps: usize::MAX, ..live }; // a client remembers no numbers
-        let config = Config { window, share, live, ..Config::CLIENT };
-        let (delivery, ids) = (Delivery::new(config), PacketIds::default());
-        let (doubtful, is_released, held) = (0, false, VecDeque::new());
-        let (ends, is_finishing) = (Vec::new(), false);
-        Outbox { endpoint, delivery, ids, doubtful, window, is_released, ends, is_finishing, held }
+        let (delivery, ids, doubtful) = (None, PacketIds::default(), 0);
+        let (held, ends, is_finishing) = (VecDeque::new(), Vec::new(), false);
+        Outbox { endpoint, delivery, ids, doubtful, window, share, live, ends, is_finishing, held }
     }
 
     /// Takes up what an earlier connection of the session left behind.
     pub(super) fn resume(&mut self, unacked: Vec<(u16, Key)>, is_present: bool) {
         self.doubtful = if is_present && unacked.is_empty() { self.window } else { 0 };
         self.ids = PacketIds::with_earlier(unacked);
+    }
+
+    fn release(&mut self) {
+        let live = LiveShare { gaps: usize::MAX, ..self.live }; // a client remembers no numbers
+        let (window, share) = (self.window, self.share);
+        let config = Config { window, share, live, pace: Some(PACE), ..Config::CLIENT };
+        self.delivery = Some(Box::new(Delivery::new(config)));
     }
 
     pub(super) fn allocate(&mut self, what: Sent) -> Option<u16> {
@@ -90,25 +100,22 @@ impl Connection {
     pub(super) fn release_outbox(&mut self, ctx: &mut Context<Self>) {
         let features = topic::features(&self.filters, &self.identity);
         let is_module = self.identity.module_id().is_some();
-        if self.outbox.is_released || !(features.inputs && is_module || features.c2d) {
+        if self.outbox.delivery.is_some() || !(features.inputs && is_module || features.c2d) {
             return;
         }
-        self.outbox.is_released = true;
+        self.outbox.release();
         for locked in std::mem::take(&mut self.outbox.held) {
             self.send_now(locked);
         }
-        let effects = self.outbox.delivery.on_connected(clock::now());
-        self.carry_out(effects, ctx);
+        self.deliver(Delivery::on_connected, ctx);
     }
 
     pub(super) fn pull_owed(&mut self, ctx: &mut Context<Self>) {
-        let effects = self.outbox.delivery.on_stored(clock::now());
-        self.carry_out(effects, ctx);
+        self.deliver(Delivery::on_stored, ctx);
     }
 
     pub(super) fn rewind(&mut self, ctx: &mut Context<Self>) {
-        let effects = self.outbox.delivery.on_rewound(clock::now());
-        self.carry_out(effects, ctx);
+        self.deliver(Delivery::on_rewound, ctx);
     }
 
     pub(super) fn on_puback(&mut self, id: u16, ctx: &mut Context<Self>) {
@@ -125,9 +132,19 @@ impl Connection {
     }
 
     fn on_row_taken(&mut self, key: Key, ctx: &mut Context<Self>) {
-        let now = clock::now();
-        let effects = self.outbox.delivery.on_answered(key, Answer::Accepted, now);
-        self.carry_out(effects, ctx);
+        self.deliver(|delivery, now| delivery.on_answered(key, Answer::Accepted, now), ctx);
+    }
+
+    /// Nothing is due before the release: what is owed then is read from its beginning.
+    fn deliver(
+        &mut self,
+        what: impl FnOnce(&mut Delivery, Instant) -> Vec<Effect>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Some(delivery) = &mut self.outbox.delivery {
+            let effects = what(delivery, clock::now());
+            self.carry_out(effects, ctx);
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
@@ -147,8 +164,7 @@ impl Connection {
                 Effect::End { key, how } => self.outbox.ends.push((key, how)),
                 Effect::WakeAt(at) => {
                     ctx.run_later(at.saturating_duration_since(clock::now()), |this, ctx| {
-                        let effects = this.outbox.delivery.on_wake(clock::now());
-                        this.carry_out(effects, ctx);
+                        this.deliver(Delivery::on_wake, ctx);
                     });
                 }
             }
@@ -157,9 +173,8 @@ impl Connection {
             self.finish(ctx);
         }
         for key in given_up {
-            let delivery = &mut self.outbox.delivery;
-            let effects = delivery.on_rejected(key, suspect::WHY.into(), clock::now());
-            self.carry_out(effects, ctx);
+            let why = suspect::WHY.into();
+            self.deliver(|delivery, now| delivery.on_rejected(key, why, now), ctx);
         }
     }
 
@@ -167,12 +182,13 @@ impl Connection {
         let rows = self.backend.pull.ask(pull, STORE).into_actor(self);
         rows.map(|rows, this, ctx| match rows.unwrap_or(Err(StoreError::Unavailable)) {
             Ok(rows) => {
-                let effects = this.outbox.delivery.on_loaded(rows, clock::now());
-                this.carry_out(effects, ctx);
+                this.deliver(|delivery, now| delivery.on_loaded(rows, now), ctx);
             }
             Err(error) => {
                 tracing::warn!(identity = %this.identity, %error, "what is owed cannot be read");
-                this.outbox.delivery.on_not_loaded();
+                if let Some(delivery) = &mut this.outbox.delivery {
+                    delivery.on_not_loaded();
+                }
                 ctx.run_later(RETRY, Self::pull_owed);
             }
         })
@@ -194,8 +210,7 @@ impl Connection {
             .map(|ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(keys) => {
                     this.outbox.is_finishing = false;
-                    let effects = this.outbox.delivery.on_ended(&keys, clock::now());
-                    this.carry_out(effects, ctx);
+                    this.deliver(|delivery, now| delivery.on_ended(&keys, now), ctx);
                 }
                 // The rows are still owed: they will come again on the next connection.
                 Err(error) => this.close(&format!("ends cannot be stored: {error}"), ctx),
@@ -246,7 +261,7 @@ impl Connection {
         _: &mut Context<Self>,
     ) {
         let locked = Locked { lock, topic: topic::devicebound(&self.identity, bag), body };
-        if self.outbox.is_released {
+        if self.outbox.delivery.is_some() {
             self.send_now(locked);
         } else if self.outbox.held.iter().all(|other| other.lock != locked.lock) {
             self.outbox.held.push_back(locked);

@@ -1,6 +1,7 @@
 //! A connection with a client at the other end of a pipe, and stand-ins for the hub.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -121,7 +122,8 @@ impl Scene {
             live: LiveShare::NONE,
             unwritten: Default::default(),
         };
-        let _connection = Connection::accept(greeted, backend, settings, Obituary::unsupervised());
+        let _connection =
+            Connection::accept(greeted, Rc::new(backend), settings, Obituary::unsupervised());
         let mut scene =
             Scene { client, stored, settled, ordered, owed, taken, get_twin, line, _connection };
         assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);

@@ -50,7 +50,7 @@ pub struct LinkServer {
     /// `{edge}/$edgeHub`.
     edge: Identity,
     peer: String,
-    backend: Backend,
+    backend: Rc<Backend>,
     writer: Writer,
     budget: Rc<Budget>,
     reader: Option<Reader>,
@@ -75,7 +75,7 @@ impl LinkServer {
     /// Starts the link of an edge that may come in.
     pub fn accept(
         greeted: Greeted,
-        backend: Backend,
+        backend: Rc<Backend>,
         settings: &ConnectionSettings,
         obituary: Obituary,
     ) -> Running {
@@ -124,7 +124,7 @@ impl LinkServer {
                 self.writer.send(&ServerPacket::ConnAck(false, ConnectCode::Accepted));
                 tracing::info!(edge = %self.edge, peer = self.peer, "link connected");
                 if let Some(reader) = self.reader.take() {
-                    ctx.add_stream(reader.into_batches());
+                    ctx.add_stream(Box::new(reader).into_batches());
                 }
                 self.backend.check_again(self.log_in.take(), Self::close, ctx);
             }

@@ -96,7 +96,8 @@ impl Scene {
             live: LiveShare::NONE,
             unwritten: Default::default(),
         };
-        let link = LinkServer::accept(greeted, backend, &settings, Obituary::unsupervised());
+        let link =
+            LinkServer::accept(greeted, Rc::new(backend), &settings, Obituary::unsupervised());
         let mut scene = Scene { edge, scope, stored, _link: link };
         assert_eq!(scene.read().await, ["CONNACK"]);
         scene

@@ -15,6 +15,7 @@ pub use self::owner::Accept;
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -54,7 +55,7 @@ pub struct ConnectionSettings {
     /// Parking of one connection.
     pub limits: Limits,
     /// Parking of all.
-    pub parking: std::rc::Rc<Shared>,
+    pub parking: Rc<Shared>,
     /// Rows in flight to one client.
     pub window: usize,
     /// What each priority has of it in any case.
@@ -67,7 +68,7 @@ pub struct ConnectionSettings {
 
 /// See the module documentation.
 pub struct Sessions {
-    backend: Backend,
+    backend: Rc<Backend>,
     save: Port<Save>,
     scan: Port<Scan>,
     settings: ConnectionSettings,
@@ -105,7 +106,7 @@ impl Sessions {
         Sessions {
             clients: backend.edge_device.as_deref().map(ClientsReport::new),
             is_changed: Cell::new(true),
-            backend,
+            backend: Rc::new(backend),
             save,
             scan,
             settings,

@@ -1,6 +1,7 @@
 //! The connections of the clients: started here, never restarted, known for as long as they live.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
@@ -29,7 +30,7 @@ impl Handler<Accept> for Sessions {
             actix::spawn(turn_away(arrived));
             return;
         }
-        let greeted = greet(arrived, self.backend.clone()).into_actor(self);
+        let greeted = greet(arrived, Rc::clone(&self.backend)).into_actor(self);
         greeted
             .map(|greeted, this, ctx| match greeted {
                 Some(greeted) if this.is_leaving => drop(actix::spawn(greeted.turn_away())),
@@ -73,7 +74,7 @@ impl Sessions {
         let identity = greeted.log_in.identity.clone();
         let owner = ctx.address().recipient();
         let obituary = Obituary::new(self.obituary.path(), &name_of(&identity), number, owner);
-        let (backend, settings) = (self.backend.clone(), self.settings.clone());
+        let (backend, settings) = (Rc::clone(&self.backend), self.settings.clone());
         let running = match greeted.log_in.link {
             Some(_) => LinkServer::accept(greeted, backend, &settings, obituary),
             None => Connection::accept(greeted, backend, settings, obituary),
