@@ -100,16 +100,18 @@ fn text(letters: &[Value]) -> String {
             number(letter, "tries").to_string(),
             bytes(number(letter, "bytes")),
             text_of(letter, "why").into(),
+            text_of(letter, "id").into(),
         ]
     };
     let rows: Vec<_> = letters.iter().map(row).collect();
-    table(&["OFFSET", "ROUTE", "FROM", "REFUSED", "TRIES", "BYTES", "WHY"], &rows)
+    table(&["OFFSET", "ROUTE", "FROM", "REFUSED", "TRIES", "BYTES", "WHY", "ID"], &rows)
 }
 
 fn whole(letter: &Value) -> String {
     let of = |name| text_of(letter, name);
     let mut text = String::new();
     _ = writeln!(text, "dead letter   {} of {}", number(letter, "offset"), of("endpoint"));
+    _ = writeln!(text, "id            {}", of("id"));
     _ = writeln!(text, "route         {}, priority {}", of("route"), number(letter, "priority"));
     _ = writeln!(text, "from          {}", of("sender"));
     _ = writeln!(text, "refused       {}, tried {} times", of("time"), number(letter, "tries"));
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     fn letter() -> Value {
-        json!({ "offset": 7, "endpoint": "$upstream", "route": "up", "priority": 10,
+        json!({ "id": "ab-9", "offset": 7, "endpoint": "$upstream", "route": "up", "priority": 10,
                 "sender": "leaf", "time": "T", "age_seconds": 300, "tries": 2, "bytes": 9,
                 "why": "400 no", "properties": { "a": "1" } })
     }
@@ -142,14 +144,15 @@ mod tests {
     #[test]
     fn a_dead_letter_tells_what_it_is_and_why_it_was_refused() {
         let expected = "\
-OFFSET  ROUTE  FROM  REFUSED    TRIES  BYTES  WHY
-7       up     leaf  5 min ago  2      9 B    400 no
+OFFSET  ROUTE  FROM  REFUSED    TRIES  BYTES  WHY     ID
+7       up     leaf  5 min ago  2      9 B    400 no  ab-9
 ";
         assert_eq!(text(&[letter()]), expected);
         let mut letter = letter();
         (letter["body"], letter["body_encoding"]) = (json!({ "t": 1 }), "json".into());
         let expected = "\
 dead letter   7 of $upstream
+id            ab-9
 route         up, priority 10
 from          leaf
 refused       T, tried 2 times

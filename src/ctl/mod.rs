@@ -21,6 +21,7 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,8 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
         Command::DeadLetter(command) => dead_letter::run(&runtime, output, command).await?,
         Command::Queue(Queue::Compact) => queue::compact(&runtime, output).await?,
         Command::Queue(Queue::Discard(args)) => queue::discard(&runtime, output, &args).await?,
+        Command::Queue(Queue::Peek(args)) => trace::peek(&runtime, output, &args).await?,
+        Command::Trace { id } => trace::trace(&runtime, output, &id).await?,
         Command::Deploy(deploy) => deploy::deploy(&hub()?, &runtime, output, &deploy).await?,
         Command::Telemetry(args) => telemetry::telemetry(&hub()?, output, &args).await?,
         Command::Hub(command) => hub::run(&hub()?, output, command).await?,

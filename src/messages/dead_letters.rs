@@ -50,6 +50,8 @@ pub struct ReadDeadLetters {
 pub struct DeadLetter {
     /// `$upstream` or `device/module`.
     pub endpoint: String,
+    /// Of the message: `edgectl trace` takes it.
+    pub id: String,
     /// Its place in the endpoint's queue, and its name.
     pub offset: u64,
     /// Of its row.

@@ -17,5 +17,6 @@ pub mod sessions;
 pub mod state;
 pub mod supervision;
 pub mod telemetry;
+pub mod trace;
 pub mod twins;
 pub mod upstream;

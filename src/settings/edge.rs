@@ -104,6 +104,8 @@ pub struct Store {
     pub full_policy: FullPolicy,
     /// Kept free for ends, twins and the agent's state.
     pub reserve_bytes: Size,
+    /// Messages that have ended and are remembered.
+    pub trace_ended: usize,
 }
 
 impl Store {

@@ -46,6 +46,7 @@ pub(super) const EDGE: Schema = Schema {
         ("store.max_bytes", Size),
         ("store.full_policy", OneOf(&["reject-new", "drop-oldest", "drop-lowest-priority"])),
         ("store.reserve_bytes", Size),
+        ("store.trace_ended", Number(100_000)),
         ("agent.docker", EngineAddress),
         ("agent.network", Text),
         ("agent.registry_credentials", Tables(CREDENTIAL, &["address", "username"])),

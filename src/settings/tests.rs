@@ -37,6 +37,7 @@ fn the_built_in_defaults_are_those_of_the_interface() {
     assert_eq!(s.upstream.dialect, "multiplexed");
     assert_eq!(s.store.queue.to_str(), Some("/var/lib/edge-runtime/queue"));
     assert_eq!((s.store.max_bytes, s.store.reserve_bytes), (None, Size(16 << 20)));
+    assert_eq!(s.store.trace_ended, 1_000);
     assert_eq!(s.store.full_policy, FullPolicy::RejectNew);
     assert_eq!(s.agent.docker, "unix:///var/run/docker.sock");
     assert_eq!(s.agent.network, "edge-runtime");

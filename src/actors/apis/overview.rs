@@ -18,6 +18,7 @@ use crate::messages::routes::{ListRoutes, RouteStatus};
 use crate::messages::salvage::Report;
 use crate::messages::sessions::{ListOnline, Online};
 use crate::messages::supervision::{Snapshot, TakeSnapshot};
+use crate::messages::trace::{Peek, Trace};
 use crate::messages::twins::{GetDesired, GetTwinsStatus, ListRefused, TwinsStatus};
 use crate::messages::upstream::{GetLinkStatus, LinkStatus};
 
@@ -49,6 +50,10 @@ pub struct ApiPorts {
     pub try_routes: Port<TryRoutes>,
     /// Queue.
     pub compact: Port<Compact>,
+    /// Queue.
+    pub trace: Port<Trace>,
+    /// Queue.
+    pub peek: Port<Peek>,
     /// Sessions.
     pub online: Port<ListOnline>,
     /// Local topics.

@@ -229,6 +229,8 @@ impl Wires {
             pause: all.apis.pause,
             try_routes: all.apis.try_routes,
             compact: all.apis.compact,
+            trace: all.apis.trace,
+            peek: all.apis.peek,
             rewound_upstream: all.rewound_upstream,
             rewound_client: all.rewound_clients,
             refused: all.backend.refused,
@@ -239,7 +241,8 @@ impl Wires {
         let bring = Arc::new(move |location: Option<&str>| depot.bring(location));
         let queue = Queue::new(store, self.edge_hub(), ports, bring, obituary)
             .bounded(self.settings.store.budget(), all.backend.fullness)
-            .keeping_lanes(self.connections.live != LiveShare::NONE);
+            .keeping_lanes(self.connections.live != LiveShare::NONE)
+            .tracing(self.settings.store.trace_ended);
         Running::worker(&queue.start())
     }
 

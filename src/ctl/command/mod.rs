@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use self::hub::{C2d, CreateDevice, Device, Hub, Method, Module, Twin, UploadedFile};
 pub use self::queue::{
-    DeadLetter, Discard, Explain, Letters, OfEndpoint, Queue, Replay, Route, Test,
+    DeadLetter, Discard, Explain, Letters, OfEndpoint, Peek, Queue, Replay, Route, Test,
 };
 
 const EXAMPLES: &str = "\
@@ -125,9 +125,16 @@ pub enum Command {
     /// Messages that an endpoint refused for good
     #[command(subcommand)]
     DeadLetter(DeadLetter),
-    /// What is owed to an endpoint
+    /// What waits, and what is owed to an endpoint
     #[command(subcommand)]
     Queue(Queue),
+    /// The life of a message, as long as it is stored and a while after: received, stored by which
+    /// routes, sent, its end
+    Trace {
+        /// Its id, as `queue peek` and `dead-letter list` show it; or the message id that its client
+        /// gave it
+        id: String,
+    },
     /// Deploy a manifest, as `az iot edge set-modules` takes it
     Deploy(Deploy),
     /// Telemetry that reached the hub

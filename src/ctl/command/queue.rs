@@ -127,11 +127,26 @@ pub struct Letters {
 /// See `Command`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Queue {
+    /// What waits for a route, in order of sending
+    Peek(Peek),
     /// Discard what is owed to an endpoint: a module that is gone, say. It cannot be had back
     Discard(Discard),
     /// Make the queue's file as small as what is stored, and give the rest back to the disk; clients
     /// wait for as long as it takes to copy what is stored
     Compact,
+}
+
+/// See [`Queue`].
+#[derive(Clone, Debug, Args)]
+pub struct Peek {
+    /// Its name; `route list` shows them
+    pub route: String,
+    /// Most messages of each endpoint
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub max: u32,
+    /// Properties too, and the first 1,024 bytes of bodies
+    #[arg(long)]
+    pub body: bool,
 }
 
 /// See [`Queue`].

@@ -100,6 +100,8 @@ impl Inner {
             ledger.head.messages_in += 1;
             if wins.is_empty() {
                 ledger.head.unrouted += 1;
+                ledger.head.last_message += 1;
+                self.note_unrouted(ledger.head.last_message, message, time.at);
                 self.count_unrouted(txn, &mut unrouted, message, time.at)?;
                 done.taken.push(Taken::Unrouted);
                 continue;

@@ -2,6 +2,7 @@
 //! in one walk and deleted in another, and so are their messages.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use heed::{RoTxn, RwTxn};
 
@@ -41,6 +42,7 @@ impl Inner {
         endpoint: u32,
         ends: &[(Key, &'e End)],
         keeps_lanes: bool,
+        at: Duration,
     ) -> Result<Met<'e>, Fault> {
         let (mut met, mut next) = (Met::default(), 0);
         while let Some((first, _)) = ends.get(next) {
@@ -70,6 +72,7 @@ impl Inner {
                             }
                             (Ok(row), _) => {
                                 let (bytes, end) = (row.bytes, end_index(end));
+                                self.note_ended(txn, key, Some(row), end, at)?;
                                 let sender = keeps_lanes.then(|| row.sender.into());
                                 met.plain.push(Plain { key, bytes, end, is_next, sender });
                                 is_next = true;

@@ -31,7 +31,7 @@ impl Inner {
         let mut ends: Vec<_> = ends.iter().map(|(key, end)| (*key, end)).collect();
         ends.sort_by_key(|(key, _)| *key);
         ends.dedup_by_key(|(key, _)| *key);
-        let Met { plain, special } = self.meet(txn, number, &ends, ledger.keeps_lanes)?;
+        let Met { plain, special } = self.meet(txn, number, &ends, ledger.keeps_lanes, at)?;
         self.clear(txn, ledger, endpoint, &plain)?;
         for (row_key, end) in special {
             self.end_row(txn, ledger, endpoint, row_key, end, at)?;
@@ -115,6 +115,8 @@ impl Inner {
             ledger.lane_shrinks(txn, row_key.endpoint, row_key.key, row.sender)?;
         }
         let is_lost = row.is_none() && matches!(end, End::DeadLettered { .. });
+        let index = if is_lost { QUARANTINED } else { end_index(end) };
+        self.note_ended(txn, row_key, row, index, at)?;
         match (end, row) {
             (End::DeadLettered { why, tries }, Some(row)) => {
                 let letter = LetterRecord { at, tries: *tries, why, row }.write();
@@ -127,7 +129,6 @@ impl Inner {
             _ => {}
         }
         self.release(txn, row_key.message)?;
-        let index = if is_lost { QUARANTINED } else { end_index(end) };
         Ok((row.map(|row| row.bytes), index))
     }
 

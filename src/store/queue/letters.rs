@@ -16,6 +16,7 @@ use super::records::{
     DEAD_LETTERED, DISCARDED, LetterRecord, QUARANTINED, RowKey, RowRecord, kind, place,
     read_message,
 };
+use super::trace::REPLAYED;
 use super::{Books, Inner, Ledger, QueueStore};
 use crate::domain::bag::Bag;
 use crate::domain::row::{Endpoint, Key, Offset, Priority};
@@ -134,6 +135,7 @@ impl Inner {
         };
         let known = DeadLetter {
             endpoint: endpoint.0.to_string(),
+            id: self.message_id(key.message),
             offset: key.key.offset.0,
             priority: key.key.priority.0,
             route,
@@ -248,6 +250,8 @@ impl Inner {
             return Ok(None);
         };
         let bytes = letter.row.bytes;
+        let end = if fate == Fate::Replay { REPLAYED } else { DISCARDED };
+        self.note_ended(txn, key, Some(letter.row), end, at)?;
         match fate {
             Fate::Replay => {
                 let run = letter.row.run.map(|_| self.common.run);

@@ -36,9 +36,11 @@ mod lanes;
 mod ledger;
 mod letters;
 mod matcher;
+mod memory;
 mod mend;
 mod migrate;
 mod operator;
+mod peek;
 mod pull;
 mod records;
 mod relocate;
@@ -46,6 +48,7 @@ mod status;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod unrouted;
 mod verify;
 
@@ -60,6 +63,8 @@ use self::exchange::Shelf;
 use self::ledger::{Books, Ledger};
 pub use self::letters::{Fate, Step};
 pub use self::matcher::{Lifetime, Link, Matcher, Message, Win};
+use self::memory::Memory;
+pub use self::memory::TRACED;
 pub use self::mend::recipe;
 use self::pull::Names;
 pub use self::pull::{Cursor, Pulled, Want};
@@ -116,6 +121,7 @@ struct Common {
     run: u64,
     rules: RwLock<Rules>,
     names: Mutex<Names>,
+    memory: Mutex<Memory>,
 }
 
 #[derive(Clone, Copy)]
@@ -198,6 +204,7 @@ impl QueueStore {
             run: random() as u64,
             rules: RwLock::default(),
             names: Mutex::default(),
+            memory: Mutex::default(),
         };
         let inner = Inner::of(Arc::clone(&environment), Arc::new(common));
         let paused = inner.check().map_err(damaged)?;

@@ -317,6 +317,7 @@ impl Search<'_> {
         };
         self.sender = Some(sender.clone());
         let (route, input) = known.party;
+        self.inner.note_handed(key, bag, self.now);
         let seq = key.key.offset.0;
         let stamp = row.run.map(|run| Stamp { run, seq });
         let (bag, body) = (Bag::from_stored(bag), Bytes::copy_from_slice(body));

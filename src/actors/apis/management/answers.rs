@@ -16,6 +16,8 @@
 //! | `GET /dead-letters/{offset}?endpoint=` | one, with its properties and body (base64) |
 //! | `POST /dead-letters/replay`, `…/drop` `?endpoint=&route=&offsets=1,2` | `{"messages","bytes"}`: they are owed again, or discarded |
 //! | `POST /queue/compact` | `{"before_bytes","after_bytes"}`: of the disk |
+//! | `GET /queue/peek?route=&max=N&body=BYTES` | what waits for a route; properties and bodies (base64) only with `body` |
+//! | `GET /trace/{id}` | `Life` of a message, by its id or its client's message id |
 //! | `POST /queue/discard?endpoint=&route=` | `{"messages","bytes"}`: what was owed |
 //! | `GET /twins/refused` | reported patches that the hub refused, and why |
 //! | `POST /faults/panic?path=a/b` | test builds only: that actor panics |
@@ -81,6 +83,8 @@ impl Answers {
             ("POST", ["dead-letters", "replay"]) => self.settle(How::Replay, request).await,
             ("POST", ["dead-letters", "drop"]) => self.settle(How::Drop, request).await,
             ("POST", ["queue", "compact"]) => self.compact().await,
+            ("GET", ["queue", "peek"]) => self.peek(request).await,
+            ("GET", ["trace", id]) => self.trace(id).await,
             ("POST", ["queue", "discard"]) => self.settle(How::Discard, request).await,
             ("GET", ["twins", "refused"]) => self.refused().await,
             ("GET", ["tree"]) => match self.ports.tree().await {

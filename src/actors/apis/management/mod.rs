@@ -7,6 +7,7 @@ mod environment;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::path::PathBuf;
 use std::rc::Rc;

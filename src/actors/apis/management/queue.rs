@@ -19,10 +19,10 @@ use crate::protocol::http::{HttpRequest, HttpResponse};
 /// Dead letters in one answer.
 const PAGE: usize = 1_000;
 
-type Answer = Result<HttpResponse, HttpResponse>;
+pub(super) type Answer = Result<HttpResponse, HttpResponse>;
 
 impl Answers {
-    async fn queue_status(&self) -> Result<QueueStatus, HttpResponse> {
+    pub(super) async fn queue_status(&self) -> Result<QueueStatus, HttpResponse> {
         let queue =
             self.ports.queue.ask(GetQueueStatus, SOON).await.map_err(|e| away("queue", e))?;
         queue.map_err(|why| HttpResponse::error(503, why))

@@ -45,10 +45,11 @@ use crate::messages::queue::{
 use crate::messages::routes::SetRoutes;
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
+use crate::messages::trace::{Peek, Trace};
 use crate::messages::twins::{GetTwin, PatchReported};
 use crate::mutant;
 use crate::store::QueueStore;
-use crate::store::queue::{Appended, Link, Message as Incoming, Pulled, Taken, Want};
+use crate::store::queue::{Appended, Link, Message as Incoming, Pulled, TRACED, Taken, Want};
 
 /// What the queue answers to, and whom it tells.
 #[derive(Clone, Default)]
@@ -75,10 +76,14 @@ pub struct QueuePorts {
     pub settle: Port<Settle>,
     /// … routes that rest,
     pub pause: Port<Pause>,
-    /// … and routes that are only tried.
+    /// … routes that are only tried,
     pub try_routes: Port<TryRoutes>,
     /// Management: a smaller file.
     pub compact: Port<Compact>,
+    /// … messages,
+    pub trace: Port<Trace>,
+    /// … and what waits for a route.
+    pub peek: Port<Peek>,
     /// Upstream: `$upstream` is to read again.
     pub rewound_upstream: Port<Rewound>,
     /// Sessions: a client is to read again.
@@ -123,6 +128,8 @@ pub struct Queue {
     is_counting: bool,
     is_compacting: bool,
     told_harm: harm::Told,
+    /// Messages that have ended and are remembered.
+    traced: usize,
     obituary: Obituary,
 }
 
@@ -151,6 +158,7 @@ impl Queue {
             refused: 0,
             is_counting: false,
             is_compacting: false,
+            traced: TRACED,
             obituary,
         }
     }
@@ -159,6 +167,13 @@ impl Queue {
     pub fn bounded(self, budget: Budget, fullness: Fullness) -> Self {
         self.store.set_budget(budget);
         Queue { budget, fullness, ..self }
+    }
+
+    /// How many messages that have ended are remembered.
+    #[must_use]
+    pub fn tracing(mut self, ended: usize) -> Self {
+        self.traced = ended;
+        self
     }
 
     /// Whether live messages have a share of what is sent.
@@ -185,6 +200,9 @@ impl Actor for Queue {
         self.ports.pause.plug(&own);
         self.ports.try_routes.plug(&own);
         self.ports.compact.plug(&own);
+        self.ports.trace.plug(&own);
+        self.ports.peek.plug(&own);
+        self.store.remember(self.traced);
         drop(self.store.keep_lanes(self.keeps_lanes)); // in line before anything else
         self.ports.refused.plug(&own);
         sweep::begin(ctx);
@@ -303,7 +321,20 @@ impl Handler<Finish> for Queue {
     type Result = ResponseFuture<Result<Vec<Key>, StoreError>>;
 
     fn handle(&mut self, ask: Finish, _: &mut Context<Self>) -> Self::Result {
-        Box::pin(self.store.finish(ask.endpoint, ask.ends))
+        let (store, endpoint) = (Arc::clone(&self.store), ask.endpoint.clone());
+        let is_dead = |(_, end): &&(Key, End)| matches!(end, End::DeadLettered { .. });
+        let dead: Vec<_> = ask.ends.iter().filter(is_dead).cloned().collect();
+        let finished = self.store.finish(ask.endpoint, ask.ends);
+        Box::pin(async move {
+            let keys = finished.await?;
+            for (key, end) in dead {
+                let End::DeadLettered { why, tries } = end else { continue };
+                let id = store.dead_message(&endpoint, key)?.unwrap_or_default();
+                let endpoint = &*endpoint.0;
+                tracing::warn!(id, endpoint, why, tries, "dead-lettered: see `edgectl trace`");
+            }
+            Ok(keys)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::domain::row::Endpoint;
 use crate::messages::dead_letters::{How, Letter, Pause, Progress, ReadDeadLetters, Settle};
 use crate::messages::queue::{Rewound, TryRoutes};
 use crate::messages::state::StoreError;
+use crate::messages::trace::{Life, Peek, Peeked, Trace};
 use crate::store::queue::Fate;
 
 impl Handler<ReadDeadLetters> for Queue {
@@ -96,5 +97,31 @@ impl Handler<Pause> for Queue {
             }
             Ok(())
         })
+    }
+}
+
+impl Handler<Trace> for Queue {
+    type Result = ResponseFuture<Result<Option<Life>, StoreError>>;
+
+    fn handle(&mut self, Trace(id): Trace, _: &mut Context<Self>) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let mut from = None;
+            loop {
+                match store.find_message(&id, from)? {
+                    Ok(number) => return number.map_or(Ok(None), |number| store.life(number)),
+                    Err(next) => from = Some(next),
+                }
+                tokio::task::yield_now().await; // traffic goes on between the parts
+            }
+        })
+    }
+}
+
+impl Handler<Peek> for Queue {
+    type Result = Result<Peeked, StoreError>;
+
+    fn handle(&mut self, ask: Peek, _: &mut Context<Self>) -> Self::Result {
+        self.store.peek(&ask.route, ask.max, ask.body)
     }
 }
