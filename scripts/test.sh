@@ -25,9 +25,13 @@ docker_ready
 kind "images of the modules that the tests deploy" make_images
 kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
-export POWER_CYCLES=8 # of 50: a cut and a new start take about a second
+# Of the fault loops a small number: `make crash CYCLES=N` runs more.
+export POWER_CYCLES=8 DAMAGE_CYCLES=15
 export TRIES=2 # of a scenario of the SDKs: see scripts/sdk-world.sh
 for script in conformance node-suite cases crash faults mutants; do
-    if [ -x "scripts/$script.sh" ]; then kind "$script" "scripts/$script.sh"; fi
+    case $script in
+        crash) kind crash env CYCLES="${CYCLES:-25}" scripts/crash.sh ;;
+        *) kind "$script" "scripts/$script.sh" ;;
+    esac
 done
 if [ ${#failed[@]} -gt 0 ]; then die "these failed: $(printf '%s; ' "${failed[@]}")"; fi
