@@ -8,7 +8,6 @@
 use std::time::{Duration, Instant};
 
 use faultfs::Names;
-use serde_json::Value;
 
 use crate::killed::routes;
 use crate::power::Power;
@@ -82,10 +81,12 @@ fn wait_withheld(world: &World, senders: &[Sender]) {
     });
 }
 
-/// In its status, which is the management API's and `edgectl`'s.
+/// In its status, which is the management API's and `edgectl`'s: a write failed, or none is tried
+/// any more, for want of room.
 fn said_full(world: &World) -> bool {
-    let state = world.queue().map(|queue| queue["state"].clone());
-    matches!(state, Some(Value::String(state)) if state.contains("cannot write"))
+    let Some(queue) = world.queue() else { return false };
+    let is_failing = queue["state"].as_str().is_some_and(|it| it.contains("cannot write"));
+    is_failing || queue["fill"] == "full"
 }
 
 /// A new edge on a disk with hardly any room lives or ends by itself, saying why, and starts once
