@@ -1,7 +1,9 @@
 //! What LMDB has after a power cut: with its default sync all that it said it had; without, or with
 //! a word too early, less. If this file system lost nothing of those two, it would show nothing.
 //!
-//! The client is another process (this program again), and is killed by the cut.
+//! The client is another process (this program again), and is killed by the cut. So is whoever looks
+//! what is left: a process that maps a file of a disk which it serves itself may wait for itself for
+//! ever, as the fault of a page holds what the server's own memory is managed by.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +26,10 @@ enum Client {
     NoSync,
     /// Says that a transaction is there before it is committed.
     Early,
+    /// Makes the store, and goes.
+    Maker,
+    /// Says how many transactions are there, in order and whole.
+    Reader,
 }
 
 #[expect(unsafe_code, reason = "the file is on the file system under test, and nobody else's")]
@@ -45,6 +51,13 @@ fn client() {
     let how = std::env::var("FAULTFS_CLIENT").unwrap();
     let flags = if how == "NoSync" { EnvFlags::NO_SYNC } else { EnvFlags::empty() };
     let (env, numbers) = open(directory.as_ref(), flags).unwrap();
+    if how == "Maker" {
+        return;
+    }
+    if how == "Reader" {
+        println!("\nfound {}", count(&env, numbers).unwrap());
+        return;
+    }
     let mut out = std::io::stdout().lock();
     let said = |out: &mut std::io::StdoutLock<'_>, n: u64| {
         out.write_all(format!("acked {n}\n").as_bytes()).and_then(|()| out.flush()).unwrap();
@@ -60,6 +73,16 @@ fn client() {
             said(&mut out, n);
         }
     }
+}
+
+fn count(env: &Env, numbers: Numbers) -> heed::Result<usize> {
+    let txn = env.read_txn()?;
+    let mut found = 0;
+    for pair in numbers.iter(&txn)? {
+        let (n, value) = pair?;
+        found += usize::from(n == found as u64 && value == [n as u8; 300]);
+    }
+    Ok(found)
 }
 
 fn start(directory: &Path, client: Client) -> Child {
@@ -84,7 +107,7 @@ fn disk(seed: u64, at: &Path) -> (Disk, Mount) {
     let mount = disk.mount(at).unwrap();
     fs::create_dir(at.join("store")).unwrap();
     File::open(at).unwrap().sync_all().unwrap();
-    drop(open(&at.join("store"), EnvFlags::empty()).unwrap());
+    assert!(start(&at.join("store"), Client::Maker).wait().unwrap().success());
     File::open(at.join("store")).unwrap().sync_all().unwrap();
     (disk, mount)
 }
@@ -107,17 +130,11 @@ fn run(client: Client, seed: u64, until: usize, cut: impl Fn(&Disk)) -> (usize, 
     child.wait().unwrap();
     drop(mount);
     let mount = disk.mount(folder.path()).unwrap();
-    let found = open(&store, EnvFlags::empty()).and_then(|(env, numbers)| {
-        let txn = env.read_txn()?;
-        let mut found = 0;
-        for pair in numbers.iter(&txn)? {
-            let (n, value) = pair?;
-            found += usize::from(n == found as u64 && value == [n as u8; 300]);
-        }
-        Ok(found)
-    });
+    let reader = start(&store, Client::Reader).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&reader.stdout).into_owned();
+    let found = said.lines().find_map(|line| line.strip_prefix("found ")?.parse().ok());
     drop(mount);
-    (acked, found.ok())
+    (acked, found)
 }
 
 #[test]

@@ -53,7 +53,7 @@ use crate::store::{Kv, Options};
 
 /// Messages of one client that are read and not on disk yet (architecture 4).
 const PARKED: usize = 100;
-/// Rows in flight to one module, and 4 MiB of them at most, or 512 KiB while it acknowledges fewer:
+/// Rows in flight to one module, and 4 MiB of them at most, or 2 MiB while it acknowledges fewer:
 /// each keeps its place until its end is on disk, so fewer would be sent per commit.
 const WINDOW: usize = 4_096;
 
