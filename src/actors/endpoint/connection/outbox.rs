@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A client that is slow to acknowledge is not sent a whole window: that would come again with its
 /// next connection, and be in the way of what has a higher priority.
-const PACE: Pace = Pace { over: Duration::from_secs(1), at_least: 512 << 10 };
+const PACE: Pace = Pace { over: Duration::from_secs(1), at_least: 2 << 20 };
 
 /// See the module documentation.
 pub(super) struct Outbox {
