@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::copy::sync_with_parent;
+
 /// Of LMDB's table of readers (126 of them).
 const READERS: u64 = 8 << 10;
 
@@ -26,7 +28,7 @@ pub(super) fn is_unfinished(directory: &Path) -> bool {
 /// Before a new store is made in `directory`, which exists.
 pub(super) fn begin(directory: &Path, data: &Path) -> io::Result<()> {
     File::create(mark(directory))?;
-    sync(directory)?;
+    sync_with_parent(directory)?;
     if data.exists() {
         fs::remove_file(data)?;
     }
@@ -35,18 +37,9 @@ pub(super) fn begin(directory: &Path, data: &Path) -> io::Result<()> {
 
 /// Once all of it is on disk, but for the names of its files.
 pub(super) fn finish(directory: &Path) -> io::Result<()> {
-    sync(directory)?;
+    sync_with_parent(directory)?;
     fs::remove_file(mark(directory))?;
-    sync(directory)
-}
-
-/// The names of new files are not durable before their directories are.
-fn sync(directory: &Path) -> io::Result<()> {
-    let directories = [Some(directory), directory.parent()];
-    for directory in directories.into_iter().flatten().filter(|it| *it != Path::new("")) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
+    sync_with_parent(directory)
 }
 
 /// LMDB maps its table of readers, and a page of it without a block is a SIGBUS on a full disk.

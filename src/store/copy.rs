@@ -37,10 +37,7 @@ impl Environment {
             return Err(error);
         }
         std::fs::rename(&part, &data)?;
-        sync_directory(to)?;
-        if let Some(parent) = to.parent().filter(|parent| *parent != Path::new("")) {
-            sync_directory(parent)?;
-        }
+        sync_with_parent(to)?;
         Ok(file.metadata()?.len())
     }
 }
@@ -86,6 +83,12 @@ fn keep(data: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
 /// The names of new files are not durable before their directory is.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+/// The same of a directory that may be new itself.
+pub(super) fn sync_with_parent(directory: &Path) -> io::Result<()> {
+    let directories = [Some(directory), directory.parent()];
+    directories.into_iter().flatten().filter(|it| *it != Path::new("")).try_for_each(sync_directory)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::copy::{DATA, sync_directory};
+use super::copy::{DATA, sync_directory, sync_with_parent};
 use super::env::{Environment, OpenError, Options, StoreId};
 use super::raw;
 use super::watch;
@@ -201,10 +201,7 @@ impl Copy {
         open: impl Fn(&Path, Options) -> Result<Environment, OpenError>,
     ) -> Result<Environment, CopyError> {
         let failed = |error: io::Error| CopyError::of(&self.place, &error);
-        sync_directory(&self.place).map_err(failed)?;
-        if let Some(parent) = self.place.parent() {
-            sync_directory(parent).map_err(failed)?; // the place itself may be new
-        }
+        sync_with_parent(&self.place).map_err(failed)?;
         let options = Options { generation: Some(self.generation), ..self.options.clone() };
         let opened = open(&self.place, options);
         let opened =
