@@ -119,3 +119,19 @@ fn the_binaries_only_start_things() {
         assert!(lines <= 60, "{} has {lines} lines, more than 60", file.display());
     }
 }
+
+#[test]
+fn every_guarantee_has_a_number_of_its_own_and_its_tests_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let (promises, _) = text.split_once("\n## How it is shown").unwrap();
+    let mut numbers: Vec<u32> =
+        promises.lines().filter_map(|line| line.split_once(". ")?.0.parse().ok()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>());
+    for named in promises.split('`').skip(1).step_by(2) {
+        let path = root.join(named.trim_end_matches('/'));
+        let is_file = named.starts_with("integration/") || named.starts_with("scripts/");
+        assert!(!is_file || path.exists(), "docs/guarantees.md names {named}, which is not there");
+    }
+}
