@@ -55,6 +55,9 @@ pub(super) struct Live {
     /// Whose turn it is, and for how many rows.
     is_turn: bool,
     left: usize,
+    /// The last read of live rows found none: the backlog is read before the next one, or a store
+    /// that takes in more all the time would have live rows looked for all the time.
+    yields: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +82,7 @@ impl Marked {
 
 impl Live {
     pub(super) fn new(share: LiveShare) -> Self {
-        Live { share, marked: None, is_turn: true, left: share.block(true) }
+        Live { share, marked: None, is_turn: true, left: share.block(true), yields: false }
     }
 
     /// Whether there may be live rows.
@@ -90,12 +93,17 @@ impl Live {
 
     /// Rows of the turn that it is; of others none are sent before.
     pub(super) fn left(&self) -> usize {
-        self.left
+        if self.yields { self.share.block(false) } else { self.left }
     }
 
     /// Whether it is the turn of live rows.
     pub(super) fn is_turn(&self) -> bool {
-        self.is_turn
+        self.is_turn && !self.yields
+    }
+
+    /// The backlog is read.
+    pub(super) fn on_backlog_asked(&mut self) {
+        self.yields = false;
     }
 
     /// From where to read live rows, and up to where their senders must owe nothing.
@@ -127,6 +135,7 @@ impl Live {
     pub(super) fn on_read(&mut self, left_out: usize, is_nothing: bool, read_to: Offset) {
         let Some(marked) = &mut self.marked else { return };
         marked.gaps += left_out;
+        self.yields = is_nothing;
         if is_nothing {
             marked.position.exhaust_above(Priority(marked.reach.0 + 1), read_to);
         } else {

@@ -341,6 +341,7 @@ impl Delivery {
             return vec![Effect::Load { from, max, max_bytes, without, live: Some(mark) }];
         }
         self.has_news = false;
+        self.live.on_backlog_asked();
         self.loading = Loading::Yes;
         let (from, max) = self.turns.next(&self.position, max);
         vec![Effect::Load { from, max, max_bytes, without, live: None }]
