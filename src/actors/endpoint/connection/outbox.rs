@@ -11,6 +11,7 @@ use super::Connection;
 use crate::actors::{clock, suspect};
 use crate::domain::bag::Bag;
 use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Pace, Share};
+use crate::domain::devicebound::UNSETTLED;
 use crate::domain::packet::{Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::row::{End, Endpoint, Key, Row};
@@ -46,6 +47,9 @@ pub(super) struct Outbox {
     is_finishing: bool,
     /// Came before the release; the parent has few of a device under way (link.md).
     held: VecDeque<Locked>,
+    /// Locks that were settled last. The parent that has not heard of it yet gives these messages
+    /// again, and what says so may be on its way to `upstream` when they come.
+    settled: VecDeque<String>,
 }
 
 /// A message that the parent holds a lock on.
@@ -58,8 +62,21 @@ struct Locked {
 impl Outbox {
     pub(super) fn new(endpoint: Endpoint, window: usize, share: Share, live: LiveShare) -> Self {
         let (delivery, ids, doubtful) = (None, PacketIds::default(), 0);
-        let (held, ends, is_finishing) = (VecDeque::new(), Vec::new(), false);
-        Outbox { endpoint, delivery, ids, doubtful, window, share, live, ends, is_finishing, held }
+        let (held, settled) = (VecDeque::new(), VecDeque::new());
+        let (ends, is_finishing) = (Vec::new(), false);
+        Outbox {
+            endpoint,
+            delivery,
+            ids,
+            doubtful,
+            window,
+            share,
+            live,
+            ends,
+            is_finishing,
+            held,
+            settled,
+        }
     }
 
     /// Takes up what an earlier connection of the session left behind.
@@ -121,14 +138,22 @@ impl Connection {
     pub(super) fn on_puback(&mut self, id: u16, ctx: &mut Context<Self>) {
         match self.outbox.ids.release(id) {
             Some(Sent::Row(key)) => self.on_row_taken(key, ctx),
-            Some(Sent::Locked(lock)) => {
-                let identity = self.identity.clone();
-                self.backend.settle.tell(Settle { identity, lock }); // once per message
-            }
+            Some(Sent::Locked(lock)) => self.settle(lock),
             Some(Sent::Local) => self.on_local_acked(ctx),
             Some(Sent::Desired(version)) => self.on_desired_taken(version),
             None => {} // of an earlier connection
         }
+    }
+
+    fn settle(&mut self, lock: String) {
+        let settled = &mut self.outbox.settled;
+        settled.retain(|other| *other != lock);
+        if settled.len() >= UNSETTLED {
+            settled.pop_front();
+        }
+        settled.push_back(lock.clone());
+        let identity = self.identity.clone();
+        self.backend.settle.tell(Settle { identity, lock });
     }
 
     fn on_row_taken(&mut self, key: Key, ctx: &mut Context<Self>) {
@@ -269,10 +294,12 @@ impl Connection {
     }
 
     fn send_now(&mut self, Locked { lock, topic, body }: Locked) {
+        if self.outbox.settled.contains(&lock) {
+            return self.settle(lock);
+        }
         if !self.is_at_least_once(&topic) {
             self.publish(topic, body);
-            let identity = self.identity.clone();
-            return self.backend.settle.tell(Settle { identity, lock }); // once per message
+            return self.settle(lock);
         }
         let sent = Sent::Locked(lock);
         if self.outbox.ids.is_out(&sent) {

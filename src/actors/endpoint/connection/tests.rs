@@ -210,12 +210,17 @@ async fn a_locked_message_waits_for_the_first_subscribe_of_a_resumed_session() {
     let silence = tokio::time::timeout(Duration::from_secs(1), scene.client.read(&mut byte));
     assert!(silence.await.is_err(), "it is held");
     tokio::time::sleep(Duration::from_secs(1)).await; // no SUBSCRIBE: long enough
-    let publish = scene.read(2 + 2 + "devices/d/messages/devicebound/".len() + 2 + 1).await;
-    assert_eq!(publish[0], 0x32);
+    let head = scene.read(2).await;
+    assert_eq!(head[0], 0x32);
+    scene.read(head[1].into()).await;
     scene.send("2");
-    scene.read(publish.len()).await;
+    scene.read(2 + usize::from(head[1])).await;
     scene.write(&[0x40, 2, 0, 1, 0x40, 2, 0, 2]).await;
     assert_eq!(*scene.settled.borrow(), ["1", "2"]);
+    scene.send("1"); // the parent had not heard of it when the link was lost
+    scene.send("3");
+    assert!(scene.read(2 + usize::from(head[1])).await.ends_with(&[0, 3, b'x']));
+    assert_eq!(*scene.settled.borrow(), ["1", "2", "1"]);
 }
 
 #[actix::test]
