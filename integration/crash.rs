@@ -112,6 +112,10 @@ fn few_cuts(cycles: u64) -> u64 {
 
 fn main() -> ExitCode {
     let (cycles, seed) = (number("CYCLES", 5), number("SEED", 1));
+    if cycles == 0 {
+        println!("no loops: CYCLES=0");
+        return ExitCode::SUCCESS;
+    }
     let wanted = std::env::var("LOOPS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
     let all = LOOPS.iter().chain(PATIENT).chain(PEERS);

@@ -23,7 +23,8 @@ need_cc
 need ss iproute2
 docker_ready
 kind "images of the modules that the tests deploy" make_images
-kind "unit, actor and integration tests" cargo test --locked --workspace --no-fail-fast
+# The fault loops come later, with more cycles.
+kind "unit, actor and integration tests" env CYCLES=0 cargo test --locked --workspace --no-fail-fast
 # Kinds that have a script of their own.
 # Of the fault loops a small number: `make crash CYCLES=N` runs more.
 export POWER_CYCLES=8 DAMAGE_CYCLES=15
