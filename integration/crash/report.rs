@@ -69,7 +69,7 @@ impl Report {
             began.elapsed().as_secs(),
         );
         for text in self.count.examples.iter().chain(&self.wrong) {
-            println!("  {text}");
+            println!("  WRONG in {name}: {text}");
         }
         self.count.is_clean() && self.wrong.is_empty()
     }
