@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod agent;
+#[path = "agent/images.rs"]
+mod images;
 
 use std::time::Duration;
 
@@ -72,20 +74,21 @@ async fn a_pull_that_fails_says_why_and_images_are_found() {
     let image = "edge-runtime-test/pull:1";
     make_image(image);
     let docker = Instance::new("pull").docker().await;
-    assert!(docker.has_image(image).await.unwrap());
-    assert!(!docker.has_image("127.0.0.1:9/nobody/nothing:1").await.unwrap());
-    let failed = docker.pull("127.0.0.1:9/nobody/nothing:1", None, drop).await.unwrap_err();
+    assert_eq!(docker.image(image).await.unwrap().unwrap().tags, [image]);
+    assert!(docker.image("127.0.0.1:9/nobody/nothing:1").await.unwrap().is_none());
+    let failed = docker.pull("127.0.0.1:9/nobody/nothing:1", None, |_| Ok(())).await.unwrap_err();
     assert!(failed.to_string().contains("127.0.0.1:9"), "{failed}");
 }
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_away() {
     use edge_runtime::protocol::docker::Docker;
-    let gone = Docker::connect("unix:///nowhere/docker.sock", "i").await.unwrap_err();
+    let file = std::path::Path::new(edge_runtime::protocol::docker::DAEMON_FILE);
+    let gone = Docker::connect("unix:///nowhere/docker.sock", "i", file).await.unwrap_err();
     assert!(matches!(gone, EngineError::Away(_)), "{gone}");
-    let wrong = Docker::connect("docker.sock", "i").await.unwrap_err();
+    let wrong = Docker::connect("docker.sock", "i", file).await.unwrap_err();
     assert!(matches!(wrong, EngineError::Refused(_)), "{wrong}");
-    assert!(Docker::connect(&address(), "i").await.is_ok());
+    assert!(Docker::connect(&address(), "i", file).await.is_ok());
 }
 
 /// Desired properties with these modules.

@@ -36,15 +36,17 @@ need() {
     apt_install "$1" "$2"
 }
 
-# The program only: its service is not started.
-need_mosquitto() {
+# need_only COMMAND PACKAGE WHY: the program only, its service is not started.
+need_only() {
     local policy=/usr/sbin/policy-rc.d
-    if have mosquitto; then return 0; fi
-    can_apt || die "mosquitto is not installed" "install the package mosquitto"
+    if have "$1"; then return 0; fi
+    can_apt || die "$1 is not installed" "install the package $2"
     if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; fi
-    apt_install "a broker to compare with" mosquitto
+    apt_install "$3" "$2"
     [ -z "$policy" ] || rm -f "$policy"
 }
+
+need_mosquitto() { need_only mosquitto mosquitto "a broker to compare with"; }
 
 # need_python VENV PACKAGE...: a virtual environment with these packages; again only when the list changed.
 need_python() {

@@ -21,6 +21,7 @@ make_images() { scripts/images.sh && scripts/python-image.sh && scripts/node-ima
 need_rust
 need_cc
 need ss iproute2
+need_only docker-registry docker-registry "a registry of images on this machine"
 docker_ready
 kind "images of the modules that the tests deploy" make_images
 # The fault loops come later, with more cycles.

@@ -1,5 +1,6 @@
 //! An image that needs no registry, and the engine that it is made with.
 
+use std::io::Read;
 use std::process::Command;
 
 /// A program for containers: `exit N`, `run` (until SIGTERM, then 0), `env` (prints it, then runs),
@@ -45,13 +46,24 @@ pub(crate) fn make_image(name: &str) {
     if !made.is_empty() {
         return;
     }
+    import(name, 0, &[&format!("LABEL {label}")]);
+}
+
+/// An image with the same program, and so many bytes that no other image has.
+pub(crate) fn make_fresh_image(name: &str, bytes: u64) {
+    import(name, bytes, &[]);
+}
+
+fn import(name: &str, bytes: u64, changes: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
     std::fs::write(at("p.c"), PROGRAM).unwrap();
     run("cc", &["-static", "-O1", "-o", &at("p"), &at("p.c")]);
+    let random = std::fs::File::open("/dev/urandom").unwrap().take(bytes);
+    std::io::copy(&mut { random }, &mut std::fs::File::create(at("ballast")).unwrap()).unwrap();
     let tar = at("image.tar");
-    run("tar", &["-cf", &tar, "-C", folder.path().to_str().unwrap(), "p"]);
-    let label = format!("LABEL {label}");
-    let changes = ["-c", r#"ENTRYPOINT ["/p"]"#, "-c", r#"CMD ["run"]"#, "-c", &label];
+    run("tar", &["-cf", &tar, "-C", folder.path().to_str().unwrap(), "p", "ballast"]);
+    let own = [r#"ENTRYPOINT ["/p"]"#, r#"CMD ["run"]"#];
+    let changes: Vec<&str> = own.iter().chain(changes).flat_map(|it| ["-c", *it]).collect();
     run("docker", &[["import"].as_slice(), &changes, &[&tar, name]].concat());
 }

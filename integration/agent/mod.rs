@@ -1,52 +1,80 @@
 //! What the tests against a real container engine share: an image, and an instance of its own.
 
 mod image;
+pub(crate) mod registry;
 mod running;
+pub(crate) mod signing;
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
-pub(crate) use self::image::{address, make_image, run};
+pub(crate) use self::image::{address, make_fresh_image, make_image, run};
 pub(crate) use self::running::Agent;
-use edge_runtime::protocol::docker::Docker;
+use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};
+
+/// Keys and values.
+pub(crate) type Store = Rc<RefCell<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
 /// An instance of its own, whose containers and network are gone when it is.
 pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) network: String,
     pub(crate) state: PathBuf,
+    /// Where its engine is.
+    pub(crate) engine: String,
+    /// Its store, across the lives of its agents.
+    pub(crate) store: Store,
     _folder: tempfile::TempDir,
 }
 
 impl Instance {
     pub(crate) fn new(name: &str) -> Self {
+        Instance::on(name, address())
+    }
+
+    pub(crate) fn on(name: &str, engine: String) -> Self {
         let id = format!("test-{name}-{}", std::process::id());
         let folder = tempfile::tempdir().unwrap();
         let network = format!("edge-{id}");
-        Instance { id, network, state: folder.path().into(), _folder: folder }
+        let (state, store) = (folder.path().into(), Store::default());
+        Instance { id, network, state, engine, store, _folder: folder }
     }
 
     pub(crate) async fn docker(&self) -> Docker {
-        let connected = Docker::connect(&address(), &self.id).await;
+        let connected = Docker::connect(&self.engine, &self.id, Path::new(DAEMON_FILE)).await;
         connected.expect("this test needs a container engine that answers").0
+    }
+
+    /// The `docker` command, at its engine.
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        run("docker", &[&["-H", &self.engine], arguments].concat())
     }
 
     /// Ids of its containers, running or not.
     pub(crate) fn containers(&self) -> Vec<String> {
         let label = format!("label=io.edge-runtime.instance={}", self.id);
-        let ids = run("docker", &["ps", "-aq", "--no-trunc", "--filter", &label]);
+        let ids = self.command(&["ps", "-aq", "--no-trunc", "--filter", &label]);
         ids.lines().map(str::to_owned).collect()
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let mut quiet = Command::new("docker");
-        quiet.stdout(Stdio::null()).stderr(Stdio::null());
-        for id in self.containers() {
-            let mut remove = Command::new("docker");
-            let _ = remove.args(["rm", "-f", &id]).stdout(Stdio::null()).status();
+        let quiet = |arguments: &[&str]| {
+            let mut command = Command::new("docker");
+            command.args(["-H", &self.engine]).args(arguments);
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        };
+        let mut list = Command::new("docker");
+        let label = format!("label=io.edge-runtime.instance={}", self.id);
+        let list = list.args(["-H", &self.engine, "ps", "-aq", "--filter", &label]).output();
+        let ids = list.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        for id in ids.unwrap_or_default().lines() {
+            quiet(&["rm", "-f", "-v", id]);
         }
-        let _ = quiet.args(["network", "rm", &self.network]).status();
+        quiet(&["network", "rm", &self.network]);
     }
 }

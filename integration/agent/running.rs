@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use edge_runtime::actors::agent::deployment::Deployment;
 use edge_runtime::actors::agent::engine::Engine;
 use edge_runtime::actors::agent::modules::Modules;
-use edge_runtime::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use edge_runtime::actors::agent::{AgentConfig, AgentPorts, ImagesConfig, Registrar};
 use edge_runtime::actors::supervision::Obituary;
 use edge_runtime::domain::identity::Identity;
 use edge_runtime::domain::workload;
@@ -16,7 +17,7 @@ use edge_runtime::messages::agent::{
     AgentStatus, GetAgentStatus, GetLogs, ModulesChanged, RestartModule,
 };
 use edge_runtime::messages::identities::{IdentityRecord, Lookup};
-use edge_runtime::messages::state::StoreError;
+use edge_runtime::messages::state::{Change, Fetch, Save, Scan, StoreError};
 use edge_runtime::messages::supervision::Shutdown;
 use edge_runtime::messages::twins::{
     Desired, DesiredChanged, GetDesired, GetTwin, PatchReported, TwinAnswer,
@@ -24,7 +25,7 @@ use edge_runtime::messages::twins::{
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
-use super::{Instance, address};
+use super::{Instance, Store};
 
 /// Twins, identities and workload.
 #[derive(Default)]
@@ -32,6 +33,7 @@ struct Hub {
     desired: Option<(u64, Value)>,
     reported: Value,
     state: std::path::PathBuf,
+    store: Store,
 }
 
 struct Others(Rc<RefCell<Hub>>);
@@ -76,6 +78,22 @@ answers!(Lookup, |_hub, ask| {
         generation,
     }))
 });
+answers!(Fetch, |hub, ask| Ok::<_, StoreError>(hub.store.borrow().get(&ask.1).cloned()));
+answers!(Save, |hub, ask| {
+    for Change { key, value, .. } in ask.0 {
+        match value {
+            Some(value) => hub.store.borrow_mut().insert(key, value),
+            None => hub.store.borrow_mut().remove(&key),
+        };
+    }
+    Ok::<(), StoreError>(())
+});
+answers!(Scan, |hub, ask| {
+    let store = hub.store.borrow();
+    let pairs = store.iter().filter(|(key, _)| key.starts_with(&ask.prefix));
+    let pairs = pairs.map(|(key, value)| (key.clone(), value.clone()));
+    Ok::<_, StoreError>(Arc::new(pairs.collect::<Vec<_>>()))
+});
 answers!(ModulesChanged, |hub, ask| {
     for module in &ask.0 {
         let directory = workload::directory(&hub.state, module);
@@ -110,7 +128,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(instance: &Instance) -> Self {
-        let hub = Hub { state: instance.state.clone(), ..Hub::default() };
+        Agent::start_with(instance, ImagesConfig::default())
+    }
+
+    pub(crate) fn start_with(instance: &Instance, images: ImagesConfig) -> Self {
+        let (state, store) = (instance.state.clone(), instance.store.clone());
+        let hub = Hub { state, store, ..Hub::default() };
         let hub = Rc::new(RefCell::new(hub));
         let ports = AgentPorts::default();
         let others = Others(hub.clone()).start();
@@ -119,14 +142,18 @@ impl Agent {
         ports.patch_reported.plug(&others);
         ports.lookup.plug(&others);
         ports.sockets.plug(&others);
+        ports.fetch.plug(&others);
+        ports.save.plug(&others);
+        ports.scan.plug(&others);
         let config = AgentConfig {
             device: Identity::parse("edge-1").unwrap(),
             hub: "hub.test".into(),
             gateway_hostname: "gw.test".into(),
             parent_hostname: None,
             network: instance.network.clone(),
-            docker: address(),
+            docker: instance.engine.clone(),
             credentials: Vec::new(),
+            images,
             state: instance.state.clone(),
             instance: instance.id.clone(),
             version: "0.0.0".into(),

@@ -66,6 +66,11 @@ pub struct GetLogs {
 /// A stream of chunks; one that is followed ends with the module, or when the reader goes away.
 pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<bytes::Bytes, String>>;
 
+/// The images that the present or the last good deployment names; `None` while neither is known.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Vec<String>>")]
+pub struct GetWantedImages;
+
 /// Stops every module's container (`edgectl stop --modules`).
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

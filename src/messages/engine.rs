@@ -81,7 +81,8 @@ pub enum Done {
     Network(Option<String>),
 }
 
-/// Has an image, asking the registry for it. At most three at a time; the others wait.
+/// Has an image, asking the registry for it. A few at a time (`images.max_pulls`), the others wait;
+/// who asks for one that is under way gets the answer of that.
 #[derive(Clone, Message)]
 #[rtype(result = "Result<Pulled, EngineError>")]
 pub struct PullImage {
@@ -102,10 +103,15 @@ pub struct Pulled {
     pub note: String,
 }
 
-/// How far a download is, in words. A notice, at most once a second.
-#[derive(Clone, Debug, Message)]
+/// How far a download is. A notice, at most once a second.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct PullProgress(pub String);
+pub struct PullProgress {
+    /// In words.
+    pub text: String,
+    /// Of what is to be downloaded, once that is known.
+    pub percent: Option<u8>,
+}
 
 /// What the engine tells. Notices: look.
 #[derive(Clone, Debug, PartialEq, Eq, Message)]

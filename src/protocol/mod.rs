@@ -14,5 +14,6 @@ pub mod netns;
 pub mod notify;
 pub mod open_files;
 pub mod parent_rest;
+pub mod registry;
 pub mod sockets;
 pub mod tls;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::checks::{at_least, check_client_ca, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
+use super::images::{self, Images};
 use super::layers::{Layers, Loaded, Merged};
 use super::local_topics::{self, LocalTopics};
 use super::schema::EDGE;
@@ -33,6 +34,8 @@ pub struct EdgeSettings {
     pub store: Store,
     /// Modules.
     pub agent: Agent,
+    /// What modules are made of.
+    pub images: Images,
     /// The operator's socket.
     pub management: Management,
     /// For Prometheus.
@@ -120,6 +123,8 @@ impl Store {
 pub struct Agent {
     /// Docker API address.
     pub docker: String,
+    /// The engine's own configuration.
+    pub docker_config: PathBuf,
     /// Docker network of the modules.
     pub network: String,
     /// For private registries.
@@ -163,6 +168,8 @@ struct Raw {
     upstream: Upstream,
     store: Store,
     agent: RawAgent,
+    images: images::Raw,
+    image_garbage_collection: images::RawCollection,
     management: Management,
     metrics: RawMetrics,
     log: Log,
@@ -179,6 +186,7 @@ struct RawDevice {
 #[derive(Deserialize)]
 struct RawAgent {
     docker: String,
+    docker_config: PathBuf,
     network: String,
     #[serde(default)]
     registry_credentials: Vec<RawCredential>,
@@ -236,6 +244,7 @@ impl EdgeSettings {
             upstream: raw.upstream,
             store: Store { queue: whole(raw.store.queue), ..raw.store },
             agent,
+            images: images::read(raw.images, raw.image_garbage_collection, &merged)?,
             management: Management { socket: whole(raw.management.socket) },
             metrics: Metrics { listen: raw.metrics.listen.parse().ok() },
             log: raw.log,
@@ -324,6 +333,7 @@ fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
     let credentials = raw.registry_credentials.into_iter().map(credential);
     Ok(Agent {
         docker: raw.docker,
+        docker_config: raw.docker_config,
         network: raw.network,
         registry_credentials: credentials.collect::<Result<_, SettingsError>>()?,
         workload_development_socket: raw.workload_development_socket,

@@ -8,6 +8,7 @@ mod edge;
 mod error;
 mod file;
 mod hub;
+mod images;
 mod kind;
 mod layers;
 mod local_topics;
@@ -22,6 +23,7 @@ pub use self::edge::{
 };
 pub use self::error::SettingsError;
 pub use self::hub::{LocalhubSettings, Telemetry};
+pub use self::images::Images;
 pub use self::layers::{Effective, Layers, Loaded};
 pub use self::local_topics::LocalTopics;
 pub use self::values::{Age, Log, LogFormat, Size};

@@ -48,9 +48,16 @@ pub(super) const EDGE: Schema = Schema {
         ("store.reserve_bytes", Size),
         ("store.trace_ended", Number(100_000)),
         ("agent.docker", EngineAddress),
+        ("agent.docker_config", Path),
         ("agent.network", Text),
         ("agent.registry_credentials", Tables(CREDENTIAL, &["address", "username"])),
         ("agent.workload_development_socket", Path),
+        ("images.max_pulls", Number(100)),
+        ("images.disk_reserve_bytes", Size),
+        ("images.rules", Tables(IMAGE_RULE, &["image", "require"])),
+        ("image_garbage_collection.enabled", Switch),
+        ("image_garbage_collection.cleanup_recurrence", Age),
+        ("image_garbage_collection.image_age_cleanup_threshold", Age),
         ("management.socket", Path),
         ("metrics.listen", Address),
         ("log.level", LogLevel),
@@ -62,6 +69,9 @@ pub(super) const EDGE: Schema = Schema {
 
 const CREDENTIAL: &[(&str, Kind)] =
     &[("address", Text), ("username", Text), ("password", Secret), ("password_file", Path)];
+
+const IMAGE_RULE: &[(&str, Kind)] =
+    &[("image", Text), ("require", OneOf(&["nothing", "digest", "signature"])), ("keys", Paths)];
 
 const RULE: &[(&str, Kind)] = &[
     ("effect", OneOf(&["allow", "deny"])),

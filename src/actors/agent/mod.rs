@@ -19,18 +19,23 @@ mod tests;
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
 use super::port::Port;
+use crate::domain::agent::image_rules::ImageRules;
 use crate::domain::agent::manifest::Credential;
 use crate::domain::identity::Identity;
-use crate::messages::agent::{GetAgentStatus, GetLogs, ModulesChanged, RestartModule, StopModules};
+use crate::messages::agent::{
+    GetAgentStatus, GetLogs, GetWantedImages, ModulesChanged, RestartModule, StopModules,
+};
 use crate::messages::engine::{EngineNotice, GetEngineStatus, ListContainers, PullImage, Run};
 use crate::messages::identities::Lookup;
 use crate::messages::modules::{Assign, ModuleChanged, ModuleGone, ModulesStarted};
-use crate::messages::state::{Fetch, Save};
+use crate::messages::state::{Fetch, Save, Scan};
 use crate::messages::twins::{DesiredChanged, GetDesired, GetTwin, PatchReported};
+use crate::protocol::docker::DAEMON_FILE;
 
 /// The table of the state store that EdgeAgent keeps the last good deployment in.
 pub const TABLE: &str = "agent";
@@ -52,12 +57,45 @@ pub struct AgentConfig {
     pub docker: String,
     /// Log-ins to registries; a deployment's win.
     pub credentials: Vec<Credential>,
+    /// How images come and go.
+    pub images: ImagesConfig,
     /// State directory.
     pub state: PathBuf,
     /// Marks what is ours: unique per state directory, and the same after each start.
     pub instance: String,
     /// Of this program.
     pub version: String,
+}
+
+/// See [`AgentConfig`].
+#[derive(Clone, Debug)]
+pub struct ImagesConfig {
+    /// Downloads at a time.
+    pub max_pulls: usize,
+    /// Of the engine's disk, what no download takes.
+    pub reserve: u64,
+    /// The engine's own configuration, as far as it is on this machine.
+    pub daemon_file: PathBuf,
+    /// Which may run.
+    pub rules: ImageRules,
+    /// When those that nothing needs go; `None`: never.
+    pub collection: Option<Collection>,
+}
+
+/// See [`ImagesConfig`].
+#[derive(Clone, Copy, Debug)]
+pub struct Collection {
+    /// Between two turns.
+    pub every: Duration,
+    /// So long nothing has needed them.
+    pub age: Duration,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        let (daemon_file, rules) = (DAEMON_FILE.into(), ImageRules::default());
+        ImagesConfig { max_pulls: 3, reserve: 0, daemon_file, rules, collection: None }
+    }
 }
 
 /// Makes the identity of a module at the parent (`PUT /devices/{d}/modules/{m}`); one that is
@@ -111,4 +149,8 @@ pub struct AgentPorts {
     pub fetch: Port<Fetch>,
     /// Answered by `state`.
     pub save: Port<Save>,
+    /// Answered by `state`.
+    pub scan: Port<Scan>,
+    /// Answered by `deployment`.
+    pub wanted_images: Port<GetWantedImages>,
 }

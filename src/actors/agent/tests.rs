@@ -128,8 +128,11 @@ async fn modules_start_by_their_order_and_none_waits_for_ever() {
     let line = agent.module("m").await;
     assert_eq!(
         (line.status.as_str(), line.why.as_str()),
-        ("downloading", "downloaded 1.0 of 2.0 MB")
+        ("downloading", "downloaded 1.0 of 2.0 MB (50 %)")
     );
+    let reported = agent.world.borrow().reported["modules"]["m"].clone();
+    assert_eq!(reported["runtimeStatus"], "downloading");
+    assert_eq!(reported["statusDescription"], "downloaded 50 %", "by tens");
     agent.settle(35).await;
     assert_eq!(started(agent.world.borrow_mut().took()), ["start a"]);
     agent.world.borrow_mut().slow_images.clear();

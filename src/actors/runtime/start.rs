@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::depot::{Depot, Places};
 use super::wires::{Ports, Wires};
-use crate::actors::agent::AgentConfig;
 use crate::actors::agent::registrar::registrar;
+use crate::actors::agent::{AgentConfig, Collection, ImagesConfig};
 use crate::actors::apis::clients::ClientsApi;
 use crate::actors::apis::overview::About;
 use crate::actors::apis::workload::WorkloadConfig;
@@ -150,6 +150,13 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         network: settings.agent.network.clone(),
         docker: settings.agent.docker.clone(),
         credentials: credentials.collect(),
+        images: ImagesConfig {
+            max_pulls: settings.images.max_pulls,
+            reserve: settings.images.disk_reserve,
+            daemon_file: settings.agent.docker_config.clone(),
+            rules: settings.images.rules.clone(),
+            collection: settings.images.collection.map(|(every, age)| Collection { every, age }),
+        },
         state: path.clone(),
         instance: format!("{:032x}", state.id().0),
         version: env!("CARGO_PKG_VERSION").to_owned(),

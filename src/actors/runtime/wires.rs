@@ -330,6 +330,7 @@ impl Wires {
             lookup: all.lookup,
             fetch: all.fetch,
             save: all.save,
+            scan: all.scan,
             ..all.agent
         }
     }

@@ -68,14 +68,14 @@ impl Body {
         let env: Vec<String> = env.into_iter().map(|(name, value)| name + "=" + &value).collect();
         body.insert("Env".into(), json!(env));
         take_field(&mut body, "Image");
-        body.insert("Image".into(), json!(spec.image.as_str()));
+        body.insert("Image".into(), json!(spec.image.reference()));
 
         let mut host = take_object(&mut body, "HostConfig");
         let mut networking = take_object(&mut body, "NetworkingConfig");
         let mode = join_network(&mut host, &mut networking, spec, around);
         add_host(&mut host, &mode, around);
         mount_workload(&mut host, spec, around);
-        rotate_logs(&mut host);
+        drop_empty(&mut host, "LogConfig");
         body.insert("HostConfig".into(), Value::Object(host));
         if !networking.is_empty() {
             body.insert("NetworkingConfig".into(), Value::Object(networking));
@@ -202,15 +202,13 @@ fn mount_workload(host: &mut Object, spec: &ModuleSpec, around: &Surroundings) {
     }
 }
 
-/// Without limits a container's log fills the disk.
-fn rotate_logs(host: &mut Object) {
-    let chosen = some_field(host, "LogConfig").and_then(Value::as_object);
-    if chosen.is_some_and(|log| !log.is_empty()) {
-        return;
+/// An empty object is as good as none. Limits of a log that nobody chose are `protocol/docker`'s: it
+/// knows what the engine does by itself, which makes no container anew.
+fn drop_empty(host: &mut Object, name: &str) {
+    let is_empty = |value: &Value| value.as_object().is_none_or(Object::is_empty);
+    if some_field(host, name).is_none_or(is_empty) {
+        take_field(host, name);
     }
-    take_field(host, "LogConfig");
-    let rotated = json!({"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}});
-    host.insert("LogConfig".into(), rotated);
 }
 
 fn take_object(parent: &mut Object, name: &str) -> Object {

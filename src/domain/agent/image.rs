@@ -4,7 +4,11 @@ use std::fmt;
 
 /// A checked image name, with `:latest` added where it has neither tag nor digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ImageName(String);
+pub struct ImageName {
+    text: String,
+    /// What it must be, to the bit: from the name, or beside it.
+    digest: Option<String>,
+}
 
 /// Why a text is not the name of an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,12 @@ pub enum BadImage {
     /// `$upstream`, on a device without a parent device.
     #[error("`{0}` names the parent device, and this device has none")]
     NoParent(String),
+    /// `settings.digest` of another form.
+    #[error("`{0}` is not a digest: write sha256: and 64 hexadecimal digits")]
+    Digest(String),
+    /// `settings.digest` of something else.
+    #[error("digest `{0}` is not the one in the image's name: remove one of them")]
+    TwoDigests(String),
 }
 
 /// Docker Hub, as credentials name it.
@@ -57,17 +67,45 @@ impl ImageName {
             return Err(malformed());
         }
         let whole = tag.is_some() || digest.is_some();
-        Ok(ImageName(if whole { text } else { format!("{text}:latest") }))
+        let digest = digest.map(str::to_owned);
+        Ok(ImageName { text: if whole { text } else { format!("{text}:latest") }, digest })
     }
 
-    /// The name, whole.
+    /// Pins it (`settings.digest`).
+    pub fn with_digest(mut self, digest: &str) -> Result<Self, BadImage> {
+        let digest = digest.trim();
+        let short = || digest.chars().take(300).collect();
+        if !is_digest(digest) {
+            return Err(BadImage::Digest(short()));
+        }
+        if self.digest.as_deref().is_some_and(|known| known != digest) {
+            return Err(BadImage::TwoDigests(short()));
+        }
+        self.digest = Some(digest.to_owned());
+        Ok(self)
+    }
+
+    /// The name, whole, as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What is pulled and run: by the digest alone, if it has one.
+    pub fn reference(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}@{digest}", without_tag(&self.text)),
+            None => self.text.clone(),
+        }
+    }
+
+    /// `settings.digest`, if it stands there and not in the name.
+    pub fn digest_beside(&self) -> Option<&str> {
+        self.digest.as_deref().filter(|_| !self.text.contains('@'))
     }
 
     /// The address of its registry; `None` for a name without `/`, which never needs a log-in.
     pub fn registry(&self) -> Option<&str> {
-        registry_of(&self.0)
+        registry_of(&self.text)
     }
 }
 
@@ -76,6 +114,47 @@ pub fn registry_of(image: &str) -> Option<&str> {
     let (first, _) = image.split_once('/')?;
     let is_host = first.contains(['.', ':']) || first == "localhost";
     Some(if is_host { first } else { DOCKER_HUB })
+}
+
+/// An image as registries know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Host of the registry, lower case; `docker.io` where the name has none.
+    pub registry: String,
+    /// `library/alpine`.
+    pub repository: String,
+    /// Of the image, if the name has one.
+    pub digest: Option<String>,
+}
+
+impl Location {
+    /// Of a checked name, or of one that an engine gave.
+    pub fn of(image: &str) -> Self {
+        let name = without_tag(image);
+        let (registry, path) = match (registry_of(name), name.split_once('/')) {
+            (Some(registry), Some((_, path))) if registry != DOCKER_HUB => (registry, path),
+            _ => ("docker.io", name),
+        };
+        let hub = registry == "docker.io" || registry == "index.docker.io";
+        let repository =
+            if hub && !path.contains('/') { format!("library/{path}") } else { path.into() };
+        let registry = if hub { "docker.io".into() } else { registry.to_ascii_lowercase() };
+        let digest = image.split_once('@').map(|(_, digest)| digest.to_owned());
+        Location { registry, repository, digest }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)
+    }
+}
+
+/// A name without tag and digest.
+pub fn without_tag(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    name[last..].find(':').map_or(name, |colon| &name[..last + colon])
 }
 
 /// Replaces `$upstream:port`, at the beginning or after `://`.
@@ -118,7 +197,7 @@ fn is_digest(digest: &str) -> bool {
 
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -149,6 +228,37 @@ mod tests {
         ] {
             let parsed = ImageName::parse(text, None).ok();
             assert_eq!(parsed.as_ref().map(ImageName::as_str), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_digest_in_the_name_or_beside_it_pins_the_image() {
+        let (one, two) =
+            (format!("sha256:{}", "0a".repeat(32)), format!("sha256:{}", "0b".repeat(32)));
+        let plain = ImageName::parse("r.io:5000/a/b:1", None).unwrap();
+        assert_eq!(plain.reference(), "r.io:5000/a/b:1");
+        let pinned = plain.clone().with_digest(&one).unwrap();
+        assert_eq!(pinned.as_str(), "r.io:5000/a/b:1", "as it was written");
+        assert_eq!(pinned.reference(), format!("r.io:5000/a/b@{one}"));
+        let named = ImageName::parse(&format!("b:1@{one}"), None).unwrap();
+        assert_eq!(named.reference(), format!("b@{one}"));
+        assert_eq!(named.clone().with_digest(&one), Ok(named.clone()));
+        assert_eq!(named.with_digest(&two), Err(BadImage::TwoDigests(two)));
+        assert_eq!(plain.with_digest("sha256:1"), Err(BadImage::Digest("sha256:1".into())));
+    }
+
+    #[test]
+    fn every_name_has_a_registry_and_a_repository() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        for (image, location, pinned) in [
+            ("alpine:3".to_owned(), "docker.io/library/alpine", false),
+            ("docker.io/alpine".to_owned(), "docker.io/library/alpine", false),
+            ("team/app:1".to_owned(), "docker.io/team/app", false),
+            (format!("R.io:5000/a/b:1@{digest}"), "r.io:5000/a/b", true),
+            (format!("localhost/b@{digest}"), "localhost/b", true),
+        ] {
+            let found = Location::of(&image);
+            assert_eq!((found.to_string().as_str(), found.digest.is_some()), (location, pinned));
         }
     }
 

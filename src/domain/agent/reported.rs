@@ -145,7 +145,7 @@ fn add_state(module: &mut Object, state: &ModuleState, is_last: bool) {
     let status = if is_last { ModuleStatus::Unknown } else { state.status };
     for (name, value) in [
         ("exitCode", json!(state.exit_code.unwrap_or_default())),
-        ("statusDescription", json!(state.why)),
+        ("statusDescription", json!(state.description())),
         ("lastStartTimeUtc", json!(time(state.started))),
         ("lastExitTimeUtc", json!(time(state.finished))),
         ("restartCount", json!(state.restarts)),
@@ -160,6 +160,9 @@ fn add_spec(module: &mut Object, spec: &ModuleSpec, state: &ModuleState) {
     let mut settings = Object::new();
     settings.insert("image".into(), json!(spec.image.as_str()));
     settings.insert("imageHash".into(), json!(state.image_id));
+    if let Some(digest) = spec.image.digest_beside() {
+        settings.insert("digest".into(), json!(digest));
+    }
     for (name, piece) in pieces(&without_secrets(&spec.create_options)) {
         settings.insert(name, json!(piece));
     }

@@ -32,6 +32,8 @@ pub struct ModuleState {
     pub why: String,
     /// How far a download is.
     pub progress: String,
+    /// The same in steps of ten per cent, for reports; holds while there is progress.
+    pub percent: Option<u8>,
     /// Restarts since it was last healthy.
     pub restarts: u32,
     /// The last of them.
@@ -58,11 +60,23 @@ impl ModuleState {
 
     /// Everything that an operator should know, in one line.
     pub fn line(&self) -> String {
-        match (self.why.is_empty(), self.progress.is_empty()) {
-            (_, true) => self.why.clone(),
-            (true, false) => self.progress.clone(),
-            (false, false) => format!("{} ({})", self.why, self.progress),
+        with(&self.why, &self.progress)
+    }
+
+    /// The same for reports: it does not change by the second.
+    pub fn description(&self) -> String {
+        match self.percent.filter(|_| !self.progress.is_empty()) {
+            Some(percent) => with(&self.why, &format!("downloaded {percent} %")),
+            None => self.why.clone(),
         }
+    }
+}
+
+fn with(why: &str, progress: &str) -> String {
+    match (why.is_empty(), progress.is_empty()) {
+        (_, true) => why.to_owned(),
+        (true, false) => progress.to_owned(),
+        (false, false) => format!("{why} ({progress})"),
     }
 }
 

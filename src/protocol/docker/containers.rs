@@ -16,9 +16,6 @@ use crate::messages::engine::EngineError;
 /// Looking must not hang as long as stopping may.
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Seconds between SIGTERM and SIGKILL, as Docker has them.
-const STOP_TIMEOUT: u64 = 10;
-
 impl Docker {
     /// The containers of this instance, stopped ones too: of one module, or all.
     pub async fn list(&self, module: Option<&str>) -> Result<Vec<Observed>, EngineError> {
@@ -39,15 +36,10 @@ impl Docker {
         Ok(containers)
     }
 
-    /// Creates a container of exactly this body, but for the time to stop: without one Podman
-    /// would kill at once, where Docker waits 10 s. Answers with its id.
+    /// Creates a container of exactly this body, but for what engines would do otherwise
+    /// (`info.rs`). Answers with its id.
     pub async fn create(&self, name: &str, body: &Value) -> Result<String, EngineError> {
-        let mut body = body.clone();
-        if let Some(members) = body.as_object_mut()
-            && !members.keys().any(|name| name.eq_ignore_ascii_case("StopTimeout"))
-        {
-            members.insert("StopTimeout".into(), STOP_TIMEOUT.into());
-        }
+        let body = self.with_defaults(body);
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
         let target = format!("/containers/create?name={name}");
         let created = self.json("POST", &target, Some(&body), DEADLINE).await?;

@@ -7,17 +7,22 @@
 
 mod containers;
 mod images;
+mod info;
 mod networks;
 mod observed;
 mod streams;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
 use serde_json::Value;
 
+pub use self::images::{Image, Progress};
+pub use self::info::Room;
+use self::info::Traits;
 pub use self::streams::{EventStream, LogStream};
 use super::http_client::{AskError, ClientAnswer, ClientRequest, Place, ask};
 use crate::messages::engine::EngineError;
@@ -34,7 +39,11 @@ pub struct Docker {
     place: Place,
     /// Only containers and networks with this label are seen, changed or removed.
     instance: String,
+    traits: Arc<Traits>,
 }
+
+/// Where Docker's own configuration lies, unless it was told otherwise.
+pub const DAEMON_FILE: &str = "/etc/docker/daemon.json";
 
 /// Who answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,9 +56,11 @@ pub struct EngineVersion {
 
 impl Docker {
     /// A client for `address` (`unix:///path` or `tcp://host:port`), if the engine answers there.
+    /// `daemon_file` is its configuration ([`DAEMON_FILE`]), which it does not tell of.
     pub async fn connect(
         address: &str,
         instance: &str,
+        daemon_file: &Path,
     ) -> Result<(Self, EngineVersion), EngineError> {
         let place = place(address)?;
         let client = match &place {
@@ -68,9 +79,19 @@ impl Docker {
             .await
             .map_err(|_| away(&"no answer"))?
             .map_err(|error| away(&error))?;
-        let docker = Docker { client, place, instance: instance.into() };
+        let traits = Arc::default();
+        let mut docker = Docker { client, place, instance: instance.into(), traits };
         let version = docker.version().await?;
+        docker.look_around(daemon_file).await;
         Ok((docker, version))
+    }
+
+    #[cfg(test)]
+    fn unconnected(traits: Traits) -> Self {
+        let client =
+            bollard::Docker::connect_with_http("tcp://127.0.0.1:9", 1, API_DEFAULT_VERSION);
+        let (client, place) = (client.expect("is an address"), Place::Tcp("127.0.0.1".into(), 9));
+        Docker { client, place, instance: String::new(), traits: Arc::new(traits) }
     }
 
     /// Asks the engine who it is.

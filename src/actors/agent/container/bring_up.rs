@@ -136,7 +136,7 @@ impl BringUp {
 
     async fn pull(&self) -> Result<String, EngineError> {
         let ask = PullImage {
-            image: self.assignment.spec.image.to_string(),
+            image: self.assignment.spec.image.reference(),
             ask_registry: self.assignment.spec.pull_policy == PullPolicy::OnCreate,
             credential: self.assignment.credential.clone(),
             progress: self.progress.clone(),

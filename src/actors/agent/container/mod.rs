@@ -55,7 +55,7 @@ pub enum Doing {
     /// The image is being pulled; `true`: while a container of the module runs.
     Downloading(bool),
     /// How far.
-    Progress(String),
+    Progress(PullProgress),
     /// The container is stopped, removed, created, started.
     Replacing,
 }
@@ -221,9 +221,9 @@ impl Handler<Look> for Container {
 impl Handler<PullProgress> for Container {
     type Result = ();
 
-    fn handle(&mut self, PullProgress(text): PullProgress, _: &mut Self::Context) {
+    fn handle(&mut self, progress: PullProgress, _: &mut Self::Context) {
         if self.is_busy {
-            self.tell(RunReport::Doing(Doing::Progress(text)));
+            self.tell(RunReport::Doing(Doing::Progress(progress)));
         }
     }
 }

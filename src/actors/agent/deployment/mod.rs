@@ -101,6 +101,7 @@ impl Actor for Deployment {
         self.ports.engine_to_deployment.plug(&own);
         self.ports.desired_changed.plug(&own);
         self.ports.status.plug(&own);
+        self.ports.wanted_images.plug(&own);
         self.ports.module_changed.plug(&own);
         self.ports.module_gone.plug(&own);
         self.ports.modules_started.plug(&own);

@@ -8,7 +8,7 @@ use crate::domain::agent::manifest::{ModuleSpec, SYSTEM_MODULES};
 use crate::domain::agent::state::{ModuleState, differences};
 use crate::domain::agent::when::iso;
 use crate::domain::agent::words::ModuleStatus;
-use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine};
+use crate::messages::agent::{AgentStatus, GetAgentStatus, GetWantedImages, ModuleStatusLine};
 
 impl Handler<GetAgentStatus> for Deployment {
     type Result = MessageResult<GetAgentStatus>;
@@ -22,6 +22,18 @@ impl Handler<GetAgentStatus> for Deployment {
             engine: self.engine.text.clone(),
             modules: self.lines(),
         })
+    }
+}
+
+impl Handler<GetWantedImages> for Deployment {
+    type Result = MessageResult<GetWantedImages>;
+
+    fn handle(&mut self, _: GetWantedImages, _: &mut Self::Context) -> Self::Result {
+        let current = self.current.iter().flatten();
+        let manifests: Vec<_> = current.chain(&self.good).collect();
+        let specs = manifests.iter().flat_map(|it| it.modules.values().flatten());
+        let names = specs.map(|spec| spec.image.reference()).collect();
+        MessageResult((!manifests.is_empty()).then_some(names))
     }
 }
 

@@ -3,15 +3,18 @@
 //! Started by `edge-agent`. While the engine is away every ask is answered with that, at once.
 //! next: `work.rs` carries out; `actors/agent/modules/mod.rs` is told of events.
 
+mod collect;
 mod follow;
+mod gate;
+mod pulls;
 mod work;
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::Semaphore;
 
+use self::gate::Gate;
+use self::pulls::Pulls;
 use super::{AgentConfig, AgentPorts};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
@@ -24,8 +27,6 @@ use crate::protocol::docker::{Docker, EngineVersion};
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(10) };
 /// Between looks whether it is still there.
 const PING: Duration = Duration::from_secs(20);
-/// Downloads at a time.
-const PULLS: usize = 3;
 
 /// See the module documentation.
 pub struct Engine {
@@ -35,7 +36,9 @@ pub struct Engine {
     tries: u32,
     /// The timer of the next ping: one at a time.
     next_ping: Option<SpawnHandle>,
-    pulls: Rc<Semaphore>,
+    pulls: Pulls,
+    gate: Gate,
+    is_collecting: bool,
     obituary: Obituary,
 }
 
@@ -53,8 +56,19 @@ impl Engine {
     /// Not connected yet.
     pub fn new(config: AgentConfig, ports: AgentPorts, obituary: Obituary) -> Self {
         let connection = Connection::Away("not asked yet".into());
-        let pulls = Rc::new(Semaphore::new(PULLS));
-        Engine { config, ports, connection, tries: 0, next_ping: None, pulls, obituary }
+        let pulls = Pulls::new(config.images.max_pulls, config.images.reserve);
+        let gate = Gate::new(&config.images.rules, &ports);
+        Engine {
+            config,
+            ports,
+            connection,
+            tries: 0,
+            next_ping: None,
+            pulls,
+            gate,
+            is_collecting: false,
+            obituary,
+        }
     }
 
     fn docker(&self) -> Result<Docker, EngineError> {
@@ -66,11 +80,14 @@ impl Engine {
 
     fn ping(&mut self, ctx: &mut Context<Self>) {
         let known = self.docker().ok();
-        let (address, instance) = (self.config.docker.clone(), self.config.instance.clone());
+        let config = self.config.clone();
         let asked = async move {
             Pinged(match known {
                 Some(docker) => docker.version().await.map(|_| None),
-                None => Docker::connect(&address, &instance).await.map(Some),
+                None => {
+                    let file = &config.images.daemon_file;
+                    Docker::connect(&config.docker, &config.instance, file).await.map(Some)
+                }
             })
         };
         ctx.spawn(asked.into_actor(self).map(|pinged, this, ctx| this.on_pinged(pinged, ctx)));
@@ -145,6 +162,7 @@ impl Actor for Engine {
         self.ports.run.plug(&own);
         self.ports.pull.plug(&own);
         self.ports.logs.plug(&own);
+        self.collect_now_and_then(ctx);
         self.ping(ctx);
     }
 }

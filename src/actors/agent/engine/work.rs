@@ -1,23 +1,16 @@
 //! What the engine is asked to do. Each ask is a future of its own: none waits for another's,
 //! but downloads, of which there are few at a time.
 
-use std::time::{Duration, Instant};
-
 use actix::prelude::*;
 use futures_util::StreamExt;
 
 use super::Engine;
 use super::follow::{follow, newest};
-use crate::actors::clock;
+use super::gate::find;
 use crate::domain::agent::observed::Observed;
 use crate::messages::agent::{GetLogs, ModuleLogs};
-use crate::messages::engine::{
-    Done, EngineError, ListContainers, PullImage, PullProgress, Pulled, Run,
-};
+use crate::messages::engine::{Done, EngineError, ListContainers, PullImage, Pulled, Run};
 use crate::protocol::docker::Docker;
-
-/// Between two notices of one download.
-const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Handler<ListContainers> for Engine {
     type Result = ResponseFuture<Result<Vec<Observed>, EngineError>>;
@@ -32,11 +25,15 @@ impl Handler<Run> for Engine {
     type Result = ResponseFuture<Result<Done, EngineError>>;
 
     fn handle(&mut self, what: Run, _: &mut Self::Context) -> Self::Result {
-        let docker = self.docker();
+        let (docker, gate) = (self.docker(), self.gate.clone());
         Box::pin(async move {
             let docker = docker?;
             Ok(match what {
-                Run::Create { name, body } => Done::Created(docker.create(&name, &body).await?),
+                Run::Create { name, mut body } => {
+                    let image = body["Image"].as_str().unwrap_or_default();
+                    body["Image"] = gate.admit(&docker, image, None).await?.into();
+                    Done::Created(docker.create(&name, &body).await?)
+                }
                 Run::Start(id) => docker.start(&id).await.map(|()| Done::Plain)?,
                 Run::Stop(id) => docker.stop(&id).await.map(|()| Done::Plain)?,
                 Run::Remove(id) => docker.remove(&id).await.map(|()| Done::Plain)?,
@@ -50,23 +47,25 @@ impl Handler<PullImage> for Engine {
     type Result = ResponseFuture<Result<Pulled, EngineError>>;
 
     fn handle(&mut self, ask: PullImage, _: &mut Self::Context) -> Self::Result {
-        let (docker, pulls) = (self.docker(), self.pulls.clone());
+        let (docker, gate) = (self.docker(), self.gate.clone());
+        let allowed = gate.allows(&ask.image);
+        let of_registry = docker.as_ref().ok().filter(|_| ask.ask_registry && allowed.is_ok());
+        let download = of_registry.map(|docker| self.pulls.join(docker, &self.ports, &ask));
         Box::pin(async move {
             let docker = docker?;
-            if !ask.ask_registry {
-                return present(&docker, &ask.image).await;
-            }
-            if pulls.available_permits() == 0 {
-                tell(&ask, "waits for other downloads".into());
-            }
-            let _permit = pulls.acquire().await;
-            pull(&docker, &ask).await
+            allowed?;
+            let pulled = match download {
+                Some(download) => pulled(&docker, &ask.image, download.await).await?,
+                None => present(&docker, &ask.image).await?,
+            };
+            gate.admit(&docker, &ask.image, ask.credential.as_ref()).await?;
+            Ok(pulled)
         })
     }
 }
 
 async fn present(docker: &Docker, image: &str) -> Result<Pulled, EngineError> {
-    if docker.has_image(image).await? {
+    if find(docker, image).await?.is_some() {
         return Ok(Pulled::default());
     }
     let why = format!(
@@ -76,33 +75,21 @@ async fn present(docker: &Docker, image: &str) -> Result<Pulled, EngineError> {
 }
 
 /// The registry's answer counts; without one, what is here.
-async fn pull(docker: &Docker, ask: &PullImage) -> Result<Pulled, EngineError> {
-    let mut last: Option<(Instant, String)> = None;
-    let progress = |text: String| {
-        let now = clock::now();
-        let is_due = last.as_ref().is_none_or(|(at, told)| now - *at >= PROGRESS && *told != text);
-        if is_due && !text.is_empty() {
-            tell(ask, text.clone());
-            last = Some((now, text));
-        }
-    };
-    let error = match docker.pull(&ask.image, ask.credential.as_ref(), progress).await {
+async fn pulled(
+    docker: &Docker,
+    image: &str,
+    outcome: Result<(), EngineError>,
+) -> Result<Pulled, EngineError> {
+    let error = match outcome {
         Ok(()) => return Ok(Pulled::default()),
         Err(error @ EngineError::Away(_)) => return Err(error),
         Err(error) => error,
     };
-    if docker.has_image(&ask.image).await? {
-        let note =
-            format!("the registry did not give it ({error}): the image on this device is used");
+    if find(docker, image).await?.is_some() {
+        let note = format!("it was not pulled ({error}): the image on this device is used");
         return Ok(Pulled { note });
     }
-    Err(EngineError::Refused(format!("image {} cannot be had: {error}", ask.image)))
-}
-
-fn tell(ask: &PullImage, text: String) {
-    if let Some(progress) = &ask.progress {
-        progress.do_send(PullProgress(text)); // idempotent
-    }
+    Err(EngineError::Refused(format!("image {image} cannot be had: {error}")))
 }
 
 impl Handler<GetLogs> for Engine {

@@ -262,7 +262,9 @@ impl Handler<Adapt> for Module {
                 state.why = String::new();
             });
         }
-        let is_waiting = self.timer.is_some() && is_same;
+        let has_same_log_in = before.as_ref().is_some_and(|it| it.credential == new.credential);
+        let may_help = !has_same_log_in && matches!(self.state.applied, Applied::Failed(_));
+        let is_waiting = self.timer.is_some() && is_same && !may_help;
         if !is_waiting {
             self.start_worker(!is_same, ctx); // what is wanted anew is started anew
         }

@@ -12,6 +12,7 @@ use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::agent::state::Applied;
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
 use crate::domain::restart::Exit;
+use crate::messages::engine::PullProgress;
 use crate::messages::supervision::ChildExited;
 
 impl Handler<RunReport> for Module {
@@ -50,7 +51,10 @@ impl Module {
                 state.status = ModuleStatus::Downloading;
                 state.why.clear();
             }
-            Doing::Progress(text) => state.progress = text,
+            Doing::Progress(PullProgress { text, percent }) => {
+                state.progress = text;
+                state.percent = percent.map(|percent| percent / 10 * 10);
+            }
             Doing::Replacing => state.progress.clear(),
         });
     }

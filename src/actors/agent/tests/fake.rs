@@ -12,7 +12,7 @@ use tokio::runtime::{Handle, Id};
 
 use crate::actors::agent::deployment::Deployment;
 use crate::actors::agent::modules::Modules;
-use crate::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use crate::actors::agent::{AgentConfig, AgentPorts, ImagesConfig, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::Obituary;
 use crate::domain::agent::names::{GENERATION, IMAGE, MODULE, SPEC_HASH};
@@ -165,7 +165,8 @@ answers!(PullImage, Result<Pulled, EngineError>, |world, ask| {
     while world.borrow().slow_images.contains(&ask.image) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if let Some(progress) = &ask.progress {
-            progress.do_send(PullProgress("downloaded 1.0 of 2.0 MB".into()));
+            let text = "downloaded 1.0 of 2.0 MB (50 %)".into();
+            progress.do_send(PullProgress { text, percent: Some(57) });
         }
     }
     if world.borrow().bad_images.contains(&ask.image) {
@@ -267,6 +268,7 @@ impl Agent {
             network: "net".into(),
             docker: String::new(),
             credentials: Vec::new(),
+            images: ImagesConfig::default(),
             state: "/s".into(),
             instance: "i1".into(),
             version: "0.1.0".into(),

@@ -53,7 +53,6 @@ fn a_plain_module_gets_what_it_needs_and_no_more() {
             "NetworkMode": "edge-runtime",
             "ExtraHosts": ["gw:172.20.0.1"],
             "Binds": ["/s/workload/sensor:/run/edge-runtime/workload"],
-            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         })
     );
     let endpoints = json!({"EndpointsConfig": {"edge-runtime": {"Aliases": ["sensor"]}}});

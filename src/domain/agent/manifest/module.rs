@@ -92,8 +92,13 @@ pub fn parse_module(
         .ok_or_else(|| invalid(format!("{place}.settings"), "is missing"))?;
     let at = format!("{place}.settings");
     let settings = object(settings, &at)?;
-    let image = ImageName::parse(text(settings, "image", &at)?, parent)
+    let mut image = ImageName::parse(text(settings, "image", &at)?, parent)
         .map_err(|error| invalid(format!("{at}.image"), error.to_string()))?;
+    if some_field(settings, "digest").is_some_and(|digest| digest != "") {
+        image = image
+            .with_digest(text(settings, "digest", &at)?)
+            .map_err(|error| invalid(format!("{at}.digest"), error.to_string()))?;
+    }
     Ok(ModuleSpec {
         name: name.into(),
         version: some_field(module, "version").and_then(Value::as_str).unwrap_or_default().into(),

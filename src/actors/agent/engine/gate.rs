@@ -1,0 +1,201 @@
+//! Whether an image may run: pinned digests, and the rules of this device. Looked at after the
+//! image was pulled, so that what runs is not stopped for one that may not, and again before a
+//! container is made, by whomever.
+//!
+//! Signatures that were good once are kept in `state/`: a device without a link can look at them
+//! again. A tag that moves between the look and the container changes nothing: the container is
+//! made of the digest that was looked at.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::actors::agent::{AgentPorts, TABLE};
+use crate::actors::port::Port;
+use crate::domain::agent::image::{Location, without_tag};
+use crate::domain::agent::image_rules::{ImageRule, ImageRules, PublicKey, Require};
+use crate::domain::agent::manifest::Credential;
+use crate::messages::engine::EngineError;
+use crate::messages::state::{Change, Fetch, Save};
+use crate::protocol::docker::{Docker, Image};
+use crate::protocol::registry::Registry;
+use crate::protocol::registry::signature::{Signature, verify};
+
+const STORE: Duration = Duration::from_secs(10);
+
+/// See the module documentation.
+#[derive(Clone)]
+pub(super) struct Gate {
+    rules: Rc<ImageRules>,
+    /// By digest: what was good.
+    known: Rc<RefCell<BTreeMap<String, Vec<Signature>>>>,
+    fetch: Port<Fetch>,
+    save: Port<Save>,
+}
+
+impl Gate {
+    pub(super) fn new(rules: &ImageRules, ports: &AgentPorts) -> Self {
+        let (rules, known) = (Rc::new(rules.clone()), Rc::default());
+        Gate { rules, known, fetch: ports.fetch.clone(), save: ports.save.clone() }
+    }
+
+    /// Whether it may be asked for at all.
+    pub(super) fn allows(&self, image: &str) -> Result<(), EngineError> {
+        self.rule(image).map(drop)
+    }
+
+    fn rule(&self, image: &str) -> Result<Option<&ImageRule>, EngineError> {
+        self.rules.rule_for(image).map_err(|why| refused(image, &why))
+    }
+
+    /// By what name a container of it is to be made; or why none may be.
+    pub(super) async fn admit(
+        &self,
+        docker: &Docker,
+        image: &str,
+        credential: Option<&Credential>,
+    ) -> Result<String, EngineError> {
+        let rule = self.rule(image)?;
+        let location = Location::of(image);
+        let signed = rule.filter(|rule| rule.require == Require::Signature);
+        if signed.is_none() && location.digest.is_none() {
+            return Ok(image.to_owned());
+        }
+        let found = find(docker, image).await?;
+        let (name, found) =
+            found.ok_or_else(|| EngineError::NotFound(format!("no such image: {image}")))?;
+        if let Some(digest) = &location.digest
+            && !is_this(&found, digest)
+        {
+            let is = if found.digests.is_empty() { &found.id } else { &found.digests.join(", ") };
+            return Err(refused(image, &format!("what this device has of it is {is}")));
+        }
+        let Some(rule) = signed else { return Ok(name) };
+        let mut why = "it came from no registry, so there is no digest that could be signed".into();
+        for digest in digests(&location, &found) {
+            match self.look(docker, &location, &digest, &rule.keys, credential).await {
+                Ok(()) => return Ok(format!("{}@{digest}", without_tag(image))),
+                Err(error) => why = error,
+            }
+        }
+        Err(refused(image, &why))
+    }
+
+    /// Whether one of these keys signed this digest: by what is known, or by what the registry has.
+    async fn look(
+        &self,
+        docker: &Docker,
+        location: &Location,
+        digest: &str,
+        keys: &[PublicKey],
+        credential: Option<&Credential>,
+    ) -> Result<(), String> {
+        let known = self.known.borrow().get(digest).cloned();
+        let known = match known {
+            Some(known) => known,
+            None => self.fetch(digest).await,
+        };
+        if verify(&known, keys, digest).is_ok() {
+            return Ok(());
+        }
+        let host = location.registry.as_str();
+        let is_plain = docker.is_insecure(host) || is_loopback(host);
+        let registry = Registry::at(host, is_plain, credential).map_err(|it| it.to_string())?;
+        let signatures = registry.signatures(location, digest).await;
+        let signatures = signatures.map_err(|error| format!("its signature: {error}"))?;
+        let key = verify(&signatures, keys, digest)?;
+        tracing::info!(image = %location, digest, key, "signature is good");
+        self.keep(digest, signatures).await;
+        Ok(())
+    }
+
+    async fn fetch(&self, digest: &str) -> Vec<Signature> {
+        let kept = self.fetch.ask(Fetch(TABLE, key(digest)), STORE).await;
+        let Ok(Ok(Some(kept))) = kept else { return Vec::new() };
+        serde_json::from_slice(&kept).unwrap_or_default() // damaged: the registry has it
+    }
+
+    async fn keep(&self, digest: &str, signatures: Vec<Signature>) {
+        let text = serde_json::to_vec(&signatures).unwrap_or_default();
+        self.known.borrow_mut().insert(digest.to_owned(), signatures);
+        let change = Change::put(TABLE, key(digest), text);
+        if let Err(error) = self.save.ask(Save(vec![change]), STORE).await {
+            tracing::debug!(%error, digest, "signature is not kept");
+        }
+    }
+}
+
+/// Under which good signatures of this digest are kept in `state/`.
+pub(super) fn key(digest: &str) -> Vec<u8> {
+    format!("signatures/{digest}").into_bytes()
+}
+
+/// The image of this name, and by what name a container of it is made: one that was loaded, and came
+/// from no registry, can be pinned by its id.
+pub(super) async fn find(
+    docker: &Docker,
+    image: &str,
+) -> Result<Option<(String, Image)>, EngineError> {
+    if let Some(found) = docker.image(image).await? {
+        return Ok(Some((image.to_owned(), found)));
+    }
+    let Some(digest) = Location::of(image).digest else { return Ok(None) };
+    let found = docker.image(&digest).await?.filter(|found| found.id == digest);
+    Ok(found.map(|found| (digest, found)))
+}
+
+fn refused(image: &str, why: &str) -> EngineError {
+    EngineError::Refused(format!("image {image} is refused: {why}"))
+}
+
+fn is_this(found: &Image, digest: &str) -> bool {
+    let mut digests = found.digests.iter().filter_map(|it| Some(it.split_once('@')?.1));
+    found.id == digest || digests.any(|known| known == digest)
+}
+
+/// By which digests the registry knows it: the one that is wanted, or those that it was given with.
+fn digests(location: &Location, found: &Image) -> Vec<String> {
+    if let Some(digest) = &location.digest {
+        return vec![digest.clone()];
+    }
+    let all = found.digests.iter().map(|it| Location::of(it));
+    let same = all.filter(|it| it.to_string() == location.to_string());
+    same.filter_map(|it| it.digest).collect()
+}
+
+/// Docker speaks to those without TLS.
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_id_or_by_the_digests_that_registries_gave_it() {
+        let found = Image {
+            id: "sha256:1".into(),
+            tags: Vec::new(),
+            digests: vec!["r.io/a@sha256:2".into(), "r.io/b@sha256:3".into()],
+        };
+        let is = |digest| is_this(&found, digest);
+        assert!(is("sha256:1") && is("sha256:2") && is("sha256:3") && !is("sha256:4"));
+        assert_eq!(digests(&Location::of("r.io/a:1"), &found), ["sha256:2"], "of this repository");
+        assert_eq!(digests(&Location::of("r.io/a@sha256:9"), &found), ["sha256:9"]);
+        assert!(digests(&Location::of("r.io/c:1"), &found).is_empty());
+    }
+
+    #[test]
+    fn only_registries_of_this_machine_need_no_tls() {
+        for host in ["localhost", "localhost:5000", "127.1.2.3:5000", "[::1]:5000", "127.0.0.1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["r.io", "localhost.evil.com", "10.0.0.1:5000", "127.evil.com"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
