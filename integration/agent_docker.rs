@@ -1,7 +1,9 @@
 //! EdgeAgent against a real container engine.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod agent;
+#[path = "agent/engines.rs"]
+mod engines;
 #[path = "agent/images.rs"]
 mod images;
 

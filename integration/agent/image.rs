@@ -49,12 +49,8 @@ pub(crate) fn make_image(name: &str) {
     import(name, 0, &[&format!("LABEL {label}")]);
 }
 
-/// An image with the same program, and so many bytes that no other image has.
-pub(crate) fn make_fresh_image(name: &str, bytes: u64) {
-    import(name, bytes, &[]);
-}
-
-fn import(name: &str, bytes: u64, changes: &[&str]) {
+/// An image with so many bytes that no other has; `changes` as the engine takes them.
+pub(crate) fn import(name: &str, bytes: u64, changes: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
     std::fs::write(at("p.c"), PROGRAM).unwrap();

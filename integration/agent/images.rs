@@ -7,13 +7,13 @@ use edge_runtime::domain::agent::image_rules::{ImageRule, ImageRules, Require};
 use edge_runtime::messages::agent::AgentStatus;
 use serde_json::{Value, json};
 
-use super::agent::registry::{PASSWORD, Registry, USER};
+use super::agent::registry::{PASSWORD, Registry, USER, make_fresh_image};
 use super::agent::signing::Signer;
-use super::agent::{Agent, Instance, make_fresh_image, make_image, run};
+use super::agent::{Agent, Instance, make_image, run};
 use super::{deployment, module};
 
 /// What the registry is asked for it.
-fn pulled(image: &str, change: Value) -> Value {
+pub(super) fn pulled(image: &str, change: Value) -> Value {
     let mut module = module(image, &["run"], change);
     module["imagePullPolicy"] = "on-create".into();
     module
@@ -27,12 +27,12 @@ fn with_log_in(mut deployment: Value, registry: &Registry, password: &str) -> Va
     deployment
 }
 
-fn why(status: &AgentStatus, module: &str) -> String {
+pub(super) fn why(status: &AgentStatus, module: &str) -> String {
     let line = status.modules.iter().find(|it| it.name == module);
     line.map(|it| it.why.clone()).unwrap_or_default()
 }
 
-fn is(status: &AgentStatus, module: &str, word: &str) -> bool {
+pub(super) fn is(status: &AgentStatus, module: &str, word: &str) -> bool {
     status.modules.iter().any(|it| it.name == module && it.status == word)
 }
 

@@ -1,6 +1,7 @@
 //! What the tests against a real container engine share: an image, and an instance of its own.
 
 mod image;
+pub(crate) mod own_engine;
 pub(crate) mod registry;
 mod running;
 pub(crate) mod signing;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-pub(crate) use self::image::{address, make_fresh_image, make_image, run};
+pub(crate) use self::image::{address, make_image, run};
 pub(crate) use self::running::Agent;
 use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};
 

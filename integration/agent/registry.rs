@@ -6,12 +6,18 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::image::import;
 use super::run;
 
 /// The one who may come in, where a password is needed.
 pub(crate) const USER: &str = "edge";
 pub(crate) const PASSWORD: &str = "s3cret-of-registry";
 const HTPASSWD: &str = "edge:$2a$04$qav7/sLDMY11r8PdYmuwLuGZbImTiQqehVmNtMck6qbIMbXCmEpcy\n";
+
+/// An image with the program of all, and so many bytes that no other image has.
+pub(crate) fn make_fresh_image(name: &str, bytes: u64) {
+    import(name, bytes, &[]);
+}
 
 pub(crate) struct Registry {
     /// `127.x.y.z:port`: Docker speaks to such without TLS.

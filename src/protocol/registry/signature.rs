@@ -116,6 +116,7 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{Ed25519KeyPair, KeyPair};
     use serde_json::json;
+    use std::slice::from_ref;
 
     fn payload(digest: &str, kind: &str) -> String {
         json!({"critical": {
@@ -145,15 +146,15 @@ mod tests {
             verify(signatures, keys, digest).map(str::to_owned)
         };
         let (both, digest) = ([other.clone(), key.clone()], "sha256:1");
-        assert_eq!(check(&[good.clone()], &both, digest), Ok("ours".into()));
+        assert_eq!(check(from_ref(&good), &both, digest), Ok("ours".into()));
         let why = |signatures: &[Signature], keys: &[PublicKey], digest: &str| {
             check(signatures, keys, digest).unwrap_err()
         };
-        assert!(why(&[good.clone()], &[other], digest).contains("by none of other"));
-        assert!(why(&[good.clone()], &both, "sha256:2").contains("is sha256:1, not sha256:2"));
+        assert!(why(from_ref(&good), &[other], digest).contains("by none of other"));
+        assert!(why(from_ref(&good), &both, "sha256:2").contains("is sha256:1, not sha256:2"));
         assert!(why(&[], &both, digest).contains("no signature"));
         let moved = Signature { payload: payload("sha256:2", KIND), ..good.clone() };
-        assert!(why(&[moved.clone()], &both, "sha256:2").contains("by none of"));
+        assert!(why(from_ref(&moved), &both, "sha256:2").contains("by none of"));
         assert_eq!(
             check(&[moved, good.clone()], &both, digest),
             Ok("ours".into()),

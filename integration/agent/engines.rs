@@ -1,0 +1,100 @@
+//! The engine goes away and comes back, its disk is full, and others use it too.
+
+use edge_runtime::actors::agent::ImagesConfig;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::agent::own_engine::OwnEngine;
+use super::agent::registry::{Registry, make_fresh_image};
+use super::agent::{Agent, Instance, make_image, run};
+use super::images::{is, pulled, why};
+use super::{deployment, module};
+
+#[actix::test]
+async fn an_engine_that_has_no_room_is_killed_or_restarted_is_waited_for() {
+    if !OwnEngine::is_possible() {
+        return;
+    }
+    make_fresh_image("edge-runtime-test/waits:1", 1000);
+    let registry = Registry::running("127.44.0.7", false);
+    registry.take("edge-runtime-test/waits:1", "waits:1");
+    let mut engine = OwnEngine::start(64);
+    let ballast = engine.data().join("ballast");
+    std::fs::write(&ballast, vec![0; 56 << 20]).unwrap();
+    let instance = Instance::on("waits", engine.address());
+    let (reserve, daemon_file) = (16 << 20, engine.config());
+    let images = ImagesConfig { reserve, daemon_file, ..ImagesConfig::default() };
+    let agent = Agent::start_with(&instance, images);
+    let image = registry.image("waits:1");
+    agent.deploy(1, deployment(json!({"waits": pulled(&image, json!({}))})));
+    let place = engine.data().display().to_string();
+    let no_room =
+        |it: &_| why(it, "waits").contains("no room") && why(it, "waits").contains(&place);
+    agent.until("there is no room", no_room).await;
+    std::fs::remove_file(&ballast).unwrap();
+    agent.until("there is room, and it runs", |it| is(it, "waits", "running")).await;
+    let id = instance.containers().remove(0);
+    let inspect = |format: &str| instance.command(&["inspect", "-f", format, &id]);
+    assert_eq!(inspect("{{.HostConfig.LogConfig}}"), "{json-file map[max-size:1m]}", "daemon.json");
+    let started = inspect("{{.State.StartedAt}}");
+
+    engine.stop(Signal::KILL);
+    agent.until("it is away", |it| it.engine.contains("away") && is(it, "waits", "unknown")).await;
+    engine.run(true);
+    let runs = |it: &_| is(it, "waits", "running");
+    agent.until("its container is adopted", runs).await;
+    assert_eq!(instance.containers(), std::slice::from_ref(&id));
+    assert_eq!(inspect("{{.State.StartedAt}}"), started, "it ran on");
+
+    engine.stop(Signal::TERM);
+    engine.run(false); // which ends what ran
+    agent.until("it is back", runs).await;
+    engine.stop(Signal::TERM);
+    agent.until("it is away again", |it| it.engine.contains("away")).await;
+    engine.run(false);
+    agent.until("its container is started anew", runs).await;
+    assert_eq!(instance.containers(), std::slice::from_ref(&id), "no other one was made");
+    assert_ne!(inspect("{{.State.StartedAt}}"), started);
+    agent.stop().await;
+}
+
+#[actix::test]
+async fn what_is_others_is_left_alone_and_what_the_engine_refuses_is_told() {
+    let image = "edge-runtime-test/others:1";
+    make_image(image);
+    let instance = Instance::new("others");
+    let (taken, volume) = (format!("taken-{}", instance.id), format!("kept-{}", instance.id));
+    let theirs = run("docker", &["run", "-d", "--name", &taken, image]);
+    let agent = Agent::start(&instance);
+    let options = |options: serde_json::Value| {
+        json!({"settings": {
+            "image": image, "createOptions": options,
+        }})
+    };
+    let binds = options(json!({"HostConfig": {"Binds": [format!("{volume}:/data")]}}));
+    let refused = options(json!({"HostConfig": {"Binds": ["a:b:c:d:e"]}}));
+    agent.deploy(
+        1,
+        deployment(json!({
+            &taken: module(image, &["run"], json!({})),
+            "volume": module(image, &["run"], binds),
+            "refused": module(image, &["run"], refused),
+        })),
+    );
+    let ready = |it: &_| {
+        let runs = is(it, &taken, "running") && is(it, "volume", "running");
+        runs && why(it, "refused").contains("invalid volume specification")
+    };
+    agent.until("two run, and one is refused", ready).await;
+    assert!(is(&agent.status().await, "refused", "backoff"));
+    assert_eq!(instance.containers().len(), 2);
+    run("docker", &["network", "inspect", &instance.network]);
+    agent.deploy(2, deployment(json!({})));
+    agent.until("all are gone", |it| it.code == 200 && it.modules.len() == 2).await;
+    assert!(instance.containers().is_empty());
+    assert_eq!(run("docker", &["inspect", "-f", "{{.State.Running}}", &theirs]), "true");
+    run("docker", &["volume", "inspect", &volume]);
+    agent.stop().await;
+    run("docker", &["rm", "-f", &theirs]);
+    run("docker", &["volume", "rm", &volume]);
+}
