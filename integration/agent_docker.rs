@@ -6,6 +6,8 @@ mod agent;
 mod engines;
 #[path = "agent/images.rs"]
 mod images;
+#[path = "agent/policies.rs"]
+mod policies;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Command;
 
 /// A program for containers: `exit N`, `run` (until SIGTERM, then 0), `env` (prints it, then runs),
-/// `stubborn` (dies of SIGKILL only).
+/// `eat` (takes memory until there is none).
 const PROGRAM: &str = r#"
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strcmp(what, "exit")) { printf("going\n"); return argc > 2 ? atoi(argv[2]) : 0; }
     if (!strcmp(what, "env")) for (char **e = environ; *e; e++) printf("%s\n", *e);
+    if (!strcmp(what, "eat")) { printf("eating\n"); for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
     if (!strcmp(what, "ls")) printf("%s\n", access(argv[2], F_OK) ? "absent" : "present");
     signal(SIGTERM, end);
     printf("running\n");

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 pub(crate) use self::image::{address, make_image, run};
 pub(crate) use self::running::Agent;
@@ -28,6 +29,8 @@ pub(crate) struct Instance {
     pub(crate) engine: String,
     /// Its store, across the lives of its agents.
     pub(crate) store: Store,
+    /// Before the first restart of a container.
+    pub(crate) restart_backoff: Duration,
     _folder: tempfile::TempDir,
 }
 
@@ -41,7 +44,8 @@ impl Instance {
         let folder = tempfile::tempdir().unwrap();
         let network = format!("edge-{id}");
         let (state, store) = (folder.path().into(), Store::default());
-        Instance { id, network, state, engine, store, _folder: folder }
+        let restart_backoff = Duration::from_secs(10);
+        Instance { id, network, state, engine, store, restart_backoff, _folder: folder }
     }
 
     pub(crate) async fn docker(&self) -> Docker {

@@ -157,6 +157,7 @@ impl Agent {
             state: instance.state.clone(),
             instance: instance.id.clone(),
             version: "0.0.0".into(),
+            restart_backoff: instance.restart_backoff,
         };
         let registrar: Registrar = Rc::new(|_| async { Ok(()) }.boxed_local());
         let obituary = Obituary::unsupervised;
@@ -183,14 +184,14 @@ impl Agent {
     /// Waits until it is so; says how it was if it never is.
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&AgentStatus) -> bool) {
         let mut last = AgentStatus::default();
-        for _ in 0..400 {
+        for _ in 0..1200 {
             last = self.status().await;
             if is_so(&last) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("{what}: not within 40 s: {last:#?}");
+        panic!("{what}: not within 120 s: {last:#?}");
     }
 
     pub(crate) async fn logs(&self, module: &str) -> String {

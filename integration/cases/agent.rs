@@ -8,7 +8,7 @@ use edge_runtime::domain::agent::create_options;
 use edge_runtime::domain::agent::image::{ImageName, expand_upstream, is_registry, registry_of};
 use edge_runtime::domain::agent::manifest::{Manifest, ModuleSpec, Rejected};
 use edge_runtime::domain::agent::observed::{Observed, Phase};
-use edge_runtime::domain::agent::restarts::{INTENSITY, Next, Restarts};
+use edge_runtime::domain::agent::restarts::{Found, INTENSITY, Next, Restarts, UNIT};
 use edge_runtime::domain::agent::words::{restart_policy, restart_policy_word};
 use edge_runtime::domain::restart::{Exit, RestartPolicy};
 use serde_json::{Map, Value, json};
@@ -299,7 +299,7 @@ fn compute_status(given: &Value, expect: &Value) -> Verdict {
     if exit == Exit::Unhealthy && policy == RestartPolicy::OnFailure {
         return Verdict::Otherwise("health-is-on-unhealthys");
     }
-    let mut restarts = Restarts::new(policy);
+    let mut restarts = Restarts::new(policy, UNIT);
     let status = match restarts.on_ended(exit, any_time()) {
         Next::Rest(status) | Next::Again(_, status) => status,
     };
@@ -312,11 +312,14 @@ fn apply_restart(given: &Value, expect: &Value) -> Verdict {
     let (Some(policy), Some(ago), "backoff") = (policy, ago, text(given, "module_status")) else {
         return Verdict::Otherwise("restarts-are-timers");
     };
-    let (mut restarts, now) = (Restarts::new(policy), any_time());
+    let (mut restarts, now) = (Restarts::new(policy, UNIT), any_time());
     for _ in 0..given["restart_count"].as_u64().unwrap_or_default() {
         restarts.on_ended(Exit::Failed, now);
     }
-    let next = restarts.on_found_ended(Exit::Failed, Duration::from_secs(ago), now);
+    let next = {
+        let found = Found { ago: Duration::from_secs(ago), is_counted: false };
+        restarts.on_found_ended(Exit::Failed, found, now)
+    };
     let starts_now = matches!(next, Next::Again(Duration::ZERO, _));
     let wanted = expect["restart_now"].as_bool().unwrap_or_default();
     if starts_now != wanted && matches!(next, Next::Rest(_) | Next::Again(Duration::ZERO, _)) {

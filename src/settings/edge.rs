@@ -11,7 +11,7 @@ use super::images::{self, Images};
 use super::layers::{Layers, Loaded, Merged};
 use super::local_topics::{self, LocalTopics};
 use super::schema::EDGE;
-use super::values::{Log, Size};
+use super::values::{Age, Log, Size};
 use crate::domain::budget::{Budget, FullPolicy, LEAST_BUDGET};
 use crate::domain::connection_string::{ConnectionString, Secret};
 use crate::domain::identity::Identity;
@@ -127,6 +127,8 @@ pub struct Agent {
     pub docker_config: PathBuf,
     /// Docker network of the modules.
     pub network: String,
+    /// Before the first restart of a container that failed.
+    pub restart_backoff: Age,
     /// For private registries.
     pub registry_credentials: Vec<RegistryCredential>,
     /// One socket for every module, without checking the caller.
@@ -188,6 +190,7 @@ struct RawAgent {
     docker: String,
     docker_config: PathBuf,
     network: String,
+    restart_backoff: Age,
     #[serde(default)]
     registry_credentials: Vec<RawCredential>,
     workload_development_socket: Option<PathBuf>,
@@ -313,6 +316,10 @@ fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
 }
 
 fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
+    if raw.restart_backoff.0.is_zero() {
+        let why = "is 0: a module that fails at once would take all of the device; 1 s at least";
+        return Err(merged.wrong("agent.restart_backoff", why));
+    }
     let key = "agent.registry_credentials";
     let credential = |raw: RawCredential| {
         let password = match (raw.password, raw.password_file) {
@@ -335,6 +342,7 @@ fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
         docker: raw.docker,
         docker_config: raw.docker_config,
         network: raw.network,
+        restart_backoff: raw.restart_backoff,
         registry_credentials: credentials.collect::<Result<_, SettingsError>>()?,
         workload_development_socket: raw.workload_development_socket,
     })

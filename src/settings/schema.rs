@@ -50,6 +50,7 @@ pub(super) const EDGE: Schema = Schema {
         ("agent.docker", EngineAddress),
         ("agent.docker_config", Path),
         ("agent.network", Text),
+        ("agent.restart_backoff", Age),
         ("agent.registry_credentials", Tables(CREDENTIAL, &["address", "username"])),
         ("agent.workload_development_socket", Path),
         ("images.max_pulls", Number(100)),

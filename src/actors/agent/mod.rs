@@ -65,6 +65,8 @@ pub struct AgentConfig {
     pub instance: String,
     /// Of this program.
     pub version: String,
+    /// The delay before the first restart of a container.
+    pub restart_backoff: Duration,
 }
 
 /// See [`AgentConfig`].

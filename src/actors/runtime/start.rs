@@ -160,6 +160,7 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
         state: path.clone(),
         instance: format!("{:032x}", state.id().0),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        restart_backoff: settings.agent.restart_backoff.0,
     };
     let mut warnings = settings.warnings();
     let reports = state.environment().reports();

@@ -76,6 +76,7 @@ impl Body {
         add_host(&mut host, &mode, around);
         mount_workload(&mut host, spec, around);
         drop_empty(&mut host, "LogConfig");
+        take_field(&mut host, "RestartPolicy"); // two who restart it would get in each other's way
         body.insert("HostConfig".into(), Value::Object(host));
         if !networking.is_empty() {
             body.insert("NetworkingConfig".into(), Value::Object(networking));

@@ -2,21 +2,33 @@
 //! the words of IoT Edge, and without its dead ends.
 //!
 //! 10 s, doubled up to 300 s; forgotten after 10 min of health. After 20 in a row the module is
-//! `failed`, and is tried again every 5 min: nothing is given up for good.
+//! `failed`, and is tried again every 5 min: nothing is given up for good. What was counted
+//! outlives the runtime ([`Kept`]); no wall clock counts.
 //! next: `actors/agent/module.rs`.
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::observed::Observed;
 use super::words::ModuleStatus;
 use crate::domain::backoff::Backoff;
 use crate::domain::restart::{Exit, Intensity, RestartLog, RestartPolicy, Verdict};
 
+/// The first delay; the others are multiples of it.
+pub const UNIT: Duration = Duration::from_secs(10);
+
 /// Of all module containers.
-pub const INTENSITY: Intensity = Intensity {
-    backoff: Backoff { first: Duration::from_secs(10), max: Duration::from_secs(300) },
-    healthy_after: Duration::from_secs(600),
-    limit: None,
-};
+pub const INTENSITY: Intensity = intensity(UNIT);
+
+/// With this for the first delay: doubled up to 30 times of it, forgotten after 60 times of it.
+pub const fn intensity(unit: Duration) -> Intensity {
+    Intensity {
+        backoff: Backoff { first: unit, max: unit.saturating_mul(30) },
+        healthy_after: unit.saturating_mul(60),
+        limit: None,
+    }
+}
 
 /// Restarts in a row after which a module is called `failed`.
 pub const FAILED_AFTER: u32 = 20;
@@ -30,17 +42,56 @@ pub enum Next {
     Again(Duration, ModuleStatus),
 }
 
+/// What is remembered of a module's restarts when the runtime is restarted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Of which container it is: hash of what that is created from.
+    pub hash: String,
+    /// One of these ran: `never` starts no other.
+    pub has_run: bool,
+    /// Ends since it was last healthy that are followed by a restart.
+    pub in_a_row: u32,
+    /// Restarts since then: of the last end it may not have come yet.
+    pub restarts: u32,
+    /// The last of them, since the epoch.
+    pub last_restart: Option<Duration>,
+    /// The run whose end is among them, or was the last: see [`run_that_ended`].
+    pub ended: Option<String>,
+}
+
+/// Names a run that has ended.
+pub fn run_that_ended(observed: &Observed) -> String {
+    format!("{} {:?}", observed.id, observed.finished)
+}
+
+/// When nobody watched: what is known of an end that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How long ago, as far as is known.
+    pub ago: Duration,
+    /// It was seen, and counted, by an earlier life of the runtime.
+    pub is_counted: bool,
+}
+
 /// The restarts of one module.
 #[derive(Debug)]
 pub struct Restarts {
     log: RestartLog,
     policy: RestartPolicy,
+    longest: Duration,
 }
 
 impl Restarts {
-    /// None yet.
-    pub fn new(policy: RestartPolicy) -> Self {
-        Restarts { log: RestartLog::new(policy, INTENSITY), policy }
+    /// None yet; see [`intensity`] for the unit.
+    pub fn new(policy: RestartPolicy, unit: Duration) -> Self {
+        let intensity = intensity(unit);
+        let longest = intensity.backoff.max;
+        Restarts { log: RestartLog::new(policy, intensity), policy, longest }
+    }
+
+    /// So many were counted before the runtime was restarted.
+    pub fn restore(&mut self, in_a_row: u32) {
+        self.log.restore(in_a_row);
     }
 
     /// The deployment has another policy now; restarts so far still count.
@@ -78,12 +129,18 @@ impl Restarts {
 
     /// It was found ended, some time ago, when nobody watched: before this process, or while the
     /// engine was away. A clean end is then as likely a shutdown of the machine as work done: all
-    /// but `never` run anew, at once.
-    pub fn on_found_ended(&mut self, exit: Exit, ago: Duration, now: Instant) -> Next {
-        if exit == Exit::Normal && self.policy > RestartPolicy::Never {
+    /// but `never` run anew, at once. An end that was watched, and counted, goes on as it was.
+    pub fn on_found_ended(&mut self, exit: Exit, found: Found, now: Instant) -> Next {
+        let Found { ago, is_counted } = found;
+        if exit == Exit::Normal && self.policy > RestartPolicy::Never && !is_counted {
             return Next::Again(Duration::ZERO, ModuleStatus::Backoff);
         }
-        match self.on_ended(exit, now) {
+        let counted = self.log.last_delay().filter(|_| is_counted && self.log.restarts_after(exit));
+        let next = match counted {
+            Some(delay) => self.again(delay),
+            None => self.on_ended(exit, now),
+        };
+        match next {
             Next::Again(delay, status) => Next::Again(delay.saturating_sub(ago), status),
             rest => rest,
         }
@@ -98,7 +155,7 @@ impl Restarts {
 
     fn again(&self, delay: Duration) -> Next {
         if self.log.in_a_row() > FAILED_AFTER {
-            return Next::Again(INTENSITY.backoff.max, ModuleStatus::Failed);
+            return Next::Again(self.longest, ModuleStatus::Failed);
         }
         Next::Again(delay, ModuleStatus::Backoff)
     }
@@ -136,14 +193,14 @@ mod tests {
             (Always, Unhealthy, again),
         ];
         for (policy, exit, next) in table {
-            let mut restarts = Restarts::new(policy);
+            let mut restarts = Restarts::new(policy, UNIT);
             assert_eq!(restarts.on_ended(exit, any_time()), next, "{policy:?} {exit:?}");
         }
     }
 
     #[test]
     fn delays_double_to_five_minutes_then_it_is_failed_and_still_tried() {
-        let mut restarts = Restarts::new(Always);
+        let mut restarts = Restarts::new(Always, UNIT);
         let now = any_time();
         let all: Vec<Next> = (0..25).map(|_| restarts.on_ended(Failed, now)).collect();
         let delays = |nexts: &[Next]| {
@@ -161,7 +218,7 @@ mod tests {
 
     #[test]
     fn ten_minutes_of_health_forget_what_was() {
-        let mut restarts = Restarts::new(Always);
+        let mut restarts = Restarts::new(Always, UNIT);
         let now = any_time();
         restarts.on_ended(Failed, now);
         restarts.on_ended(Failed, now);
@@ -176,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_tried_again_whatever_the_policy() {
-        let mut restarts = Restarts::new(Never);
+        let mut restarts = Restarts::new(Never, UNIT);
         let now = any_time();
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 10, Status::Backoff));
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 20, Status::Backoff));
@@ -185,7 +242,8 @@ mod tests {
     #[test]
     fn an_end_that_nobody_saw_is_made_good() {
         let found = |policy, exit, ago| {
-            Restarts::new(policy).on_found_ended(exit, SECOND * ago, any_time())
+            let found = Found { ago: SECOND * ago, is_counted: false };
+            Restarts::new(policy, UNIT).on_found_ended(exit, found, any_time())
         };
         let at_once = Next::Again(Duration::ZERO, Status::Backoff);
         assert_eq!(found(OnUnhealthy, Normal, 5), at_once, "the machine was shut down");
@@ -196,8 +254,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_counted_before_a_restart_of_the_runtime_goes_on() {
+        let found = |policy, in_a_row, exit, ago| {
+            let mut restarts = Restarts::new(policy, UNIT);
+            restarts.restore(in_a_row);
+            let found = Found { ago: SECOND * ago, is_counted: true };
+            let next = restarts.on_found_ended(exit, found, any_time());
+            assert_eq!(restarts.in_a_row(), in_a_row, "it is not counted twice");
+            next
+        };
+        assert_eq!(found(Always, 3, Failed, 15), Next::Again(SECOND * 25, Status::Backoff));
+        assert_eq!(found(Always, 3, Failed, 900), Next::Again(Duration::ZERO, Status::Backoff));
+        assert_eq!(found(Always, 21, Failed, 0), Next::Again(SECOND * 300, Status::Failed));
+        assert_eq!(found(OnFailure, 1, Normal, 5), Next::Rest(Status::Stopped), "work done");
+        assert_eq!(found(Never, 0, Failed, 5), Next::Rest(Status::Failed));
+        let mut restarts = Restarts::new(Always, UNIT);
+        restarts.restore(4);
+        assert_eq!(
+            restarts.on_ended(Failed, any_time()),
+            Next::Again(SECOND * 160, Status::Backoff)
+        );
+    }
+
+    #[test]
     fn a_new_policy_keeps_the_count() {
-        let mut restarts = Restarts::new(Always);
+        let mut restarts = Restarts::new(Always, UNIT);
         let now = any_time();
         restarts.on_ended(Failed, now);
         restarts.set_policy(OnFailure);

@@ -1,7 +1,7 @@
 //! How a module does, and what that makes of the deployment: `lastDesiredStatus`, differences.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fields::Invalid;
 use super::manifest::{Manifest, ModuleSpec, Rejected};
@@ -38,8 +38,8 @@ pub struct ModuleState {
     pub restarts: u32,
     /// The last of them.
     pub last_restart: Option<Duration>,
-    /// When it is tried again.
-    pub next_attempt: Option<Duration>,
+    /// When it is tried again: not by the wall clock, which may be set meanwhile.
+    pub next_attempt: Option<Instant>,
     /// Of the last run.
     pub exit_code: Option<i64>,
     /// When the last run began.

@@ -92,6 +92,9 @@ impl BringUp {
         let mut created = None;
         for step in steps {
             tracing::info!(module = want.name, ?step, "step");
+            if matches!(step, Step::StartNew | Step::Start(_)) {
+                self.tell(Doing::Starting);
+            }
             match step {
                 Step::Pull => {
                     self.tell(Doing::Downloading(is_running));

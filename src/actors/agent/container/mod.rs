@@ -58,6 +58,8 @@ pub enum Doing {
     Progress(PullProgress),
     /// The container is stopped, removed, created, started.
     Replacing,
+    /// It is being started: what becomes of this run is watched from its first moment.
+    Starting,
 }
 
 /// See the module documentation.

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::Deployment;
+use crate::actors::clock;
 use crate::domain::agent::fields::Invalid;
 use crate::domain::agent::manifest::{ModuleSpec, SYSTEM_MODULES};
 use crate::domain::agent::state::{ModuleState, differences};
@@ -95,7 +96,9 @@ fn plain(name: &str, state: &ModuleState) -> ModuleStatusLine {
         since: state.since.map(iso),
         restarts: state.restarts,
         why: state.line(),
-        next_attempt: state.next_attempt.map(iso),
+        next_attempt: state
+            .next_attempt
+            .map(|at| iso(clock::unix_time() + at.saturating_duration_since(clock::now()))),
         exit_code: state.exit_code,
         ..ModuleStatusLine::default()
     }

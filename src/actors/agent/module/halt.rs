@@ -6,6 +6,7 @@ use actix::prelude::*;
 
 use super::Module;
 use crate::actors::agent::AgentPorts;
+use crate::actors::clock;
 use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::agent::plan::{Step, removal};
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
@@ -57,10 +58,16 @@ impl Module {
                     state.why = why;
                 });
             }
-            (Halt::Remove, Ok(())) => ctx.stop(),
+            (Halt::Remove, Ok(())) => {
+                self.drop_kept();
+                ctx.stop();
+            }
             (Halt::Remove, Err(why)) => {
                 let why = format!("is no longer wanted, and cannot be removed: {why}");
-                self.change(|state| state.why = why);
+                self.change(|state| {
+                    state.why = why;
+                    state.next_attempt = Some(clock::now() + AGAIN);
+                });
                 ctx.run_later(AGAIN, |this, ctx| {
                     let is_unwanted = this.is_halted;
                     if is_unwanted {

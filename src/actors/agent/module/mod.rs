@@ -3,12 +3,14 @@
 //! Started by `modules`. The worker's exit is the container's; `domain/agent/restarts` decides what
 //! follows, by the policy of the manifest. A worker that panics is replaced by one that adopts the
 //! container: restarting an actor restarts no container.
-//! next: `reports.rs` (what the worker tells), `halt.rs` (stop, restart, remove).
+//! next: `reports.rs` (what the worker tells), `kept.rs` (what outlives us), `halt.rs` (stop, restart,
+//! remove).
 
 mod halt;
+mod kept;
 mod reports;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -17,7 +19,8 @@ use super::{AgentPorts, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Running, Supervised, panic_below, snapshot_of};
 use crate::domain::agent::observed::Observed;
-use crate::domain::agent::restarts::{Next, Restarts};
+use crate::domain::agent::plan::Want;
+use crate::domain::agent::restarts::{Kept, Next, Restarts};
 use crate::domain::agent::state::{Applied, ModuleState};
 use crate::domain::agent::words::ModuleStatus;
 use crate::domain::identity::Identity;
@@ -40,6 +43,13 @@ pub struct Module {
     worker_restarts: u64,
     worker_error: Option<String>,
     restarts: Restarts,
+    /// Of the first restart.
+    restart_backoff: Duration,
+    /// The run that was seen last: its container, and when it began by the engine's clock.
+    run: Option<(String, Option<Duration>)>,
+    /// What outlives the runtime, as it is, and as it is on disk.
+    kept: Kept,
+    saved: Option<Kept>,
     /// The timer of the next start.
     timer: Option<SpawnHandle>,
     /// What happened to the container while nobody looked: since our start, or the engine's.
@@ -76,6 +86,8 @@ pub struct ModuleSeed {
     pub ports: AgentPorts,
     /// Makes identities.
     pub registrar: Registrar,
+    /// The delay before its first restart.
+    pub restart_backoff: Duration,
     /// What it is to be; none: it is to be removed.
     pub assignment: Option<Assignment>,
     /// Who is told of changes.
@@ -98,7 +110,11 @@ impl Module {
             worker_log: RestartLog::new(RestartPolicy::Always, Intensity::NEVER_ESCALATES),
             worker_restarts: 0,
             worker_error: None,
-            restarts: Restarts::new(policy.unwrap_or(RestartPolicy::Never)),
+            restarts: Restarts::new(policy.unwrap_or(RestartPolicy::Never), seed.restart_backoff),
+            restart_backoff: seed.restart_backoff,
+            run: None,
+            kept: Kept::default(),
+            saved: None,
             timer: None,
             is_unwatched: true,
             ending: None,
@@ -112,7 +128,7 @@ impl Module {
     fn start_worker(&mut self, start_ended: bool, ctx: &mut Context<Self>) {
         self.stop_worker();
         self.stop_timer(ctx);
-        let Some(assignment) = self.assignment.clone() else { return };
+        let Some(assignment) = self.task() else { return };
         if let Some(obstacle) = &assignment.obstacle {
             let why = obstacle.clone();
             self.change(|state| {
@@ -158,7 +174,6 @@ impl Module {
     fn go_on(&mut self, next: Next, why: String, ctx: &mut Context<Self>) {
         self.worker = None;
         self.stop_timer(ctx);
-        let unix = clock::unix_time();
         match next {
             Next::Rest(status) => self.change(|state| {
                 state.status = status;
@@ -168,20 +183,24 @@ impl Module {
                 self.timer = Some(ctx.run_later(delay, |this, ctx| {
                     this.timer = None;
                     let restarts = this.restarts.in_a_row();
+                    let now = Some(clock::unix_time());
                     this.change(|state| {
                         state.restarts = restarts;
-                        state.last_restart = Some(clock::unix_time());
+                        state.last_restart = now;
                         state.next_attempt = None;
                     });
+                    this.kept.last_restart = now;
+                    this.keep();
                     this.start_worker(true, ctx);
                 }));
                 self.change(|state| {
                     state.status = status;
                     state.why = why;
-                    state.next_attempt = Some(unix + delay);
+                    state.next_attempt = Some(clock::now() + delay);
                 });
             }
         }
+        self.keep();
     }
 
     /// Changes the state, and tells if it is another one then.
@@ -200,19 +219,17 @@ impl Module {
     fn tell(&self) {
         self.changed.do_send(ModuleChanged(self.state.clone())); // the last one counts
     }
-
-    /// When, on our clock, something was at that time since the epoch.
-    fn instant(unix: Duration) -> Instant {
-        let now = clock::now();
-        now.checked_sub(clock::unix_time().saturating_sub(unix)).unwrap_or(now)
-    }
 }
 
 impl Actor for Module {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.start_worker(false, ctx);
+        let read = kept::read(self.ports.clone(), self.name.clone()).into_actor(self);
+        ctx.wait(read.map(|kept, this, ctx| {
+            this.restore(kept);
+            this.start_worker(false, ctx);
+        }));
     }
 }
 
@@ -251,11 +268,13 @@ impl Handler<Adapt> for Module {
             self.tell(); // who assigns wants to know that it is settled
             return;
         }
-        let is_same = before.as_ref().is_some_and(|it| it.want == new.want) && !self.is_halted;
+        let is_same = before.as_ref().is_some_and(|it| is_same(&it.want, &new.want));
+        let is_same = is_same && !self.is_halted;
         self.is_halted = false;
         self.restarts.set_policy(new.spec.restart_policy);
         if !is_same {
-            self.restarts = Restarts::new(new.spec.restart_policy);
+            self.restarts = Restarts::new(new.spec.restart_policy, self.restart_backoff);
+            self.forget();
             self.change(|state| {
                 state.applied = Applied::Pending;
                 state.restarts = 0;
@@ -269,6 +288,12 @@ impl Handler<Adapt> for Module {
             self.start_worker(!is_same, ctx); // what is wanted anew is started anew
         }
     }
+}
+
+/// Whether the one is as good as the other for a container that is there: the order of modules
+/// counts before that only.
+fn is_same(before: &Want, new: &Want) -> bool {
+    Want { startup_order: new.startup_order, ..before.clone() } == *new
 }
 
 impl Handler<Look> for Module {

@@ -9,6 +9,7 @@ use crate::actors::agent::container::Doing;
 use crate::actors::clock;
 use crate::actors::supervision::report_end;
 use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::restarts::Found;
 use crate::domain::agent::state::Applied;
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
 use crate::domain::restart::Exit;
@@ -45,6 +46,7 @@ impl Handler<RunReport> for Module {
 
 impl Module {
     fn on_doing(&mut self, doing: Doing) {
+        self.is_unwatched &= doing != Doing::Starting;
         self.change(|state| match doing {
             Doing::Downloading(true) => state.why = "its new image is being downloaded".into(),
             Doing::Downloading(false) => {
@@ -56,13 +58,22 @@ impl Module {
                 state.percent = percent.map(|percent| percent / 10 * 10);
             }
             Doing::Replacing => state.progress.clear(),
+            Doing::Starting => {}
         });
     }
 
     fn on_seen(&mut self, observed: &Observed, note: String) {
         let Some(assignment) = &self.assignment else { return };
         let (wanted, amqp) = (assignment.want.status, self.amqp());
+        let own = assignment.spec.engine_policy().map(|name| {
+            format!("RestartPolicy {name} of its createOptions is not used, but its restartPolicy")
+        });
+        let ended = observed.why_ended();
         let phase = match (wanted, observed.phase) {
+            (DesiredStatus::Running, Phase::Exited) if self.ran_once() => ended.as_str(),
+            (DesiredStatus::Running, Phase::Created) if self.ran_once() => {
+                "ran once, and its container was removed by somebody"
+            }
             (DesiredStatus::Running, Phase::Paused) => "paused by somebody",
             (DesiredStatus::Running, Phase::Restarting) => "the engine's own policy restarts it",
             (DesiredStatus::Stopped, Phase::Exited | Phase::Created) => "stopped, as is wanted",
@@ -72,17 +83,26 @@ impl Module {
             ModuleStatus::Unhealthy => "fails its health check; its policy does not restart it",
             _ => "",
         };
-        let parts = [phase.to_owned(), sick.to_owned(), note, amqp.unwrap_or_default()];
+        let once = match observed.phase {
+            Phase::Exited | Phase::Created if self.ran_once() => {
+                "restartPolicy never: not started again"
+            }
+            _ => "",
+        };
+        let parts = [
+            phase.to_owned(),
+            once.to_owned(),
+            sick.to_owned(),
+            note,
+            amqp.unwrap_or_default(),
+            own.unwrap_or_default(),
+        ];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let status = match (wanted, observed.phase) {
             (DesiredStatus::Stopped, Phase::Exited) => ModuleStatus::Stopped,
             _ => observed.status(),
         };
-        if observed.phase == Phase::Running {
-            let started = observed.started.map_or_else(clock::now, Self::instant);
-            self.restarts.on_started(started);
-            self.restarts.on_running(clock::now());
-        }
+        self.watch_run(observed);
         self.is_unwatched = false;
         self.take_facts(observed);
         let restarts = self.restarts.in_a_row();
@@ -93,6 +113,26 @@ impl Module {
             state.progress.clear();
             state.applied = Applied::Done;
         });
+        self.keep();
+    }
+
+    /// How long a run lasts is counted from when it was first seen, by our own clock: the engine's may
+    /// be set meanwhile.
+    fn watch_run(&mut self, observed: &Observed) {
+        match observed.phase {
+            Phase::Running => {
+                let run = Some((observed.id.clone(), observed.started));
+                let is_healthy = observed.status() == ModuleStatus::Running;
+                if self.run != run || !is_healthy {
+                    self.run = run;
+                    self.restarts.on_started(clock::now());
+                }
+                self.restarts.on_running(clock::now());
+                self.kept.has_run = true;
+            }
+            Phase::Exited => self.kept.has_run = true,
+            _ => {}
+        }
     }
 
     /// Why it reaches no hub: it is told to speak what is not served.
@@ -123,10 +163,12 @@ impl Module {
             (_, Exit::Panicked) | (None, _) => self.replace_worker(exited, ctx),
             (Some(Ending::Ended(observed)), exit) => {
                 let was_unwatched = std::mem::take(&mut self.is_unwatched);
+                let is_counted = self.count_end(&observed);
+                self.kept.has_run = true;
                 let next = if was_unwatched {
                     let finished = observed.finished.unwrap_or_default();
                     let ago = clock::unix_time().saturating_sub(finished);
-                    self.restarts.on_found_ended(exit, ago, now)
+                    self.restarts.on_found_ended(exit, Found { ago, is_counted }, now)
                 } else {
                     self.restarts.on_ended(exit, now)
                 };
@@ -164,5 +206,6 @@ impl Module {
             this.timer = None;
             this.start_worker(false, ctx);
         }));
+        self.change(|state| state.next_attempt = Some(clock::now() + delay));
     }
 }

@@ -89,6 +89,7 @@ impl Modules {
             device: self.config.device.clone(),
             ports: self.ports.clone(),
             registrar: self.registrar.clone(),
+            restart_backoff: self.config.restart_backoff,
             assignment: child.assignment.clone(),
             changed: own.clone().recipient(),
         };

@@ -17,6 +17,7 @@ use crate::actors::clock;
 use crate::actors::supervision::Obituary;
 use crate::domain::agent::names::{GENERATION, IMAGE, MODULE, SPEC_HASH};
 use crate::domain::agent::observed::{Health, Observed, Phase};
+use crate::domain::agent::restarts;
 use crate::domain::identity::Identity;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine, ModulesChanged};
 use crate::messages::engine::*;
@@ -47,7 +48,10 @@ pub(super) struct World {
     pub(super) patch_status: u16,
     pub(super) unknown: BTreeSet<String>,
     pub(super) registrar_error: Option<String>,
+    /// The last good deployment, as stored.
     pub(super) kept: Option<Vec<u8>>,
+    /// What else is stored.
+    pub(super) stored: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) next_id: u32,
 }
 
@@ -210,11 +214,23 @@ answers!(ModulesChanged, Result<(), String>, |world, ask| {
     world.borrow_mut().log.push(format!("sockets {}", ask.0.join(" ")));
     Ok(())
 });
-answers!(Fetch, Result<Option<Vec<u8>>, StoreError>, |world, _ask| Ok(world.borrow().kept.clone()));
+answers!(Fetch, Result<Option<Vec<u8>>, StoreError>, |world, ask| {
+    let world = world.borrow();
+    Ok(if ask.1 == GOOD { world.kept.clone() } else { world.stored.get(&ask.1).cloned() })
+});
 answers!(Save, Result<(), StoreError>, |world, ask| {
-    world.borrow_mut().kept = ask.0.into_iter().next().and_then(|change| change.value);
+    let mut world = world.borrow_mut();
+    for change in ask.0 {
+        match change.value {
+            _ if change.key == GOOD => world.kept = change.value,
+            Some(value) => drop(world.stored.insert(change.key, value)),
+            None => drop(world.stored.remove(&change.key)),
+        }
+    }
     Ok(())
 });
+/// Key of the last good deployment.
+const GOOD: &[u8] = b"last-good";
 
 pub(super) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else { return target.clone_from(patch) };
@@ -272,6 +288,7 @@ impl Agent {
             state: "/s".into(),
             instance: "i1".into(),
             version: "0.1.0".into(),
+            restart_backoff: restarts::UNIT,
         };
         let known = world.clone();
         let registrar: Registrar = Rc::new(move |identity| {

@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::fake::{Agent, World, module};
 use super::none;
+use crate::actors::clock::put_forward;
 use crate::domain::agent::observed::{Health, Phase};
 use crate::messages::agent::{RestartModule, StopModules};
 use crate::messages::engine::EngineNotice;
+use crate::messages::supervision::Shutdown;
 
 async fn with_policy(policy: &str) -> Agent {
     let agent = Agent::start(World::default()).await;
@@ -126,4 +128,112 @@ async fn a_name_that_is_taken_is_gone_round() {
     assert_eq!(agent.module("a").await.status, "running");
     let name = agent.world.borrow_mut().container("a").name.clone();
     assert!(name.starts_with("edge-a-"), "{name}");
+}
+
+/// The runtime, or the whole machine, is started again over the same containers and the same state.
+async fn again(agent: Agent) -> Agent {
+    let world = std::mem::take(&mut *agent.world.borrow_mut());
+    agent.modules.do_send(Shutdown);
+    agent.deployment.do_send(Shutdown);
+    agent.settle(3).await;
+    Agent::start(World { log: Vec::new(), ..world }).await
+}
+
+#[actix::test]
+async fn restarts_in_a_row_are_counted_over_a_restart_of_the_runtime_and_none_twice() {
+    let agent = with_policy("always").await;
+    for seconds in [11, 21] {
+        agent.end("a", 3).await;
+        agent.settle(seconds).await;
+    }
+    agent.end("a", 3).await;
+    let agent = again(agent).await;
+    let line = agent.module("a").await;
+    assert_eq!((line.status.as_str(), line.restarts), ("backoff", 2), "{line:?}");
+    agent.settle(25).await;
+    assert!(agent.world.borrow_mut().took().iter().all(|it| it != "start a"), "40 s this time");
+    agent.settle(20).await;
+    assert_eq!(agent.module("a").await.restarts, 3);
+    agent.end("a", 3).await;
+    agent.settle(70).await;
+    assert!(agent.world.borrow_mut().took().iter().filter(|it| *it == "start a").count() == 1);
+    agent.settle(15).await;
+    assert_eq!(agent.module("a").await.restarts, 4, "80 s");
+    agent.settle(660).await;
+    assert_eq!(agent.module("a").await.restarts, 0, "ten minutes of health");
+    let agent = again(agent).await;
+    assert_eq!(agent.module("a").await.restarts, 0);
+}
+
+#[actix::test]
+async fn twenty_failures_in_a_row_are_called_failed_and_tried_every_five_minutes_for_ever() {
+    let agent = with_policy("on-failure").await;
+    for _ in 0..21 {
+        agent.end("a", 1).await;
+        agent.settle(301).await;
+    }
+    agent.end("a", 1).await;
+    let agent = again(agent).await;
+    for _ in 0..3 {
+        let line = agent.module("a").await;
+        assert_eq!(line.status, "failed", "{line:?}");
+        assert!(line.next_attempt.is_some() && line.why.contains("exit code 1"), "{line:?}");
+        agent.settle(301).await;
+        assert_eq!(agent.module("a").await.status, "running");
+        agent.end("a", 1).await;
+    }
+}
+
+#[actix::test]
+async fn never_runs_once_for_a_deployment_whatever_happens_then() {
+    let agent = with_policy("never").await;
+    agent.end("a", 0).await;
+    let (agent, started) = (again(agent).await, "start a".to_owned());
+    assert_eq!(agent.module("a").await.status, "stopped", "the machine was started again");
+    // Cleaned away by somebody: there again, and not started.
+    agent.world.borrow_mut().containers.clear();
+    let agent = again(agent).await;
+    agent.settle(700).await;
+    let line = agent.module("a").await;
+    assert!(line.why.contains("ran once") && line.status == "stopped", "{line:?}");
+    let change = json!({"restartPolicy": "never", "startupOrder": 3, "version": "2"});
+    agent.deploy(2, json!({"a": module("i:1", change)})).await;
+    assert!(!agent.world.borrow_mut().took().contains(&started));
+    // Another container, or another policy, is another matter.
+    agent.deploy(3, json!({"a": module("i:2", json!({"restartPolicy": "never"}))})).await;
+    assert!(agent.world.borrow_mut().took().contains(&started));
+    agent.end("a", 4).await;
+    let line = agent.module("a").await;
+    assert_eq!((line.status.as_str(), line.next_attempt), ("failed", None));
+    agent.deploy(4, json!({"a": module("i:2", json!({"restartPolicy": "always"}))})).await;
+    agent.settle(11).await;
+    assert_eq!(agent.module("a").await.status, "running");
+}
+
+#[actix::test]
+async fn work_that_was_seen_done_is_not_done_again_by_a_restart_of_the_runtime() {
+    let agent = with_policy("on-failure").await;
+    agent.end("a", 0).await;
+    let agent = again(agent).await;
+    agent.settle(600).await;
+    assert_eq!(agent.module("a").await.status, "stopped");
+}
+
+#[actix::test]
+async fn a_clock_that_is_set_makes_no_module_healthy_and_starts_none_early() {
+    let agent = with_policy("always").await;
+    agent.end("a", 3).await;
+    agent.settle(11).await;
+    put_forward(Duration::from_secs(60 * 365 * 86_400));
+    agent.end("a", 3).await;
+    let line = agent.module("a").await;
+    assert_eq!((line.status.as_str(), line.restarts), ("backoff", 1));
+    agent.settle(17).await;
+    assert_eq!(agent.module("a").await.status, "backoff", "20 s, as without it");
+    agent.settle(4).await;
+    assert_eq!(agent.module("a").await.status, "running");
+    put_forward(Duration::ZERO);
+    agent.end("a", 3).await;
+    agent.settle(41).await;
+    assert_eq!(agent.module("a").await.restarts, 3);
 }

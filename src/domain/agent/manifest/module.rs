@@ -55,6 +55,14 @@ impl ModuleSpec {
         });
         chosen.map(|(name, _)| name)
     }
+
+    /// The engine's own restart policy, if createOptions ask for one: it is not used.
+    pub fn engine_policy(&self) -> Option<&str> {
+        let host = some_field(&self.create_options, "HostConfig").and_then(Value::as_object)?;
+        let policy = some_field(host, "RestartPolicy").and_then(Value::as_object)?;
+        let name = some_field(policy, "Name").and_then(Value::as_str)?;
+        Some(name).filter(|name| !["", "no"].contains(name))
+    }
 }
 
 impl fmt::Debug for ModuleSpec {
