@@ -45,6 +45,11 @@ impl Module {
         self.kept = kept;
     }
 
+    /// Until then nothing is started.
+    pub(super) fn is_restored(&self) -> bool {
+        self.saved.is_some()
+    }
+
     /// Nothing is counted of what is wanted from now on.
     pub(super) fn forget(&mut self) {
         let hash = self.assignment.as_ref().map(|it| it.want.hash.clone()).unwrap_or_default();

@@ -128,7 +128,7 @@ impl Module {
     fn start_worker(&mut self, start_ended: bool, ctx: &mut Context<Self>) {
         self.stop_worker();
         self.stop_timer(ctx);
-        let Some(assignment) = self.task() else { return };
+        let Some(assignment) = self.task().filter(|_| self.is_restored()) else { return };
         if let Some(obstacle) = &assignment.obstacle {
             let why = obstacle.clone();
             self.change(|state| {
@@ -226,9 +226,11 @@ impl Actor for Module {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let read = kept::read(self.ports.clone(), self.name.clone()).into_actor(self);
-        ctx.wait(read.map(|kept, this, ctx| {
+        ctx.spawn(read.map(|kept, this, ctx| {
             this.restore(kept);
-            this.start_worker(false, ctx);
+            if !this.is_halted {
+                this.start_worker(false, ctx);
+            }
         }));
     }
 }
@@ -264,6 +266,9 @@ impl Handler<Adapt> for Module {
     fn handle(&mut self, Adapt(new): Adapt, ctx: &mut Self::Context) {
         let new = *new;
         let before = self.assignment.replace(new.clone());
+        if !self.is_restored() {
+            return self.restarts.set_policy(new.spec.restart_policy); // it is started with this
+        }
         if before.as_ref() == Some(&new) {
             self.tell(); // who assigns wants to know that it is settled
             return;
