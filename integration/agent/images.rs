@@ -74,7 +74,7 @@ async fn a_registry_lets_in_who_the_deployment_says_and_nobody_learns_the_passwo
 }
 
 #[actix::test]
-async fn what_cannot_be_pulled_is_tried_until_it_can_and_modules_share_a_download() {
+async fn what_cannot_be_pulled_is_tried_until_it_can() {
     make_fresh_image("edge-runtime-test/late:1", 20_000_000);
     let mut registry = Registry::running("127.44.0.2", false);
     let digest = registry.take("edge-runtime-test/late:1", "late:1");
@@ -84,7 +84,6 @@ async fn what_cannot_be_pulled_is_tried_until_it_can_and_modules_share_a_downloa
     let aside = layer.with_extension("aside");
     std::fs::rename(&layer, &aside).unwrap();
 
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let instance = Instance::new("late");
     let agent = Agent::start(&instance);
     let (image, absent) = (registry.image("late:1"), registry.image("absent:1"));
@@ -110,24 +109,6 @@ async fn what_cannot_be_pulled_is_tried_until_it_can_and_modules_share_a_downloa
     std::fs::rename(&aside, &layer).unwrap();
     let runs = |it: &AgentStatus| is(it, "late-a", "running") && is(it, "late-b", "running");
     agent.until("both run", runs).await;
-    let until = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 1;
-    let pulls = run(
-        "docker",
-        &[
-            "events",
-            "--since",
-            &since.to_string(),
-            "--until",
-            &until.to_string(),
-            "--filter",
-            "type=image",
-            "--filter",
-            "event=pull",
-            "--format",
-            "{{.Actor.ID}}",
-        ],
-    );
-    assert_eq!(pulls.lines().filter(|it| *it == image).count(), 1, "{pulls}");
     agent.stop().await;
 }
 

@@ -1,4 +1,5 @@
-//! A dockerd beside the machine's: it may be stopped, killed, and have a small disk.
+//! A dockerd beside the machine's: it may be stopped, killed, and have a small disk. It lives in a
+//! network namespace: in the machine's it would take away the bridge of the machine's dockerd.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::run;
 
+/// A command in a network namespace.
+pub(crate) fn within(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
+    command
+}
+
 pub(crate) struct OwnEngine {
     folder: tempfile::TempDir,
+    /// Name of its network namespace.
+    pub(crate) namespace: String,
     child: Option<Child>,
 }
 
@@ -18,7 +28,10 @@ impl OwnEngine {
     /// With so many MB for its images, running.
     pub(crate) fn start(megabytes: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("dockerd").tempdir().unwrap();
-        let mut engine = OwnEngine { folder, child: None };
+        let namespace = format!("edge-test-{}", std::process::id());
+        run("ip", &["netns", "add", &namespace]);
+        run("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
+        let mut engine = OwnEngine { folder, namespace, child: None };
         std::fs::create_dir(engine.data()).unwrap();
         let (size, data) = (format!("size={megabytes}m"), engine.data());
         run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", data.to_str().unwrap()]);
@@ -32,11 +45,10 @@ impl OwnEngine {
     pub(crate) fn run(&mut self, lives_on: bool) {
         let at = |name: &str| self.folder.path().join(name);
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
-        let mut command = Command::new("dockerd");
+        let mut command = within(&self.namespace, "dockerd");
         command.arg("--data-root").arg(self.data()).arg("--exec-root").arg(at("exec"));
         command.arg("--pidfile").arg(at("pid")).arg("--config-file").arg(self.config());
-        command.args(["--bridge", "none", "-H", &self.address()]);
-        command.args(["--default-address-pool", "base=10.211.0.0/16,size=24"]);
+        command.args(["-H", &self.address()]);
         if lives_on {
             command.arg("--live-restore");
         }
@@ -99,6 +111,7 @@ impl Drop for OwnEngine {
             let _ = kill_process(pid, Signal::TERM);
             std::thread::sleep(Duration::from_millis(500));
         }
+        let _ = Command::new("ip").args(["netns", "delete", &self.namespace]).status();
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
         let ours: Vec<&Path> = mounts.filter(|it| it.starts_with(self.folder.path())).collect();

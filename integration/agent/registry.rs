@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
 use super::image::import;
+use super::own_engine::within;
 use super::run;
 
 /// The one who may come in, where a password is needed.
@@ -55,19 +60,27 @@ impl Registry {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_by(Command::new("docker-registry"));
+    }
+
+    /// In a network namespace: at the same address, of that.
+    pub(crate) fn start_within(&mut self, namespace: &str) {
+        self.start_by(within(namespace, "docker-registry"));
+    }
+
+    fn start_by(&mut self, mut command: Command) {
         let log = File::create(self.folder.path().join("log")).unwrap();
-        let mut command = Command::new("docker-registry");
         command.arg("serve").arg(self.folder.path().join("config.yml"));
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().expect("Debian's package docker-registry");
         self.child = Some(child);
         for _ in 0..200 {
-            if std::net::TcpStream::connect(&self.address).is_ok() {
+            if self.log().contains("listening on") {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("docker-registry does not answer at {}", self.address);
+        panic!("docker-registry does not begin at {}: {}", self.address, self.log());
     }
 
     pub(crate) fn stop(&mut self) {
@@ -89,7 +102,10 @@ impl Registry {
         let docker =
             |arguments: &[&str]| run("docker", &[&["--config", &config], arguments].concat());
         if self.has_password {
-            docker(&["login", "-u", USER, "-p", PASSWORD, &self.address]);
+            let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+            let log_in = json!({"auths": {&self.address: {"auth": auth}}});
+            std::fs::create_dir_all(&config).unwrap();
+            std::fs::write(format!("{config}/config.json"), log_in.to_string()).unwrap();
         }
         let to = self.image(name);
         docker(&["tag", from, &to]);

@@ -4,6 +4,8 @@
 
 mod auth;
 pub mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
