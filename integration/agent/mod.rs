@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) use self::image::{address, make_image, run};
-pub(crate) use self::running::Agent;
+pub(crate) use self::running::{Agent, config};
 use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};
 
 /// Keys and values.

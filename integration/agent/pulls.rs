@@ -7,9 +7,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use edge_runtime::actors::agent::engine::Engine;
-use edge_runtime::actors::agent::{AgentConfig, AgentPorts, ImagesConfig};
+use edge_runtime::actors::agent::{AgentPorts, ImagesConfig};
 use edge_runtime::actors::supervision::Obituary;
-use edge_runtime::domain::identity::Identity;
 use edge_runtime::messages::engine::{
     EngineError, GetEngineStatus, PullImage, PullProgress, Pulled,
 };
@@ -18,6 +17,8 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
+
+use super::agent::{Instance, config};
 
 /// What the engine sees and says.
 #[derive(Default)]
@@ -50,19 +51,9 @@ impl Scene {
         });
         let listener = UnixListener::bind(&socket).unwrap();
         let server = Server::unix(listener, answer, Limits::default());
-        let config = AgentConfig {
-            device: Identity::parse("edge-1").unwrap(),
-            hub: String::new(),
-            gateway_hostname: String::new(),
-            parent_hostname: None,
-            network: String::new(),
-            docker: format!("unix://{}", socket.display()),
-            credentials: Vec::new(),
-            images: ImagesConfig { max_pulls, ..ImagesConfig::default() },
-            state: folder.path().into(),
-            instance: "i".into(),
-            version: String::new(),
-        };
+        let instance = Instance::on("pulls", format!("unix://{}", socket.display()));
+        let images = ImagesConfig { max_pulls, ..ImagesConfig::default() };
+        let config = config(&instance, images);
         let ports = AgentPorts::default();
         Engine::new(config, ports.clone(), Obituary::unsupervised()).start();
         let ask = || ports.engine_status.ask(GetEngineStatus, Duration::from_secs(5));

@@ -117,6 +117,24 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Of an agent of this instance.
+pub(crate) fn config(instance: &Instance, images: ImagesConfig) -> AgentConfig {
+    AgentConfig {
+        device: Identity::parse("edge-1").unwrap(),
+        hub: "hub.test".into(),
+        gateway_hostname: "gw.test".into(),
+        parent_hostname: None,
+        network: instance.network.clone(),
+        docker: instance.engine.clone(),
+        credentials: Vec::new(),
+        images,
+        state: instance.state.clone(),
+        instance: instance.id.clone(),
+        version: "0.0.0".into(),
+        restart_backoff: instance.restart_backoff,
+    }
+}
+
 /// A running EdgeAgent.
 pub(crate) struct Agent {
     hub: Rc<RefCell<Hub>>,
@@ -145,20 +163,7 @@ impl Agent {
         ports.fetch.plug(&others);
         ports.save.plug(&others);
         ports.scan.plug(&others);
-        let config = AgentConfig {
-            device: Identity::parse("edge-1").unwrap(),
-            hub: "hub.test".into(),
-            gateway_hostname: "gw.test".into(),
-            parent_hostname: None,
-            network: instance.network.clone(),
-            docker: instance.engine.clone(),
-            credentials: Vec::new(),
-            images,
-            state: instance.state.clone(),
-            instance: instance.id.clone(),
-            version: "0.0.0".into(),
-            restart_backoff: instance.restart_backoff,
-        };
+        let config = config(instance, images);
         let registrar: Registrar = Rc::new(|_| async { Ok(()) }.boxed_local());
         let obituary = Obituary::unsupervised;
         let engine = Engine::new(config.clone(), ports.clone(), obituary()).start();
