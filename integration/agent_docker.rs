@@ -14,6 +14,7 @@ mod pulls;
 use std::time::Duration;
 
 use edge_runtime::domain::agent::observed::Phase;
+use edge_runtime::messages::agent::{GetLogs, LogChunk};
 use edge_runtime::messages::engine::EngineError;
 use futures_util::StreamExt;
 use serde_json::json;
@@ -59,13 +60,23 @@ async fn a_container_lives_as_the_engine_is_told_and_nothing_of_its_body_is_lost
 
     docker.stop(&id).await.unwrap();
     docker.stop(&id).await.unwrap();
-    let logs: Vec<_> = docker.logs(&id, None).map(Result::unwrap).collect().await;
-    let logs = String::from_utf8(logs.concat()).unwrap();
+    let logs = async |ask: GetLogs| {
+        let chunks: Vec<_> = docker.logs(&id, &ask).map(Result::unwrap).collect().await;
+        let of_errors: Vec<_> = chunks.iter().filter(|it| it.is_error).cloned().collect();
+        let text = |chunks: Vec<LogChunk>| {
+            String::from_utf8(chunks.iter().flat_map(|it| it.bytes.to_vec()).collect()).unwrap()
+        };
+        (text(chunks), text(of_errors))
+    };
+    let (all, errors) = logs(GetLogs::default()).await;
+    assert_eq!(errors.trim(), "errors too");
     for line in ["A=1", "running", "errors too"] {
-        assert!(logs.lines().any(|it| it == line), "{line} in {logs}");
+        assert!(all.lines().any(|it| it == line), "{line} in {all}");
     }
-    let last: Vec<_> = docker.logs(&id, Some(1)).map(Result::unwrap).collect().await;
-    assert_eq!(last.concat().iter().filter(|byte| **byte == b'\n').count(), 1);
+    let (last, _) = logs(GetLogs { tail: Some(1), is_stamped: true, ..GetLogs::default() }).await;
+    assert!(last.lines().count() == 1 && last.starts_with("20"), "{last}");
+    let (none, _) = logs(GetLogs { until: Some(1_000_000_000), ..GetLogs::default() }).await;
+    assert_eq!(none, "");
     let observed = docker.list(None).await.unwrap();
     assert_eq!((observed[0].phase, observed[0].exit_code), (Phase::Exited, Some(0)));
     docker.remove(&id).await.unwrap();

@@ -6,6 +6,8 @@
 
 #[path = "cases/agent.rs"]
 mod agent;
+#[path = "cases/agent_methods.rs"]
+mod agent_methods;
 #[path = "cases/agent_plan.rs"]
 mod agent_plan;
 #[path = "cases/condition.rs"]

@@ -7,8 +7,12 @@ mod support;
 #[path = "containers/host.rs"]
 mod host;
 
+#[path = "containers/identities.rs"]
+mod identities;
 #[path = "containers/main_job.rs"]
 mod main_job;
+#[path = "containers/methods.rs"]
+mod methods;
 #[path = "containers/node.rs"]
 mod node;
 #[path = "containers/operator.rs"]

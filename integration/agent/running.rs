@@ -200,9 +200,9 @@ impl Agent {
     }
 
     pub(crate) async fn logs(&self, module: &str) -> String {
-        let ask = GetLogs { module: module.into(), tail: None, follow: false };
+        let ask = GetLogs { module: module.into(), ..GetLogs::default() };
         let logs = self.ports.logs.ask(ask, Duration::from_secs(10)).await.unwrap().unwrap();
-        let chunks: Vec<_> = logs.map(Result::unwrap).collect().await;
+        let chunks: Vec<_> = logs.map(|chunk| chunk.unwrap().bytes).collect().await;
         String::from_utf8(chunks.concat()).unwrap()
     }
 

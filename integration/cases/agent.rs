@@ -13,8 +13,8 @@ use edge_runtime::domain::agent::words::{restart_policy, restart_policy_word};
 use edge_runtime::domain::restart::{Exit, RestartPolicy};
 use serde_json::{Map, Value, json};
 
-use super::agent_plan;
 use super::{Table, Verdict, equal, text};
+use super::{agent_methods, agent_plan};
 
 pub(super) fn judge(_: &Table, case: &Value) -> Verdict {
     let (given, expect) = (&case["given"], &case["expect"]);
@@ -80,7 +80,7 @@ pub(super) fn judge(_: &Table, case: &Value) -> Verdict {
         "equality.deployment" => Verdict::Otherwise("plans-by-what-is-there"),
         area if area.starts_with("plan") => agent_plan::judge(area, given, expect),
         area if area.starts_with("request") || area.starts_with("logs") => {
-            Verdict::Otherwise("agent-methods-later")
+            agent_methods::judge(area, given, expect)
         }
         area => Verdict::Fail(format!("area `{area}` is not known here")),
     }

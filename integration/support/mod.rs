@@ -16,6 +16,7 @@ pub mod random;
 pub mod receiver;
 pub mod rest;
 pub mod sender;
+pub mod storage;
 pub mod world;
 
 #[allow(unused_imports)] // each test takes what it needs

@@ -119,6 +119,12 @@ impl Shelf {
         *self.is_full.borrow_mut() = is_full;
     }
 
+    pub(crate) fn keys(&self, table: &str) -> Vec<String> {
+        let values = self.values.borrow();
+        let keys = values.keys().filter(|(of, _)| *of == table).map(|(_, key)| key);
+        keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+    }
+
     pub(crate) fn len(&self, table: &str) -> usize {
         self.values.borrow().keys().filter(|(of, _)| *of == table).count()
     }

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         loaded.effective.iter().for_each(|setting| println!("{setting}"));
         return ExitCode::SUCCESS;
     }
+    let shown = loaded.report();
     let settings = loaded.settings;
     if let Some(EdgeCommand::Store(StoreCommand::Salvage { store, check, .. })) = arguments.command
     {
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    match runtime::run(settings, log) {
+    match runtime::run(settings, shown, log) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("edge-runtime: {error}");

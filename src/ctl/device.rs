@@ -109,3 +109,11 @@ fn checked(answer: ClientAnswer) -> Result<ClientAnswer, CtlError> {
 pub(super) fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
+
+/// `since` and `until` as they follow in a query.
+pub(super) fn times(since: Option<&str>, until: Option<&str>) -> String {
+    let part = |name: &str, time: Option<&str>| {
+        time.map(|time| format!("&{name}={}", segment(time))).unwrap_or_default()
+    };
+    part("since", since) + &part("until", until)
+}

@@ -18,6 +18,7 @@ mod rest;
 mod route;
 mod service;
 mod status;
+mod support_bundle;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -55,9 +56,13 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
             return Ok(ExitCode::from(u8::from(!in_sync)));
         }
         Command::Refused => status::refused(&runtime, output).await?,
-        Command::Logs { module, follow, tail } => {
-            modules::logs(&runtime, &module, follow, tail).await?;
+        Command::Logs { module, follow, tail, since, until } => {
+            let tail = tail.map_or("all".into(), |tail| tail.to_string());
+            let mut query = format!("tail={tail}&follow={follow}");
+            query.push_str(&device::times(since.as_deref(), until.as_deref()));
+            modules::logs(&runtime, &module, &query).await?;
         }
+        Command::SupportBundle(args) => support_bundle::make(&runtime, &args).await?,
         Command::Restart { module } => modules::restart(&runtime, &module).await?,
         Command::Module(LocalModule::Env { module }) => {
             modules::env(&runtime, output, &module).await?;

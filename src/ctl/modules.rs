@@ -52,15 +52,9 @@ fn row(module: &Value) -> Vec<String> {
     vec![name("name"), name("status"), since, restarts, why, name("image")]
 }
 
-/// `logs MODULE [-f] [--tail N]`.
-pub(super) async fn logs(
-    runtime: &Runtime,
-    module: &str,
-    follow: bool,
-    tail: Option<usize>,
-) -> Result<(), CtlError> {
-    let tail = tail.map_or("all".into(), |tail| tail.to_string());
-    let target = format!("/modules/{}/logs?tail={tail}&follow={follow}", segment(module));
+/// `logs MODULE [-f] [--tail N] [--since TIME] [--until TIME]`.
+pub(super) async fn logs(runtime: &Runtime, module: &str, query: &str) -> Result<(), CtlError> {
+    let target = format!("/modules/{}/logs?{query}", segment(module));
     let mut lines = runtime.follow(&target).await?;
     while let Some(chunk) = lines.next().await {
         let chunk = chunk.map_err(|e| CtlError::new("the log broke off").because(e))?;

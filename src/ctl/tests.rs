@@ -216,7 +216,8 @@ async fn the_service_is_asked_over_its_own_socket() {
     let path = dir.path().join("mgmt.sock");
     let device = Identity::device("gw").unwrap();
     let (hub, gateway_hostname, state) = ("hub".into(), "gw".into(), dir.path().to_owned());
-    let about = About { device, hub, gateway_hostname, state, warnings: Vec::new() };
+    let (warnings, settings) = (Vec::new(), String::new());
+    let about = About { device, hub, gateway_hostname, state, warnings, settings };
     let (ports, log) = (ApiPorts::default(), LogRing::default());
     let service = Management::new(path.clone(), about, ports, log, Obituary::unsupervised());
     let service = service.start();

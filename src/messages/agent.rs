@@ -51,20 +51,40 @@ pub struct ModuleStatusLine {
 #[rtype(result = "Result<(), String>")]
 pub struct RestartModule(pub String);
 
-/// The last lines a module wrote: demultiplexed standard output and error.
-#[derive(Clone, Debug, Message)]
+/// The last lines a module wrote, to standard output and error.
+#[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "Result<ModuleLogs, String>")]
 pub struct GetLogs {
     /// Name in the deployment.
     pub module: String,
     /// Lines; all without.
     pub tail: Option<usize>,
+    /// From then on, in seconds of Unix time.
+    pub since: Option<u64>,
+    /// Until then, in seconds of Unix time.
+    pub until: Option<u64>,
+    /// Each line begins with the time at which the engine got it, and a space.
+    pub is_stamped: bool,
     /// Goes on as lines are written, over restarts.
     pub follow: bool,
 }
 
+/// A piece of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogChunk {
+    /// Of standard error, not output.
+    pub is_error: bool,
+    /// As written.
+    pub bytes: bytes::Bytes,
+}
+
 /// A stream of chunks; one that is followed ends with the module, or when the reader goes away.
-pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<bytes::Bytes, String>>;
+pub type ModuleLogs = futures_util::stream::BoxStream<'static, Result<LogChunk, String>>;
+
+/// What the engine says of the container of a module; a JSON object, with all its secrets.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<serde_json::Value, String>")]
+pub struct InspectModule(pub String);
 
 /// The images that the present or the last good deployment names; `None` while neither is known.
 #[derive(Clone, Copy, Debug, Message)]

@@ -8,6 +8,7 @@ use crate::domain::agent::body::Body;
 use crate::domain::agent::manifest::{Credential, ModuleSpec};
 use crate::domain::agent::plan::Want;
 use crate::domain::agent::state::ModuleState;
+use crate::domain::identity::Identity;
 
 /// A module as it is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,3 +81,15 @@ pub enum Halt {
     /// Stop and remove it, then end.
     Remove,
 }
+
+/// Makes the identity of a module at the parent; one that is there already is as good. Answered by
+/// `roster`.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct MakeIdentity(pub Identity);
+
+/// The modules of the deployment, all of them: `roster` removes the identities that it made for
+/// others. A notice.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ModulesWanted(pub Vec<String>);

@@ -6,6 +6,7 @@
 //! Neither depends much on the clock: a device may have been started first in 1970.
 
 mod device;
+mod module;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
 pub use self::device::DeviceCertificates;
+pub use self::module::ModuleCertificate;
 use super::files::{FileError, read_text, write_atomically};
 
 /// A certificate could not be had.

@@ -1,5 +1,6 @@
 //! Speaks: the only code that names the crates for MQTT, TLS, certificates, HTTP and Docker.
 
+pub mod blob;
 pub mod bus;
 pub mod certs;
 pub mod codec;
@@ -17,3 +18,4 @@ pub mod parent_rest;
 pub mod registry;
 pub mod sockets;
 pub mod tls;
+pub mod zip;

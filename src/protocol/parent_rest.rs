@@ -1,4 +1,5 @@
-//! The parent's REST, as an edge device may use it: makes the identities of its own modules.
+//! The parent's REST, as an edge device may use it: makes, reads and removes the identities of its
+//! own modules.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,7 +30,16 @@ pub struct ParentRest {
     pub key: Secret,
 }
 
-/// Why the parent did not make the identity.
+/// An identity as the parent has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Changes when it is deleted and made again.
+    pub generation: String,
+    /// Changes when it is changed.
+    pub etag: String,
+}
+
+/// Why the parent did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// It cannot be asked.
@@ -39,9 +49,11 @@ pub enum RestError {
     #[error("the device's key makes no token: {0}")]
     Token(#[from] sas::SasError),
     /// It said no.
-    #[error("the parent refused to make {identity}: status {status} {body}")]
+    #[error("the parent refused to {what} {identity}: status {status} {body}")]
     Refused {
-        /// Whom it was to make.
+        /// What it was to do.
+        what: &'static str,
+        /// With whom.
         identity: Identity,
         /// HTTP.
         status: u16,
@@ -51,36 +63,87 @@ pub enum RestError {
 }
 
 impl ParentRest {
-    /// Makes the identity of a module of this device; one that is there already is as good.
-    /// `now` is in seconds of Unix time.
-    pub async fn make_module(&self, identity: &Identity, now: u64) -> Result<(), RestError> {
-        let module = identity.module_id().unwrap_or_default();
+    /// Makes the identity of a module of this device; `None`: it is there already, which is as
+    /// good. `now` is in seconds of Unix time.
+    pub async fn make_module(
+        &self,
+        identity: &Identity,
+        now: u64,
+    ) -> Result<Option<Known>, RestError> {
+        let body = json!({
+            "deviceId": self.device.device_id(),
+            "moduleId": identity.module_id().unwrap_or_default(),
+            "managedBy": "IotEdge",
+            "authentication": {"type": "sas", "symmetricKey": Value::Null},
+        });
+        let request = self.request("PUT", identity, now)?.with_json(&body);
+        let answer = ask(&self.place, request, DEADLINE).await?;
+        match answer.status {
+            409 => Ok(None),
+            _ if answer.is_success() => Ok(Some(known(&answer))),
+            _ => Err(refused("make", identity, &answer)),
+        }
+    }
+
+    /// What the parent knows of the identity of a module; `None`: it does not know it.
+    pub async fn find_module(
+        &self,
+        identity: &Identity,
+        now: u64,
+    ) -> Result<Option<Known>, RestError> {
+        let answer = ask(&self.place, self.request("GET", identity, now)?, DEADLINE).await?;
+        match answer.status {
+            404 => Ok(None),
+            _ if answer.is_success() => Ok(Some(known(&answer))),
+            _ => Err(refused("show", identity, &answer)),
+        }
+    }
+
+    /// Removes the identity of a module, if it is as it was found; one that has gone is as good.
+    pub async fn remove_module(
+        &self,
+        identity: &Identity,
+        found: &Known,
+        now: u64,
+    ) -> Result<(), RestError> {
+        let request = self.request("DELETE", identity, now)?;
+        let request = request.with_header("If-Match", format!("\"{}\"", found.etag));
+        let answer = ask(&self.place, request, DEADLINE).await?;
+        match answer.is_success() || answer.status == 404 {
+            true => Ok(()),
+            false => Err(refused("remove", identity, &answer)),
+        }
+    }
+
+    /// In the name of this device.
+    fn request(
+        &self,
+        method: &str,
+        identity: &Identity,
+        now: u64,
+    ) -> Result<ClientRequest, RestError> {
         let device = self.device.device_id();
         let resource = format!("{}/devices/{device}", self.host);
         let token = sas::make(&resource, self.key.reveal(), now + TOKEN, None)?;
-        let body = json!({
-            "deviceId": device, "moduleId": module, "managedBy": "IotEdge",
-            "authentication": {"type": "sas", "symmetricKey": Value::Null},
-        });
         let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let target = format!(
             "/devices/{}/modules/{}?api-version={API_VERSION}",
             escape(device),
-            escape(module)
+            escape(identity.module_id().unwrap_or_default())
         );
-        let request =
-            ClientRequest::new("PUT", target).with_header("Authorization", token).with_json(&body);
-        let answer = ask(&self.place, request, DEADLINE).await?;
-        if answer.is_success() || answer.status == 409 {
-            return Ok(());
-        }
-        Err(refused(identity, &answer))
+        Ok(ClientRequest::new(method, target).with_header("Authorization", token))
     }
 }
 
-fn refused(identity: &Identity, answer: &ClientAnswer) -> RestError {
+fn known(answer: &ClientAnswer) -> Known {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let text = |name: &str| body[name].as_str().unwrap_or_default().trim_matches('"').to_owned();
+    Known { generation: text("generationId"), etag: text("etag") }
+}
+
+fn refused(what: &'static str, identity: &Identity, answer: &ClientAnswer) -> RestError {
     let body = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
-    RestError::Refused { identity: identity.clone(), status: answer.status, body }
+    RestError::Refused { what, identity: identity.clone(), status: answer.status, body }
 }
 
 impl fmt::Display for ParentRest {
@@ -110,7 +173,8 @@ mod tests {
             let (answers, requests) = (status.clone(), seen.clone());
             let answer = handler(move |request: HttpRequest| {
                 requests.borrow_mut().push(request);
-                std::future::ready(HttpResponse::text(answers.get(), "{}".to_owned()))
+                let known = r#"{"generationId":"7","etag":"AAA="}"#;
+                std::future::ready(HttpResponse::text(answers.get(), known.to_owned()))
             });
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
@@ -122,10 +186,20 @@ mod tests {
                 key: Secret::new(KEY),
             };
             let module = Identity::parse("edge-1/a$b").unwrap();
-            for (code, is_made) in [(200, true), (409, true), (403, false)] {
+            let known = Known { generation: "7".into(), etag: "AAA=".into() };
+            for (code, made) in [(200, Some(known.clone())), (409, None)] {
                 status.set(code);
-                assert_eq!(rest.make_module(&module, 1000).await.is_ok(), is_made, "{code}");
+                assert_eq!(rest.make_module(&module, 1000).await.unwrap(), made, "{code}");
             }
+            status.set(403);
+            let error = rest.make_module(&module, 1000).await.unwrap_err().to_string();
+            assert!(error.starts_with("the parent refused to make edge-1/a$b: status 403"));
+            status.set(404);
+            assert_eq!(rest.find_module(&module, 1000).await.unwrap(), None);
+            rest.remove_module(&module, &known, 1000).await.unwrap();
+            assert_eq!(seen.borrow()[4].header("if-match").as_deref(), Some("\"AAA=\""));
+            status.set(412);
+            assert!(rest.remove_module(&module, &known, 1000).await.is_err());
             let seen = seen.borrow();
             assert_eq!(seen[0].method, "PUT");
             assert_eq!(seen[0].segments(), ["devices", "edge-1", "modules", "a$b"]);

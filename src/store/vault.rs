@@ -49,9 +49,21 @@ impl Vault {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path, &random)?,
             Err(why) => return Err(key_file(path, why)),
         };
-        let unusable = || key_file(path, io::Error::other("it is not a key of 32 bytes"));
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| unusable())?;
-        Ok(Vault { key: LessSafeKey::new(key), random })
+        let unusable = |_| key_file(path, io::Error::other("it is not a key of 32 bytes"));
+        Self::of_key(&bytes).map_err(unusable)
+    }
+
+    /// With a key that is kept elsewhere; 32 bytes.
+    pub fn of_key(bytes: &[u8]) -> Result<Self, VaultError> {
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| VaultError::NotOurs)?;
+        Ok(Vault { key: LessSafeKey::new(key), random: SystemRandom::new() })
+    }
+
+    /// A new key.
+    pub fn new_key(&self) -> Result<[u8; 32], VaultError> {
+        let mut key = [0; 32];
+        self.random.fill(&mut key).map_err(|_| VaultError::NoRandom)?;
+        Ok(key)
     }
 
     /// Encrypts `value`; it can be opened under the same `name` only.

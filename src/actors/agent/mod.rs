@@ -1,5 +1,6 @@
 //! EdgeAgent: `engine` (Docker), `deployment` (desired in, plan out, reported back), `modules`
-//! (a supervisor of modules), `module` (one module), `container` (one run of its container).
+//! (a supervisor of modules), `module` (one module), `container` (one run of its container),
+//! `roster` (their identities at the parent).
 //!
 //! ```text
 //!  twins ─DesiredChanged─► deployment ─Assign─► modules ─Adapt─► module ─► container ─► engine
@@ -13,7 +14,7 @@ pub mod deployment;
 pub mod engine;
 pub mod module;
 pub mod modules;
-pub mod registrar;
+pub mod roster;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +29,14 @@ use crate::domain::agent::image_rules::ImageRules;
 use crate::domain::agent::manifest::Credential;
 use crate::domain::identity::Identity;
 use crate::messages::agent::{
-    GetAgentStatus, GetLogs, GetWantedImages, ModulesChanged, RestartModule, StopModules,
+    GetAgentStatus, GetLogs, GetWantedImages, InspectModule, ModulesChanged, RestartModule,
+    StopModules,
 };
 use crate::messages::engine::{EngineNotice, GetEngineStatus, ListContainers, PullImage, Run};
 use crate::messages::identities::Lookup;
-use crate::messages::modules::{Assign, ModuleChanged, ModuleGone, ModulesStarted};
+use crate::messages::modules::{
+    Assign, MakeIdentity, ModuleChanged, ModuleGone, ModulesStarted, ModulesWanted,
+};
 use crate::messages::state::{Fetch, Save, Scan};
 use crate::messages::twins::{DesiredChanged, GetDesired, GetTwin, PatchReported};
 use crate::protocol::docker::DAEMON_FILE;
@@ -117,6 +121,8 @@ pub struct AgentPorts {
     pub pull: Port<PullImage>,
     /// Answered by `engine`.
     pub logs: Port<GetLogs>,
+    /// Answered by `engine`.
+    pub inspect: Port<InspectModule>,
     /// Taken by `deployment`.
     pub engine_to_deployment: Port<EngineNotice>,
     /// Taken by `modules`.
@@ -155,4 +161,8 @@ pub struct AgentPorts {
     pub scan: Port<Scan>,
     /// Answered by `deployment`.
     pub wanted_images: Port<GetWantedImages>,
+    /// Answered by `roster`.
+    pub make_identity: Port<MakeIdentity>,
+    /// Taken by `roster`.
+    pub modules_wanted: Port<ModulesWanted>,
 }

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::actors::port::{NoAnswer, Port};
 use crate::domain::identity::Identity;
-use crate::messages::agent::{AgentStatus, GetAgentStatus, GetLogs, RestartModule, StopModules};
+use crate::messages::agent::{
+    AgentStatus, GetAgentStatus, GetLogs, InspectModule, RestartModule, StopModules,
+};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::identities::Lookup;
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
@@ -34,6 +36,8 @@ pub struct ApiPorts {
     pub restart: Port<RestartModule>,
     /// EdgeAgent.
     pub logs: Port<GetLogs>,
+    /// EdgeAgent.
+    pub inspect: Port<InspectModule>,
     /// EdgeAgent.
     pub stop: Port<StopModules>,
     /// Upstream.
@@ -88,6 +92,8 @@ pub struct About {
     pub state: PathBuf,
     /// Settings that an operator should know of.
     pub warnings: Vec<String>,
+    /// All settings, without secrets.
+    pub settings: String,
 }
 
 /// See the module documentation.

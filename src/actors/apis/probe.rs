@@ -59,6 +59,7 @@ impl Probe {
         ports.agent.plug(&addr);
         ports.restart.plug(&addr);
         ports.logs.plug(&addr);
+        ports.inspect.plug(&addr);
         ports.stop.plug(&addr);
         ports.link.plug(&addr);
         ports.queue.plug(&addr);
@@ -84,6 +85,7 @@ pub(super) fn about() -> About {
         gateway_hostname: "gw.local".into(),
         state: "/state".into(),
         warnings: vec!["mind the step".into()],
+        settings: "log.level = info\n".into(),
     }
 }
 
@@ -128,7 +130,13 @@ answers!(RestartModule, |self, m| {
 });
 answers!(GetLogs, |self, m| {
     let lines = [format!("{} tail {:?}\n", m.module, m.tail), "second\n".into()];
-    Ok(iter(lines.map(|line| Ok(Bytes::from(line)))).boxed())
+    let chunk = |line| Ok(LogChunk { is_error: false, bytes: Bytes::from(line) });
+    Ok(iter(lines.map(chunk)).boxed())
+});
+answers!(InspectModule, |self, m| match m.0.as_str() {
+    "sensor" =>
+        Ok(serde_json::json!({ "Config": { "Env": ["KEY=s1", "IOTEDGE_MODULEID=sensor"] } })),
+    other => Err(format!("module {other} has no container")),
 });
 answers!(Lookup, |self, m| Ok(Some(IdentityRecord {
     id: m.identity.clone(),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::depot::{Depot, Places};
 use super::wires::{Ports, Wires};
-use crate::actors::agent::registrar::registrar;
 use crate::actors::agent::{AgentConfig, Collection, ImagesConfig};
 use crate::actors::apis::clients::ClientsApi;
 use crate::actors::apis::overview::About;
@@ -33,6 +32,7 @@ use crate::domain::connection_string::host_and_port;
 use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::messages::salvage::Report;
+use crate::protocol::blob::Uploads;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
 use crate::protocol::http;
@@ -89,7 +89,12 @@ fn tables() -> Vec<&'static str> {
 }
 
 /// Runs the service until it is told to stop.
-pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Error>> {
+/// `shown` is what `edge-runtime config` prints.
+pub fn run(
+    settings: EdgeSettings,
+    shown: String,
+    log: LogRing,
+) -> Result<ExitCode, Box<dyn Error>> {
     let (connection, device) = settings.connection()?.clone();
     let open_files = open_files::raise();
     let key = connection.key.clone();
@@ -126,13 +131,14 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
     let address = settings.upstream.address.clone().unwrap_or_else(|| format!("{hub}:8883"));
     let https = settings.upstream.https_address.clone().unwrap_or_else(|| format!("{hub}:443"));
     let (https_host, https_port) = host_and_port(&https, 443);
+    let uploads = Uploads { tls: client.clone(), parent: https_host.clone() };
     let parent = Place::Tls(https_host, https_port, client);
-    let registrar = registrar(ParentRest {
+    let parent_rest = ParentRest {
         place: parent.clone(),
         host: hub.clone(),
         device: device.clone(),
         key: key.clone(),
-    });
+    };
     let (host, port) = host_and_port(&address, 8883);
     let address = Address::tls(&host, port, &hub, &trust)?;
 
@@ -216,15 +222,19 @@ pub fn run(settings: EdgeSettings, log: LogRing) -> Result<ExitCode, Box<dyn Err
             live,
         },
         agent,
-        registrar,
+        parent: parent_rest,
         workload: WorkloadConfig {
+            hub: hub.clone(),
+            gateway_hostname: gateway_hostname.clone(),
+            authority: certificates.authority,
             state: path.clone(),
             device: device.clone(),
             trust_bundle: certificates.trust_bundle,
             development_socket: settings.agent.workload_development_socket.clone(),
         },
-        about: About { device, hub, gateway_hostname, state: path, warnings },
+        about: About { device, hub, gateway_hostname, state: path, warnings, settings: shown },
         log,
+        uploads,
         bus: BusHouse::default(),
         settings,
         ports,

@@ -12,11 +12,15 @@ use super::depot::Depot;
 use crate::actors::agent::deployment::Deployment;
 use crate::actors::agent::engine::Engine;
 use crate::actors::agent::modules::Modules;
-use crate::actors::agent::{AgentConfig, AgentPorts, Registrar};
+use crate::actors::agent::roster::{Roster, registrar};
+use crate::actors::agent::{AgentConfig, AgentPorts};
+use crate::actors::apis::bundle::Bundler;
+use crate::actors::apis::logs::Logs;
 use crate::actors::apis::management::Management;
+use crate::actors::apis::methods::{Methods, Work};
 use crate::actors::apis::metrics::Metrics;
 use crate::actors::apis::overview::{About, ApiPorts};
-use crate::actors::apis::workload::{Workload, WorkloadConfig, WorkloadPorts};
+use crate::actors::apis::workload::{Keys, Workload, WorkloadConfig, WorkloadPorts};
 use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Listener};
@@ -43,7 +47,9 @@ use crate::messages::sessions::{Invoke, ListOnline, Send};
 use crate::messages::state::{Fetch, Save, Scan};
 use crate::messages::twins::{DesiredChanged, DesiredPatched, GetDesired};
 use crate::messages::upstream::{LinkChanged, Request};
+use crate::protocol::blob::Uploads;
 use crate::protocol::logging::LogRing;
+use crate::protocol::parent_rest::ParentRest;
 use crate::settings::EdgeSettings;
 use crate::store::Kv;
 use crate::store::vault::Vault;
@@ -62,10 +68,11 @@ pub(super) struct Wires {
     pub(super) identities: IdentitiesConfig,
     pub(super) upstream: UpstreamConfig,
     pub(super) agent: AgentConfig,
-    pub(super) registrar: Registrar,
+    pub(super) parent: ParentRest,
     pub(super) workload: WorkloadConfig,
     pub(super) about: About,
     pub(super) log: LogRing,
+    pub(super) uploads: Uploads,
     pub(super) bus: BusHouse,
     pub(super) ports: Ports,
 }
@@ -81,6 +88,7 @@ pub(super) struct Ports {
     scan: Port<Scan>,
     send: Port<Send>,
     pub(super) invoke: Port<Invoke>,
+    agent_methods: Port<Invoke>,
     online: Port<ListOnline>,
     request: Port<Request>,
     lookup: Port<Lookup>,
@@ -127,9 +135,13 @@ impl Factory for Wires {
                 Running::worker(&Deployment::new(self.agent.clone(), ports, obituary).start())
             }
             "modules" => {
-                let (config, registrar) = (self.agent.clone(), Rc::clone(&self.registrar));
-                let ports = self.agent_ports();
+                let (config, ports) = (self.agent.clone(), self.agent_ports());
+                let registrar = registrar(ports.make_identity.clone());
                 Running::owner(&Modules::new(config, ports, registrar, obituary).start())
+            }
+            "roster" => {
+                let (rest, ports) = (self.parent.clone(), self.agent_ports());
+                Running::worker(&Roster::new(rest, ports, obituary).start())
             }
             "workload" => self.start_workload(obituary),
             "management" => {
@@ -137,6 +149,7 @@ impl Factory for Wires {
                 let (ports, log) = (self.api_ports(), self.log.clone());
                 Running::worker(&Management::new(path, about, ports, log, obituary).start())
             }
+            "methods" => self.start_methods(obituary),
             "metrics" => {
                 let (listen, about) = (self.settings.metrics.listen, self.about.clone());
                 Running::worker(&Metrics::new(listen, about, self.api_ports(), obituary).start())
@@ -292,6 +305,7 @@ impl Wires {
             scope: all.scope_changed,
             desired: all.desired_patched,
             invoke: all.invoke,
+            of_agent: all.agent_methods,
             send: all.send,
             changed: vec![all.link_to_identities, all.link_to_sessions], // twins hear of it by identities
         };
@@ -316,9 +330,20 @@ impl Wires {
         let all = self.ports.clone();
         let ports =
             WorkloadPorts { sign: all.sign, lookup: all.lookup, agent: all.agent.status.clone() };
-        let workload = Workload::new(self.workload.clone(), ports, obituary).start();
+        let keys = Keys::new(Rc::clone(&self.vault), all.fetch, all.save);
+        let workload = Workload::new(self.workload.clone(), ports, keys, obituary).start();
         all.agent.sockets.plug(&workload);
         Running::worker(&workload)
+    }
+
+    fn start_methods(&self, obituary: Obituary) -> Running {
+        let (about, ports) = (self.about.clone(), self.api_ports());
+        let logs = Logs::new(self.log.clone(), ports.logs.clone());
+        let bundler = Bundler::new(about.clone(), ports.clone(), logs.clone());
+        let uploads = self.uploads.clone();
+        let methods = Methods::new(Work { about, ports, logs, uploads, bundler }, obituary).start();
+        self.ports.agent_methods.plug(&methods);
+        Running::worker(&methods)
     }
 
     fn agent_ports(&self) -> AgentPorts {
@@ -341,6 +366,7 @@ impl Wires {
             agent: all.agent.status,
             restart: all.agent.restart,
             logs: all.agent.logs,
+            inspect: all.agent.inspect,
             stop: all.agent.stop,
             desired: all.get_desired,
             lookup: all.lookup,

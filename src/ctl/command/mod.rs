@@ -105,7 +105,16 @@ pub enum Command {
         /// Only the last lines
         #[arg(long, value_name = "N")]
         tail: Option<usize>,
+        /// From then on: a date, seconds of Unix time, or how long ago (`1h 20m`)
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Until then
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
+    /// All that somebody far away needs to see why this device is as it is, as a zip file, without
+    /// secrets: status, settings, logs, containers
+    SupportBundle(SupportBundle),
     /// Restart a module's container
     Restart {
         /// Module
@@ -153,6 +162,23 @@ pub enum Command {
         /// Which
         shell: Shell,
     },
+}
+
+/// See [`Command`].
+#[derive(Clone, Debug, Args)]
+pub struct SupportBundle {
+    /// File to write; `-` is standard output (default: support_bundle_TIME_UTC.zip)
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Logs from then on: a date, seconds of Unix time, or how long ago
+    #[arg(long, value_name = "TIME", default_value = "1 day")]
+    pub since: String,
+    /// Logs until then
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only of the runtime, not of modules
+    #[arg(long, short = 'e')]
+    pub edge_runtime_only: bool,
 }
 
 /// See [`Command`].

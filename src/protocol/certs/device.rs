@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Authority, CertError, ServerCertificate, names_of, write_trust_bundle};
@@ -14,6 +15,8 @@ pub struct DeviceCertificates {
     pub server: ServerCertificate,
     /// PEM: the device's authority, and what it trusts upstream.
     pub trust_bundle: String,
+    /// Signs certificates of modules.
+    pub authority: Rc<Authority>,
 }
 
 impl DeviceCertificates {
@@ -35,7 +38,7 @@ impl DeviceCertificates {
         let server = authority.certify(&names_of(&[gateway_hostname], listen), unix_time)?;
         let bundle = certs.join("trust-bundle.pem");
         let trust_bundle = write_trust_bundle(&bundle, &authority, trusted_ca)?;
-        Ok(DeviceCertificates { server, trust_bundle })
+        Ok(DeviceCertificates { server, trust_bundle, authority: Rc::new(authority) })
     }
 }
 

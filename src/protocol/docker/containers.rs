@@ -36,6 +36,11 @@ impl Docker {
         Ok(containers)
     }
 
+    /// All that the engine says of a container.
+    pub async fn inspect(&self, id: &str) -> Result<Value, EngineError> {
+        self.json("GET", &format!("/containers/{id}/json"), None, LOOK_DEADLINE).await
+    }
+
     /// Creates a container of exactly this body, but for what engines would do otherwise
     /// (`info.rs`). Answers with its id.
     pub async fn create(&self, name: &str, body: &Value) -> Result<String, EngineError> {

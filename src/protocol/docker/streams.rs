@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 
+use bollard::container::LogOutput;
 use bollard::query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder};
-use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 
 use super::{Docker, from_bollard};
 use crate::domain::agent::names::{INSTANCE, MODULE};
+use crate::messages::agent::{GetLogs, LogChunk};
 use crate::messages::engine::EngineError;
 
 /// The modules to whose containers something happened.
 pub type EventStream = BoxStream<'static, Result<String, EngineError>>;
 /// Chunks of what a container wrote, standard output and error as they came.
-pub type LogStream = BoxStream<'static, Result<Bytes, EngineError>>;
+pub type LogStream = BoxStream<'static, Result<LogChunk, EngineError>>;
 
 /// What a container may do that is of no interest.
 const NOISE: [&str; 3] = ["exec_", "top", "attach"];
@@ -39,26 +40,24 @@ impl Docker {
         events.boxed()
     }
 
-    /// The last `tail` lines of a container's log (all without).
-    pub fn logs(&self, id: &str, tail: Option<usize>) -> LogStream {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines(tail));
-        self.log(id, options)
-    }
-
-    /// The same, from `since` (seconds of Unix time) on, and what comes until the container ends;
-    /// a chunk is a line with its time before it.
-    pub fn follow(&self, id: &str, tail: Option<usize>, since: Option<u64>) -> LogStream {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines(tail));
-        let since = since.map_or(0, |since| i32::try_from(since).unwrap_or(i32::MAX));
-        self.log(id, options.follow(true).timestamps(true).since(since))
-    }
-
-    fn log(&self, id: &str, options: LogsOptionsBuilder) -> LogStream {
+    /// What a container wrote; with `follow` also what comes until it ends.
+    pub fn logs(&self, id: &str, ask: &GetLogs) -> LogStream {
+        let tail = ask.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+        let mut options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail);
+        options = options.follow(ask.follow).timestamps(ask.is_stamped);
+        let seconds = |at: u64| i32::try_from(at).unwrap_or(i32::MAX);
+        if let Some(since) = ask.since {
+            options = options.since(seconds(since));
+        }
+        if let Some(until) = ask.until {
+            options = options.until(seconds(until));
+        }
         let logs = self.client.logs(id, Some(options.build()));
-        logs.map(|chunk| chunk.map(|it| it.into_bytes()).map_err(from_bollard)).boxed()
+        logs.map(|chunk| chunk.map(to_chunk).map_err(from_bollard)).boxed()
     }
 }
 
-fn lines(tail: Option<usize>) -> String {
-    tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string())
+fn to_chunk(output: LogOutput) -> LogChunk {
+    let is_error = matches!(output, LogOutput::StdErr { .. });
+    LogChunk { is_error, bytes: output.into_bytes() }
 }

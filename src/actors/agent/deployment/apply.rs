@@ -16,7 +16,7 @@ use crate::domain::agent::plan::{Want, plan};
 use crate::domain::identity::Identity;
 use crate::messages::agent::ModulesChanged;
 use crate::messages::engine::{Done, EngineStatus, GetEngineStatus, ListContainers, Run};
-use crate::messages::modules::{Assign, Assignment};
+use crate::messages::modules::{Assign, Assignment, ModulesWanted};
 use crate::messages::state::{Change, Fetch, Save};
 use crate::messages::twins::{Desired, GetDesired};
 
@@ -170,7 +170,8 @@ async fn assign(
     if !plan.is_empty() {
         tracing::info!(?plan, "plan");
     }
-    let names = manifest.modules.keys().cloned().collect();
+    let names: Vec<String> = manifest.modules.keys().cloned().collect();
+    ports.modules_wanted.tell(ModulesWanted(names.clone()));
     match ports.sockets.ask(ModulesChanged(names), SHORT).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "workload sockets"),

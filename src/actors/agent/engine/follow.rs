@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
 use crate::actors::clock;
 use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::iso8601;
-use crate::messages::agent::ModuleLogs;
+use crate::messages::agent::{GetLogs, LogChunk, ModuleLogs};
 use crate::protocol::docker::{Docker, LogStream};
 
 /// Between two looks for the next run.
@@ -25,16 +25,11 @@ pub(super) fn newest(containers: Vec<Observed>) -> Option<Observed> {
     containers.into_iter().max_by_key(|it| (it.phase == Phase::Running, it.started))
 }
 
-/// The last lines of this container (all without `tail`), and what the module writes from now on.
-pub(super) fn follow(
-    docker: Docker,
-    module: String,
-    container: &str,
-    tail: Option<usize>,
-) -> ModuleLogs {
-    let log = docker.follow(container, tail, None);
+/// The last lines of this container, and what the module writes from now on.
+pub(super) fn follow(docker: Docker, container: &str, ask: GetLogs) -> ModuleLogs {
+    let log = docker.logs(container, &GetLogs { is_stamped: true, ..ask.clone() });
     let last = clock::unix_time();
-    let read = Read { docker, module, log, last, floor: Duration::ZERO };
+    let read = Read { docker, ask, log, last, floor: Duration::ZERO };
     unfold(read, async |mut read| {
         loop {
             match read.log.next().await {
@@ -43,7 +38,9 @@ pub(super) fn follow(
                         return Some((Ok(line), read));
                     }
                 }
-                Some(Err(error)) => tracing::debug!(module = read.module, %error, "log broke off"),
+                Some(Err(error)) => {
+                    tracing::debug!(module = read.ask.module, %error, "log broke off")
+                }
                 None if !read.next_run().await => return None,
                 None => {}
             }
@@ -54,7 +51,7 @@ pub(super) fn follow(
 
 struct Read {
     docker: Docker,
-    module: String,
+    ask: GetLogs,
     log: LogStream,
     /// Time of the last line; of the start, until there is one.
     last: Duration,
@@ -63,15 +60,17 @@ struct Read {
 }
 
 impl Read {
-    /// Without its time; none if it was given before.
-    fn new_line(&mut self, mut chunk: Bytes) -> Option<Bytes> {
-        let end = chunk.iter().position(|&byte| byte == b' ').unwrap_or_default();
-        let time = std::str::from_utf8(&chunk[..end]).ok().and_then(iso8601::parse);
+    /// Without its time, unless that is wanted; none if it was given before.
+    fn new_line(&mut self, mut chunk: LogChunk) -> Option<LogChunk> {
+        let end = chunk.bytes.iter().position(|&byte| byte == b' ').unwrap_or_default();
+        let time = std::str::from_utf8(&chunk.bytes[..end]).ok().and_then(iso8601::parse);
         let Some(time) = time else { return Some(chunk) };
         if time <= self.floor {
             return None;
         }
-        chunk.advance(end + 1);
+        if !self.ask.is_stamped {
+            chunk.bytes.advance(end + 1);
+        }
         self.last = time;
         Some(chunk)
     }
@@ -81,11 +80,13 @@ impl Read {
         let mut missing = 0;
         loop {
             tokio::time::sleep(LOOK).await;
-            let Ok(containers) = self.docker.list(Some(&self.module)).await else { continue };
+            let Ok(containers) = self.docker.list(Some(&self.ask.module)).await else { continue };
             match newest(containers) {
                 Some(it) if it.phase == Phase::Running => {
                     self.floor = self.last;
-                    self.log = self.docker.follow(&it.id, None, Some(self.last.as_secs()));
+                    let since = Some(self.last.as_secs());
+                    let next = GetLogs { tail: None, since, is_stamped: true, ..self.ask.clone() };
+                    self.log = self.docker.logs(&it.id, &next);
                     return true;
                 }
                 Some(_) => missing = 0,

@@ -162,6 +162,7 @@ impl Actor for Engine {
         self.ports.run.plug(&own);
         self.ports.pull.plug(&own);
         self.ports.logs.plug(&own);
+        self.ports.inspect.plug(&own);
         self.collect_now_and_then(ctx);
         self.ping(ctx);
     }

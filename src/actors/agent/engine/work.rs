@@ -3,12 +3,13 @@
 
 use actix::prelude::*;
 use futures_util::StreamExt;
+use serde_json::Value;
 
 use super::Engine;
 use super::follow::{follow, newest};
 use super::gate::find;
 use crate::domain::agent::observed::Observed;
-use crate::messages::agent::{GetLogs, ModuleLogs};
+use crate::messages::agent::{GetLogs, InspectModule, ModuleLogs};
 use crate::messages::engine::{Done, EngineError, ListContainers, PullImage, Pulled, Run};
 use crate::protocol::docker::Docker;
 
@@ -103,11 +104,30 @@ impl Handler<GetLogs> for Engine {
             let container = newest(containers)
                 .ok_or_else(|| format!("module {} has no container", ask.module))?;
             if ask.follow {
-                return Ok(follow(docker, ask.module, &container.id, ask.tail));
+                return Ok(follow(docker, &container.id, ask));
             }
-            let logs = docker.logs(&container.id, ask.tail);
+            let logs = docker.logs(&container.id, &ask);
             let logs = logs.map(|chunk| chunk.map_err(|error| error.to_string()));
             Ok(logs.boxed())
+        })
+    }
+}
+
+impl Handler<InspectModule> for Engine {
+    type Result = ResponseFuture<Result<Value, String>>;
+
+    fn handle(
+        &mut self,
+        InspectModule(module): InspectModule,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let docker = self.docker();
+        Box::pin(async move {
+            let docker = docker.map_err(|error| error.to_string())?;
+            let containers = docker.list(Some(&module)).await.map_err(|it| it.to_string())?;
+            let container =
+                newest(containers).ok_or_else(|| format!("module {module} has no container"))?;
+            docker.inspect(&container.id).await.map_err(|error| error.to_string())
         })
     }
 }

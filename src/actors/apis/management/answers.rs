@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `GET /status` | [`Overview`](super::super::overview::Overview) |
 //! | `GET /modules` | `AgentStatus` |
-//! | `GET /modules/{m}/logs?tail=N&follow=true` | text, as written |
+//! | `GET /modules/{m}/logs?tail=N&since=&until=&timestamps=true&follow=true` | text, as written |
+//! | `GET /systeminfo/supportbundle?since=&until=&edge_runtime_only=true` | a zip file (`bundle.rs`) |
 //! | `GET /modules/{m}/environment` | what it logs in with, outside of its container too |
 //! | `POST /modules/{m}/restart` | 204 once its container was restarted |
 //! | `POST /modules/stop` | 204 once every container has stopped |
@@ -24,12 +25,16 @@
 
 use std::time::Duration;
 
-use futures_util::stream::StreamExt;
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt};
 use serde_json::json;
 
+use super::super::logs::{Logs, is_ours};
 use super::super::overview::{About, ApiPorts};
+use crate::actors::clock;
 use crate::actors::port::NoAnswer;
-use crate::messages::agent::{GetLogs, ModuleLogs, ModuleStatusLine, RestartModule, StopModules};
+use crate::domain::agent::methods::since::since;
+use crate::messages::agent::{GetLogs, ModuleStatusLine, RestartModule, StopModules};
 use crate::messages::dead_letters::How;
 use crate::messages::twins::ListRefused;
 use crate::protocol::http::{HttpRequest, HttpResponse};
@@ -39,20 +44,18 @@ pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
 pub(super) const LONG: Duration = Duration::from_secs(120);
 
+type TextStream = BoxStream<'static, Result<Bytes, String>>;
+
 pub(super) struct Answers {
     pub(super) about: About,
     pub(super) ports: ApiPorts,
-    log: LogRing,
-}
-
-/// These are this process.
-pub(super) fn is_ours(module: &str) -> bool {
-    ["edgeAgent", "edgeHub", "$edgeAgent", "$edgeHub"].contains(&module)
+    pub(super) logs: Logs,
 }
 
 impl Answers {
     pub(super) fn new(about: About, ports: ApiPorts, log: LogRing) -> Self {
-        Answers { about, ports, log }
+        let logs = Logs::new(log, ports.logs.clone());
+        Answers { about, ports, logs }
     }
 
     pub(super) async fn answer(&self, request: &HttpRequest) -> HttpResponse {
@@ -73,6 +76,7 @@ impl Answers {
                 Err(e) => Err(away("the agent", e)),
             },
             ("POST", ["modules", module, "restart"]) => self.restart(module).await,
+            ("GET", ["systeminfo", "supportbundle"]) => self.support_bundle(request),
             ("GET", ["why", module]) => self.why(module).await,
             ("GET", ["routes"]) => self.routes().await,
             ("POST", ["routes", route, "pause"]) => self.pause(route, true).await,
@@ -113,19 +117,13 @@ impl Answers {
         })
     }
 
-    async fn module_logs(
-        &self,
-        module: &str,
-        tail: Option<usize>,
-        follow: bool,
-    ) -> Result<ModuleLogs, HttpResponse> {
-        if is_ours(module) {
-            return Ok(self.log.read(tail, follow).boxed());
+    async fn module_logs(&self, ask: GetLogs) -> Result<TextStream, HttpResponse> {
+        if !is_ours(&ask.module) {
+            self.module(&ask.module).await?;
         }
-        self.module(module).await?;
-        let ask = GetLogs { module: module.into(), tail, follow };
-        let logs = self.ports.logs.ask(ask, SOON).await.map_err(|e| away("the agent", e))?;
-        logs.map_err(|why| HttpResponse::error(500, why))
+        let logs = self.logs.chunks(ask).await;
+        let logs = logs.map_err(|why| HttpResponse::error(500, why))?;
+        Ok(logs.map(|chunk| chunk.map(|chunk| chunk.bytes)).boxed())
     }
 
     async fn logs(
@@ -139,8 +137,23 @@ impl Answers {
                 HttpResponse::error(400, format!("tail={tail} is not a number of lines"))
             })?),
         };
-        let follow = request.query.get("follow").is_some_and(|follow| follow != "false");
-        let logs = self.module_logs(module, tail, follow).await?;
+        let time = |name: &str| match request.query.get(name) {
+            None => Ok(None),
+            Some(text) => match since(text, clock::unix_time()) {
+                Ok(at) => Ok(Some(at.as_secs())),
+                Err(why) => Err(HttpResponse::error(400, format!("{name}: {why}"))),
+            },
+        };
+        let flag = |name: &str| request.query.get(name).is_some_and(|flag| flag != "false");
+        let ask = GetLogs {
+            module: module.into(),
+            tail,
+            since: time("since")?,
+            until: time("until")?,
+            is_stamped: flag("timestamps"),
+            follow: flag("follow"),
+        };
+        let logs = self.module_logs(ask).await?;
         Ok(HttpResponse::stream(200, "text/plain; charset=utf-8", logs))
     }
 
@@ -160,7 +173,8 @@ impl Answers {
 
     async fn why(&self, name: &str) -> Result<HttpResponse, HttpResponse> {
         let module = self.module(name).await?;
-        let logs = self.module_logs(name, Some(10), false).await;
+        let ask = GetLogs { module: name.into(), tail: Some(10), ..GetLogs::default() };
+        let logs = self.module_logs(ask).await;
         let lines = match logs {
             Ok(logs) => {
                 let chunks = logs.filter_map(|chunk| async { chunk.ok() }).collect::<Vec<_>>();

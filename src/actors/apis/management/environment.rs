@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::answers::{Answers, SOON, away, is_ours};
+use super::answers::{Answers, SOON, away};
+use crate::actors::apis::logs::is_ours;
 use crate::domain::workload::{SOCKET, directory};
 use crate::messages::identities::Lookup;
 use crate::protocol::http::HttpResponse;

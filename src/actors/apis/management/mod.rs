@@ -3,6 +3,7 @@
 //! Started by the supervisor `apis`. next: `answers.rs`.
 
 mod answers;
+mod bundle;
 mod environment;
 mod queue;
 #[cfg(test)]

@@ -5,11 +5,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::WorkloadConfig;
+use super::keys::Keys;
+use crate::actors::apis::details::details;
+use crate::actors::apis::versions::check;
 use crate::actors::port::Port;
 use crate::domain::identity::Identity;
-use crate::messages::agent::{GetAgentStatus, ModuleStatusLine};
+use crate::messages::agent::GetAgentStatus;
 use crate::messages::identities::{Lookup, Sign, SignError};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
@@ -36,9 +40,9 @@ pub(super) enum Caller {
 }
 
 pub(super) struct Answers {
-    device: Identity,
-    trust_bundle: String,
+    config: WorkloadConfig,
     ports: WorkloadPorts,
+    keys: Keys,
 }
 
 /// `keyId` and `algo` are not looked at, as in the reference.
@@ -47,57 +51,90 @@ struct SignBody {
     data: String,
 }
 
+type Answer = Result<HttpResponse, HttpResponse>;
+
+/// Versions that calls came with.
+const FIRST: &str = "2018-06-28";
+const IDENTITY: &str = "2019-01-30";
+const MANIFEST: &str = "2020-07-07";
+
 impl Answers {
-    pub(super) fn new(device: Identity, trust_bundle: String, ports: WorkloadPorts) -> Self {
-        Answers { device, trust_bundle, ports }
+    pub(super) fn new(config: WorkloadConfig, ports: WorkloadPorts, keys: Keys) -> Self {
+        Answers { config, ports, keys }
     }
 
     pub(super) async fn answer(&self, caller: &Caller, request: &HttpRequest) -> HttpResponse {
+        self.try_answer(caller, request).await.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn try_answer(&self, caller: &Caller, request: &HttpRequest) -> Answer {
         let segments = request.segments();
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["trust-bundle"]) => {
-                HttpResponse::json(200, &json!({ "certificate": self.trust_bundle }))
+                check(request, FIRST)?;
+                Ok(certificate(&self.config.trust_bundle))
             }
-            ("GET", ["modules"]) => self.modules().await,
-            ("POST", ["modules", module, "genid", _, "sign"]) => {
-                self.sign(caller, module, request).await
+            ("GET", ["manifest-trust-bundle"]) => {
+                check(request, MANIFEST)?;
+                Ok(certificate("")) // no deployment is signed here
             }
-            (_, ["trust-bundle" | "modules"] | ["modules", _, "genid", _, "sign"]) => {
-                HttpResponse::error(405, format!("{} is not served here", request.method))
+            ("GET", ["modules"]) => {
+                check(request, FIRST)?;
+                self.modules().await
             }
-            _ => HttpResponse::error(404, format!("there is no {} here", request.path)),
+            ("POST", ["modules", module, "genid", generation, what]) => {
+                let known = ["sign", "encrypt", "decrypt"].contains(what);
+                if !known {
+                    return Err(nothing(request));
+                }
+                check(request, FIRST)?;
+                let identity = self.caller_is(caller, module)?;
+                match *what {
+                    "sign" => self.sign(identity, request).await,
+                    "encrypt" => self.encrypt(module, generation, request).await,
+                    _ => self.decrypt(module, generation, request).await,
+                }
+            }
+            ("POST", ["modules", module, "genid", _, "certificate", "server"]) => {
+                check(request, FIRST)?;
+                let identity = self.caller_is(caller, module)?;
+                self.certify_server(&identity, request)
+            }
+            ("POST", ["modules", module, "certificate", "identity"]) => {
+                check(request, IDENTITY)?;
+                let identity = self.caller_is(caller, module)?;
+                self.certify_identity(&identity)
+            }
+            (_, ["trust-bundle" | "manifest-trust-bundle" | "modules"])
+            | (_, ["modules", _, "genid", _, "sign" | "encrypt" | "decrypt"])
+            | (_, ["modules", _, "genid", _, "certificate", "server"])
+            | (_, ["modules", _, "certificate", "identity"]) => {
+                Err(HttpResponse::error(405, format!("{} is not served here", request.method)))
+            }
+            _ => Err(nothing(request)),
         }
     }
 
-    async fn sign(&self, caller: &Caller, module: &str, request: &HttpRequest) -> HttpResponse {
-        match caller {
-            Caller::Module(own) if own != module => {
-                let message = format!("this socket signs for module {own}, not for {module}");
-                return HttpResponse::error(403, message);
-            }
-            _ => {}
+    /// Whose socket it is, is who calls: it is mounted into no other container.
+    fn caller_is(&self, caller: &Caller, module: &str) -> Result<Identity, HttpResponse> {
+        if let Caller::Module(own) = caller
+            && own != module
+        {
+            tracing::warn!(target: "audit", own, asked = module, "workload call refused");
+            let message = format!("this socket is that of module {own}, not of {module}");
+            return Err(HttpResponse::error(403, message));
         }
-        let identity = match self.device.sibling(module) {
-            Ok(identity) => identity,
-            Err(e) => return HttpResponse::error(400, e),
-        };
-        let body = request.json::<SignBody>();
-        let data = body.and_then(|body| {
-            STANDARD.decode(&body.data).map_err(|_| "`data` is not base64".to_owned())
-        });
-        match data {
-            Ok(data) => self.signature(identity, data).await.unwrap_or_else(|refusal| refusal),
-            Err(why) => HttpResponse::error(422, why),
-        }
+        self.config.device.sibling(module).map_err(|e| HttpResponse::error(400, e))
+    }
+
+    async fn sign(&self, identity: Identity, request: &HttpRequest) -> Answer {
+        let body = request.json::<SignBody>().map_err(unprocessable)?;
+        self.signature(identity, decoded("data", &body.data)?).await
     }
 
     /// An identity that is not known here may be new at the parent.
-    async fn signature(
-        &self,
-        identity: Identity,
-        data: Vec<u8>,
-    ) -> Result<HttpResponse, HttpResponse> {
+    async fn signature(&self, identity: Identity, data: Vec<u8>) -> Answer {
         let late = |_| HttpResponse::error(503, "identities are not available now: try again");
         let sign = || {
             self.ports.sign.ask(Sign { identity: identity.clone(), data: data.clone() }, DEADLINE)
@@ -124,27 +161,35 @@ impl Answers {
         }
     }
 
-    async fn modules(&self) -> HttpResponse {
-        match self.ports.agent.ask(GetAgentStatus, DEADLINE).await {
-            Ok(status) => {
-                let modules: Vec<_> = status.modules.iter().map(details).collect();
-                HttpResponse::json(200, &json!({ "modules": modules }))
-            }
-            Err(_) => HttpResponse::error(503, "the agent is not available now: try again"),
-        }
+    async fn modules(&self) -> Answer {
+        let status = self.ports.agent.ask(GetAgentStatus, DEADLINE).await;
+        let away = |_| HttpResponse::error(503, "the agent is not available now: try again");
+        let status = status.map_err(away)?;
+        let modules: Vec<_> = status.modules.iter().map(details).collect();
+        Ok(HttpResponse::json(200, &json!({ "modules": modules })))
+    }
+
+    pub(super) fn config(&self) -> &WorkloadConfig {
+        &self.config
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 }
 
-/// As the reference's daemon shows a module: its environment is not given.
-fn details(module: &ModuleStatusLine) -> Value {
-    json!({
-        "id": module.name,
-        "name": module.name,
-        "type": "docker",
-        "config": { "settings": { "image": module.image }, "env": [] },
-        "status": {
-            "startTime": module.since,
-            "runtimeStatus": { "status": module.status, "description": module.why },
-        },
-    })
+fn certificate(pem: &str) -> HttpResponse {
+    HttpResponse::json(200, &json!({ "certificate": pem }))
+}
+
+fn nothing(request: &HttpRequest) -> HttpResponse {
+    HttpResponse::error(404, format!("there is no {} here", request.path))
+}
+
+pub(super) fn unprocessable(why: String) -> HttpResponse {
+    HttpResponse::error(422, why)
+}
+
+pub(super) fn decoded(name: &str, text: &str) -> Result<Vec<u8>, HttpResponse> {
+    STANDARD.decode(text).map_err(|_| unprocessable(format!("`{name}` is not base64")))
 }

@@ -8,18 +8,22 @@
 //! next: `answers.rs`.
 
 mod answers;
+mod keys;
 mod modules;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
 pub use self::answers::WorkloadPorts;
 use self::answers::{Answers, Caller};
+pub use self::keys::Keys;
 use self::modules::{load, remove, save};
 use crate::actors::apis::socket::listen;
 use crate::actors::supervision::{Obituary, Supervised};
@@ -27,11 +31,27 @@ use crate::domain::identity::Identity;
 use crate::domain::workload::{SOCKET, directory};
 use crate::messages::agent::ModulesChanged;
 use crate::messages::supervision::Health;
+use crate::protocol::certs::Authority;
 use crate::protocol::http::{Limits, Server, handler};
+
+/// Of one module: requests at a time, and what each may take. More wait; no other module's do.
+const LIMITS: Limits = Limits {
+    body: 1 << 20,
+    header_time: Duration::from_secs(60),
+    body_time: Duration::from_secs(10),
+    connections: 16,
+    late: |_| false,
+};
 
 /// What the workload API is told at its start.
 #[derive(Clone, Debug)]
 pub struct WorkloadConfig {
+    /// Host name of the hub.
+    pub hub: String,
+    /// By which modules and clients reach this device.
+    pub gateway_hostname: String,
+    /// Signs certificates of modules.
+    pub authority: Rc<Authority>,
     /// State directory, absolute.
     pub state: PathBuf,
     /// This device.
@@ -54,9 +74,13 @@ pub struct Workload {
 
 impl Workload {
     /// Listens for the modules known so far as soon as it is started.
-    pub fn new(config: WorkloadConfig, ports: WorkloadPorts, obituary: Obituary) -> Self {
-        let answers = Answers::new(config.device.clone(), config.trust_bundle.clone(), ports);
-        let answers = Rc::new(answers);
+    pub fn new(
+        config: WorkloadConfig,
+        ports: WorkloadPorts,
+        keys: Keys,
+        obituary: Obituary,
+    ) -> Self {
+        let answers = Rc::new(Answers::new(config.clone(), ports, keys));
         let (sockets, development, trouble) = (BTreeMap::new(), None, None);
         Workload { config, answers, sockets, development, trouble, obituary }
     }
@@ -69,7 +93,7 @@ impl Workload {
             let (answers, caller) = (Rc::clone(&answers), caller.clone());
             async move { answers.answer(&caller, &request).await }
         });
-        Ok(Server::unix(listener, answer, Limits::default()))
+        Ok(Server::unix(listener, answer, LIMITS))
     }
 
     /// Sockets for these modules, and for no other.

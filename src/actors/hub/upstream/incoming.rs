@@ -62,8 +62,12 @@ impl Upstream {
         let payload = if payload.is_empty() { Bytes::from_static(b"null") } else { payload };
         let call =
             Call { name, payload, response_timeout: METHOD, connect_timeout: Duration::ZERO };
-        let was_there = self.ports.invoke.is_live();
-        let ended = self.ports.invoke.ask(Invoke { target: target.clone(), call }, METHOD_DEADLINE);
+        let port = match target == self.edge_agent {
+            true => &self.ports.of_agent,
+            false => &self.ports.invoke,
+        };
+        let was_there = port.is_live();
+        let ended = port.ask(Invoke { target: target.clone(), call }, METHOD_DEADLINE);
         let generation = self.generation;
         let ended = ended.into_actor(self).map(move |outcome, this, ctx| {
             if this.generation != generation {

@@ -76,6 +76,8 @@ pub struct UpstreamPorts {
     pub desired: Port<DesiredPatched>,
     /// `sessions`: direct methods.
     pub invoke: Port<Invoke>,
+    /// `methods`: those of `$edgeAgent`.
+    pub of_agent: Port<Invoke>,
     /// `sessions`: cloud-to-device messages.
     pub send: Port<sessions::Send>,
     /// `twins`, `identities`, `sessions`: whoever establishes anew what hangs on the link.
@@ -86,6 +88,7 @@ pub struct UpstreamPorts {
 pub struct Upstream {
     config: UpstreamConfig,
     edge_hub: Identity,
+    edge_agent: Identity,
     ports: UpstreamPorts,
     line: Line,
     requests: Requests<Pending>,
@@ -130,8 +133,8 @@ impl Upstream {
         let own = |name| config.device.sibling(name).expect("the id of this device was checked");
         let (edge_hub, edge_agent) = (own("$edgeHub"), own("$edgeAgent"));
         let mut attached = Attached::default();
-        for own in [&edge_hub, &edge_agent] {
-            let features = Features { desired: true, ..Features::default() };
+        for (own, methods) in [(&edge_hub, false), (&edge_agent, true)] {
+            let features = Features { desired: true, methods, ..Features::default() };
             attached.on_presence(own, Some(features));
         }
         let delivery =
@@ -139,6 +142,7 @@ impl Upstream {
         Upstream {
             config,
             edge_hub,
+            edge_agent,
             ports,
             line: Line::new(clock::now()),
             requests: Requests::default(),
