@@ -36,12 +36,14 @@ pub(super) fn is(status: &AgentStatus, module: &str, word: &str) -> bool {
     status.modules.iter().any(|it| it.name == module && it.status == word)
 }
 
-/// The image that the container of a module was made of.
-fn made_of(instance: &Instance, module: &str) -> String {
+/// The container of a module was made of this image.
+#[track_caller]
+fn assert_made_of(instance: &Instance, module: &str, image: &str) {
     let label = format!("label=io.edge-runtime.instance={}", instance.id);
     let name = format!("label=io.edge-runtime.module={module}");
     let id = instance.command(&["ps", "-aq", "--filter", &label, "--filter", &name]);
-    instance.command(&["inspect", "-f", "{{.Config.Image}}", &id])
+    let is = instance.command(&["inspect", "-f", "{{.Image}}", &id]);
+    assert_eq!(is, instance.command(&["image", "inspect", "-f", "{{.Id}}", image]));
 }
 
 fn has_image(name: &str) -> bool {
@@ -130,7 +132,7 @@ async fn an_image_runs_only_if_it_is_the_one_with_the_pinned_digest() {
     agent.deploy(1, with_digest(&old));
     agent.until("the old one runs", |it| is(it, "pinned", "running") && it.code == 200).await;
     let name = registry.image("pinned");
-    assert_eq!(made_of(&instance, "pinned"), format!("{name}@{old}"));
+    assert_made_of(&instance, "pinned", &format!("{name}@{old}"));
     agent
         .until("is reported", |_| {
             agent.reported()["modules"]["pinned"]["settings"]["digest"] == old
@@ -139,11 +141,11 @@ async fn an_image_runs_only_if_it_is_the_one_with_the_pinned_digest() {
 
     agent.deploy(2, with_digest(&format!("sha256:{}", "0b".repeat(32))));
     agent.until("there is no such image", |it| it.description.contains("cannot be had")).await;
-    assert_eq!(made_of(&instance, "pinned"), format!("{name}@{old}"), "what ran runs");
+    assert_made_of(&instance, "pinned", &format!("{name}@{old}")); // what ran runs
     let pinned = pulled(&format!("{name}@{new}"), json!({}));
     agent.deploy(3, deployment(json!({"pinned": pinned})));
     agent.until("the new one runs", |it| is(it, "pinned", "running") && it.code == 200).await;
-    assert_eq!(made_of(&instance, "pinned"), format!("{name}@{new}"));
+    assert_made_of(&instance, "pinned", &format!("{name}@{new}"));
     agent.stop().await;
 }
 
@@ -187,7 +189,7 @@ async fn only_images_that_the_devices_rules_allow_and_somebody_signed_are_starte
     agent.deploy(3, modules(3));
     agent.until("it runs", |it| is(it, "signed", "running")).await;
     let to_the_bit = format!("{}@{digest}", registry.image("plant/signed"));
-    assert_eq!(made_of(&instance, "signed"), to_the_bit);
+    assert_made_of(&instance, "signed", &to_the_bit);
 
     // Nobody answers any more; the signature is known, to another life of the agent too.
     let offline = modules(4);

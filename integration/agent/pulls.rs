@@ -51,9 +51,9 @@ impl Scene {
         });
         let listener = UnixListener::bind(&socket).unwrap();
         let server = Server::unix(listener, answer, Limits::default());
-        let instance = Instance::on("pulls", format!("unix://{}", socket.display()));
         let images = ImagesConfig { max_pulls, ..ImagesConfig::default() };
-        let config = config(&instance, images);
+        let mut config = config(&Instance::new("pulls"), images);
+        config.docker = format!("unix://{}", socket.display());
         let ports = AgentPorts::default();
         Engine::new(config, ports.clone(), Obituary::unsupervised()).start();
         let ask = || ports.engine_status.ask(GetEngineStatus, Duration::from_secs(5));
