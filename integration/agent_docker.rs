@@ -10,6 +10,8 @@ mod images;
 mod policies;
 #[path = "agent/pulls.rs"]
 mod pulls;
+#[path = "agent/updates.rs"]
+mod updates;
 
 use std::time::Duration;
 

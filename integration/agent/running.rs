@@ -27,6 +27,9 @@ use serde_json::{Value, json};
 
 use super::{Instance, Store};
 
+/// So long a new container is on trial.
+pub(crate) const UPDATE: Duration = Duration::from_secs(3);
+
 /// Twins, identities and workload.
 #[derive(Default)]
 struct Hub {
@@ -132,6 +135,8 @@ pub(crate) fn config(instance: &Instance, images: ImagesConfig) -> AgentConfig {
         instance: instance.id.clone(),
         version: "0.0.0".into(),
         restart_backoff: instance.restart_backoff,
+        update_deadline: UPDATE,
+        startup_deadline: Duration::from_secs(20),
     }
 }
 

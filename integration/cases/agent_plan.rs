@@ -48,6 +48,10 @@ fn is_running(module: &Value) -> bool {
     matches!(text(module, "runtime_status"), "running" | "unhealthy")
 }
 
+fn is_to_run(given: &Value, name: &str) -> bool {
+    modules(given, "desired").any(|it| text(it, "name") == name && text(it, "status") == "running")
+}
+
 /// All that makes a container another one.
 fn hash(module: &Value) -> String {
     format!("{} {} {}", module["image"], module["env"], module["create_options"])
@@ -85,13 +89,14 @@ fn ours(given: &Value) -> Steps {
     let mut steps: Steps = BTreeMap::new();
     for (module, todo) in work {
         let word = |step: &Step| match step {
-            Step::Pull => "pull",
-            Step::Stop(_) => "stop",
-            Step::Remove(_) => "remove",
-            Step::Create => "create",
-            Step::StartNew | Step::Start(_) => "start",
+            Step::Pull => Some("pull"),
+            Step::Stop(_) => Some("stop"),
+            Step::Remove(_) => Some("remove"),
+            Step::Create => Some("create"),
+            Step::StartNew | Step::Start(_) => Some("start"),
+            Step::Aside(_) | Step::Back(_) | Step::Refuse(_) => None, // the way back is ours
         };
-        let mut words: Vec<String> = todo.iter().map(|step| word(step).to_owned()).collect();
+        let mut words: Vec<String> = todo.iter().filter_map(word).map(str::to_owned).collect();
         // The module's actor starts what is wanted anew, without a step of the planner.
         let before = modules(given, "current").find(|it| text(it, "name") == module);
         let want = wants.iter().find(|want| want.name == module);
@@ -117,8 +122,13 @@ fn wanted(given: &Value, expect: &Value) -> Steps {
         let current = modules(given, "current").find(|it| text(it, "name") == module);
         let words: &[&str] = match command[0].as_str().unwrap_or_default() {
             "PrepareUpdate" => &["pull"],
-            "Update" if current.is_some_and(is_running) => &["stop", "remove", "create"],
-            "Update" => &["remove", "create"],
+            // What is to run keeps what ran before until it is up: its removal is not of this plan.
+            "Update" => match (current.is_some_and(is_running), is_to_run(given, module)) {
+                (true, true) => &["create", "stop"],
+                (true, false) => &["create", "stop", "remove"],
+                (false, true) => &["create"],
+                (false, false) => &["create", "remove"],
+            },
             "Create" => &["create"],
             "Start" => &["start"],
             "Stop" => &["stop"],

@@ -39,8 +39,7 @@ fn main() -> ExitCode {
         let at = runtime::store_directory(store, &settings);
         return salvage::command(&at, &runtime::recipe(store), check);
     }
-    let is_json = settings.log.format == LogFormat::Json;
-    let log = match logging::init(&settings.log.level, is_json, Some(settings.audit.to_file())) {
+    let log = match logging::init(&settings.log.level, settings.log.format == LogFormat::Json) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("edge-runtime: {error}");

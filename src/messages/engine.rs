@@ -66,6 +66,13 @@ pub enum Run {
     Stop(String),
     /// Removes a container; volumes with a name are kept.
     Remove(String),
+    /// Gives a container another name.
+    Rename {
+        /// Which.
+        id: String,
+        /// Its new name.
+        name: String,
+    },
     /// Creates the modules' network if it is not there.
     EnsureNetwork(String),
 }

@@ -1,6 +1,7 @@
 //! What `modules` answers to, and what it tells `deployment`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix::Message;
 
@@ -21,6 +22,8 @@ pub struct Assignment {
     pub body: Body,
     /// This runtime's instance, for names of containers.
     pub instance: String,
+    /// So long a changed module's new container has to come up.
+    pub update_deadline: Duration,
     /// For the image's registry.
     pub credential: Option<Credential>,
     /// Where EdgeHub is to be reached from its container, if that can be tried.

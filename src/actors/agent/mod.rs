@@ -69,6 +69,10 @@ pub struct AgentConfig {
     pub instance: String,
     /// Of this program.
     pub version: String,
+    /// So long a changed module's new container has to come up; zero: no time, it is up at once.
+    pub update_deadline: Duration,
+    /// So long modules wait for those of an earlier `startupOrder`.
+    pub startup_deadline: Duration,
     /// The delay before the first restart of a container.
     pub restart_backoff: Duration,
 }

@@ -3,11 +3,14 @@
 mod fake;
 mod faults;
 mod lives;
+mod updates;
+mod world;
 
 use serde_json::json;
 
-use self::fake::{Agent, World, deployment, module};
-use crate::domain::agent::observed::Phase;
+use self::fake::{Agent, deployment, module};
+use self::world::{Habit, World};
+use crate::domain::agent::observed::{Health, Phase};
 use crate::messages::engine::EngineNotice;
 
 fn none() -> serde_json::Value {
@@ -67,7 +70,10 @@ async fn an_update_has_its_image_before_it_stops_what_runs_and_leaves_others_alo
     let log = agent.world.borrow_mut().took();
     let of_a: Vec<&str> =
         log.iter().map(String::as_str).filter(|it| !it.starts_with("sockets")).collect();
-    assert_eq!(of_a, ["pull i:2", "stop a", "remove a", "create a", "start a"]);
+    assert_eq!(of_a, ["pull i:2", "aside a", "create a", "stop a", "start a"]);
+    agent.settle(60).await;
+    let log = agent.world.borrow_mut().took();
+    assert_eq!(log.iter().filter(|it| *it == "remove a").count(), 1, "it came up: {log:?}");
     // A policy, an order, a version: no container is made anew for those.
     let change = json!({"restartPolicy": "always", "startupOrder": 3, "version": "9"});
     agent.deploy(3, json!({"a": module("i:2", change), "b": module("j:1", none())})).await;
@@ -133,12 +139,43 @@ async fn modules_start_by_their_order_and_none_waits_for_ever() {
     let reported = agent.world.borrow().reported["modules"]["m"].clone();
     assert_eq!(reported["runtimeStatus"], "downloading");
     assert_eq!(reported["statusDescription"], "downloaded 50 %", "by tens");
-    agent.settle(35).await;
+    agent.settle(65).await;
     assert_eq!(started(agent.world.borrow_mut().took()), ["start a"]);
     agent.world.borrow_mut().slow_images.clear();
     agent.settle(3).await;
     assert_eq!(started(agent.world.borrow_mut().took()), ["start m"]);
     assert_eq!(agent.status().await.code, 200);
+}
+
+#[actix::test]
+async fn those_that_start_later_wait_until_the_earlier_run_and_are_healthy_or_their_time_is_over() {
+    let at = |image: &str, order: u32| module(image, json!({"startupOrder": order}));
+    let started = |agent: &Agent| -> Vec<String> {
+        let log = agent.world.borrow_mut().took();
+        log.into_iter().filter(|it| it.starts_with("start")).collect()
+    };
+    let habits = [("checked:1".to_owned(), Habit::Checked)].into();
+    let agent = Agent::start(World { habits, ..World::default() }).await;
+    agent.deploy(1, json!({"z": at("checked:1", 0), "a": at("i:1", 1)})).await;
+    agent.settle(30).await;
+    assert_eq!(started(&agent), ["start z"], "it is not healthy yet");
+    agent.world.borrow_mut().container("z").health = Health::Healthy;
+    agent.ports.engine_to_modules.tell(EngineNotice::Container("z".into()));
+    agent.settle(1).await;
+    assert_eq!(started(&agent), ["start a"]);
+
+    let bad_images = ["bad:1".to_owned()].into();
+    let habits = [("done:1".to_owned(), Habit::Ends(0))].into();
+    let agent = Agent::start(World { bad_images, habits, ..World::default() }).await;
+    let all = json!({"z": at("bad:1", 0), "y": at("done:1", 0), "a": at("i:1", 1)});
+    agent.deploy(1, all).await;
+    agent.settle(50).await;
+    assert_eq!(started(&agent), ["start y"], "z may come yet");
+    agent.settle(10).await;
+    assert_eq!(started(&agent), ["start a"]);
+    let done = json!({"y": at("done:1", 0), "a": at("i:1", 1), "b": at("i:1", 1)});
+    agent.deploy(2, done).await;
+    assert_eq!(started(&agent), ["start b"], "what has ended, and is to, is not waited for");
 }
 
 #[actix::test]

@@ -42,6 +42,11 @@ pub fn other_container_name(module: &str, instance: &str) -> String {
     format!("edge-{clean}-{}", &digest[..8])
 }
 
+/// The name of a module's container that ran before an update, while it is kept.
+pub fn aside_name(module: &str, instance: &str) -> String {
+    other_container_name(module, &format!("{instance}/before"))
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -57,6 +62,8 @@ mod tests {
     #[test]
     fn containers_are_named_as_their_modules_where_the_engine_takes_that() {
         assert_eq!(container_name("temp-Sensor_1.x", "i"), "temp-Sensor_1.x");
+        assert_ne!(aside_name("temp", "i"), other_container_name("temp", "i"));
+        assert!(aside_name("temp", "i").starts_with("edge-temp-"));
         for odd in ["m", "$x", "a*b", "-a"] {
             let name = container_name(odd, "i");
             assert!(name.starts_with("edge-") && name != container_name(odd, "j"), "{name}");

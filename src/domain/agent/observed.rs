@@ -46,9 +46,11 @@ impl Phase {
 /// What the container's health check says, if it has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// No health check, or not yet.
+    /// No health check.
     #[default]
     None,
+    /// It has not passed yet, and may not have failed for good yet.
+    Starting,
     /// It passes.
     Healthy,
     /// It fails.
@@ -59,6 +61,7 @@ impl Health {
     /// By the engine's word.
     pub fn parse(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
+            "starting" => Health::Starting,
             "healthy" => Health::Healthy,
             "unhealthy" => Health::Unhealthy,
             _ => Health::None,
@@ -73,6 +76,8 @@ pub struct Observed {
     pub id: String,
     /// The container's name, without `/`.
     pub name: String,
+    /// It has the name of one that ran before an update, and is kept until the new one is up.
+    pub is_aside: bool,
     /// Label: the module.
     pub module: String,
     /// Label: hash of what it was created from.

@@ -73,6 +73,28 @@ pub struct Found {
     pub is_counted: bool,
 }
 
+impl Next {
+    /// The same, a little earlier: not all modules, nor all devices, try at the same time.
+    #[must_use]
+    pub fn spread(self, seed: &str) -> Self {
+        match self {
+            Next::Again(delay, status) => Next::Again(spread(delay, seed), status),
+            rest => rest,
+        }
+    }
+}
+
+/// When what could not be had is tried again, after so many tries: at most 5 min later.
+pub fn retry_delay(unit: Duration, tries: u32, seed: &str) -> Duration {
+    spread(intensity(unit).backoff.delay(tries), seed)
+}
+
+/// Up to a fifth earlier.
+fn spread(delay: Duration, seed: &str) -> Duration {
+    let part = u32::from(crc32c::crc32c(format!("{seed} {}", delay.as_millis()).as_bytes()) as u8);
+    delay - delay / 5 * part / 255
+}
+
 /// The restarts of one module.
 #[derive(Debug)]
 pub struct Restarts {
@@ -237,6 +259,19 @@ mod tests {
         let now = any_time();
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 10, Status::Backoff));
         assert_eq!(restarts.on_not_started(now), Next::Again(SECOND * 20, Status::Backoff));
+    }
+
+    #[test]
+    fn what_could_not_be_had_is_tried_again_within_five_minutes_and_not_by_all_at_once() {
+        let delays =
+            |seed: &str| (0..9).map(|tries| retry_delay(UNIT, tries, seed)).collect::<Vec<_>>();
+        for (tries, delay) in delays("a").into_iter().enumerate() {
+            let most = SECOND * 300.min(10 << tries);
+            assert!(delay <= most && delay >= most * 4 / 5, "{tries}: {delay:?}");
+        }
+        assert_ne!(delays("a"), delays("b"));
+        let rest = Next::Rest(Status::Failed);
+        assert_eq!(rest.spread("a"), rest);
     }
 
     #[test]

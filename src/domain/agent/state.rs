@@ -50,12 +50,14 @@ pub struct ModuleState {
     pub image_id: String,
     /// Whether it is what was asked for.
     pub applied: Applied,
+    /// It runs (and is healthy, where it has a health check), or rests as is right.
+    pub is_up: bool,
 }
 
 impl ModuleState {
-    /// Whether modules that start later need not wait for it: it is up, or will not be soon.
+    /// Whether modules that start later need not wait for it.
     pub fn is_settled(&self) -> bool {
-        self.applied != Applied::Pending
+        self.is_up && self.applied != Applied::Pending
     }
 
     /// Everything that an operator should know, in one line.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -60,6 +60,12 @@ impl Docker {
     /// Stops it, with the time that its createOptions give it; gone or stopped is as good.
     pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
         as_done(self.client.stop_container(id, None).await, &[304, 404])
+    }
+
+    /// Gives it another name, whether it runs or not.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        as_done(self.client.rename_container(id, options).await, &[])
     }
 
     /// Removes it with its anonymous volumes; gone is as good.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::agent::names::{GENERATION, IMAGE, MODULE, SPEC_HASH};
+use crate::domain::agent::names::{GENERATION, IMAGE, INSTANCE, MODULE, SPEC_HASH, aside_name};
 use crate::domain::agent::observed::{Health, Observed, Phase};
 use crate::domain::agent::when;
 
@@ -13,10 +13,13 @@ pub(super) fn observed(inspect: &Value) -> Observed {
     let labels = &inspect["Config"]["Labels"];
     let health = state["Health"]["Status"].as_str();
     let health = health.or_else(|| state["Healthcheck"]["Status"].as_str()).unwrap_or_default();
+    let name = text(&inspect["Name"]).trim_start_matches('/').to_owned();
+    let module = text(&labels[MODULE]);
     Observed {
         id: text(&inspect["Id"]),
-        name: text(&inspect["Name"]).trim_start_matches('/').to_owned(),
-        module: text(&labels[MODULE]),
+        is_aside: name == aside_name(&module, &text(&labels[INSTANCE])),
+        name,
+        module,
         spec_hash: text(&labels[SPEC_HASH]),
         image: text(&labels[IMAGE]),
         generation: text(&labels[GENERATION]),

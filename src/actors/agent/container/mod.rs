@@ -1,19 +1,24 @@
 //! One run of one module's container: brought up, watched, and gone when the container is.
 //!
 //! Started by `module`. Its exit is the container's exit; it never restarts anything itself. It
-//! finds out first what is there: a container that runs, and is the wanted one, is adopted.
+//! finds out first what is there: a container that runs, and is the wanted one, is adopted. Until
+//! an update has come up, what ran before is watched just the same.
 //! next: `bring_up.rs`, then back to `actors/agent/module/mod.rs`.
 
 mod bring_up;
+pub(super) mod engine;
 mod firewall;
+pub(super) mod refusal;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use self::bring_up::{BringUp, Failure, Up};
+pub use self::bring_up::Update;
+use self::bring_up::{BringUp, Down, Failure, Up};
 use self::firewall::Way;
 use super::{AgentPorts, Registrar};
+use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::agent::observed::{Health as ContainerHealth, Observed, Phase};
 use crate::domain::agent::words::DesiredStatus;
@@ -32,19 +37,21 @@ const LOOK: Duration = Duration::from_secs(60);
 pub enum RunReport {
     /// What is being done.
     Doing(Doing),
-    /// The container is the wanted one, and is so.
+    /// The container is the one to be run for now, and is so.
     Seen {
         /// How it was found.
         observed: Box<Observed>,
         /// What else there is to say.
         note: String,
+        /// How its update stands.
+        update: Update,
     },
     /// It ended.
-    Ended(Box<Observed>),
+    Ended(Box<Observed>, Update),
     /// It failed its health check, and was stopped.
     Sick(Box<Observed>),
     /// It could not be brought up.
-    NotStarted(String),
+    NotStarted(String, Update),
     /// The engine is away: nobody knows.
     EngineAway(String),
 }
@@ -62,6 +69,16 @@ pub enum Doing {
     Starting,
 }
 
+/// What is to be done in one run.
+pub struct Task {
+    /// What the container is to be.
+    pub assignment: Assignment,
+    /// One that has ended is to be started again.
+    pub start_ended: bool,
+    /// The image of an update is here; with what there is to say of it.
+    pub image: Option<String>,
+}
+
 /// See the module documentation.
 pub struct Container {
     job: BringUp,
@@ -72,15 +89,16 @@ pub struct Container {
     was_up: bool,
     /// Whether EdgeHub can be reached from within: what is said of it.
     way: Way,
+    /// Until when the timer of a trial runs.
+    trial: Option<Instant>,
     report: Recipient<RunReport>,
     obituary: Obituary,
 }
 
 impl Container {
-    /// For one run. `start_ended`: a container that has ended is to be started again.
+    /// For one run.
     pub fn new(
-        assignment: Assignment,
-        start_ended: bool,
+        Task { assignment, start_ended, image }: Task,
         device: Identity,
         ports: AgentPorts,
         registrar: Registrar,
@@ -97,6 +115,9 @@ impl Container {
             doing,
             progress: None,
             is_watching: false,
+            image,
+            refused: None,
+            trial: None,
         };
         Container {
             job,
@@ -104,6 +125,7 @@ impl Container {
             look_again: false,
             was_up: false,
             way: Way::Unknown,
+            trial: None,
             report,
             obituary,
         }
@@ -125,44 +147,69 @@ impl Container {
         }));
     }
 
-    fn on_looked(&mut self, result: Result<Up, Failure>, ctx: &mut Context<Self>) {
+    fn on_looked(&mut self, result: Result<Up, Down>, ctx: &mut Context<Self>) {
         match result {
-            Ok(Up { observed, note }) => self.on_seen(observed, note, ctx),
-            Err(Failure::Engine(EngineError::Away(why))) => {
+            Ok(up) => self.on_up(up, ctx),
+            Err(Down(Failure::Engine(EngineError::Away(why)), _)) => {
                 self.tell(RunReport::EngineAway(why)); // it is told when the engine is back
             }
-            Err(failure) => {
-                self.tell(RunReport::NotStarted(failure.to_string()));
+            Err(Down(failure, needs_image)) => {
+                let update = if needs_image { Update::NeedsImage } else { Update::Done };
+                self.tell(RunReport::NotStarted(failure.to_string(), update));
                 self.end(Exit::Failed, failure.to_string(), ctx);
             }
         }
     }
 
-    fn on_seen(&mut self, observed: Observed, note: String, ctx: &mut Context<Self>) {
+    fn on_up(&mut self, up: Up, ctx: &mut Context<Self>) {
+        let Up { observed, note, update, refused, trial } = up;
+        self.job.refused = Some(refused);
+        if let Some((_, since)) = &trial {
+            let end = *since + self.job.assignment.update_deadline;
+            if self.trial != Some(end) {
+                self.trial = Some(end);
+                ctx.run_later(end.saturating_duration_since(clock::now()), Self::look);
+            }
+        }
+        self.job.trial = trial;
+        if !matches!(update, Update::NeedsImage) {
+            self.job.image = None; // it was made use of
+        }
+        self.on_seen(observed, note, update, ctx);
+    }
+
+    fn on_seen(
+        &mut self,
+        observed: Observed,
+        note: String,
+        update: Update,
+        ctx: &mut Context<Self>,
+    ) {
         self.was_up = true;
         self.job.start_ended = false; // done, once
         let wants_run = self.job.assignment.want.status == DesiredStatus::Running;
         let policy = self.job.assignment.spec.restart_policy;
         let is_sick = observed.health == ContainerHealth::Unhealthy
             && observed.phase == Phase::Running
-            && policy >= RestartPolicy::OnUnhealthy;
+            && policy >= RestartPolicy::OnUnhealthy
+            && update != Update::OnTrial; // it has its time to become healthy
         match observed.exit() {
             Some(exit) if wants_run => {
                 let why = observed.why_ended();
-                self.tell(RunReport::Ended(Box::new(observed)));
+                self.tell(RunReport::Ended(Box::new(observed), update));
                 self.end(exit, why, ctx);
             }
-            _ if wants_run && is_sick => self.stop_sick(observed, ctx),
+            _ if wants_run && is_sick => self.stop_sick(observed, update, ctx),
             _ => {
                 self.try_way(&observed, ctx);
                 let note = self.way.added_to(note);
-                self.tell(RunReport::Seen { observed: Box::new(observed), note });
+                self.tell(RunReport::Seen { observed: Box::new(observed), note, update });
             }
         }
     }
 
     /// A failed health check is an exit, for policies that restart after it.
-    fn stop_sick(&mut self, observed: Observed, ctx: &mut Context<Self>) {
+    fn stop_sick(&mut self, observed: Observed, update: Update, ctx: &mut Context<Self>) {
         self.is_busy = true;
         let stop = self.job.clone().stop(observed.id.clone());
         ctx.spawn(stop.into_actor(self).map(move |stopped, this, ctx| {
@@ -174,7 +221,7 @@ impl Container {
                 }
                 Err(error) => {
                     let note = format!("fails its health check, and cannot be stopped: {error}");
-                    this.tell(RunReport::Seen { observed: Box::new(observed), note });
+                    this.tell(RunReport::Seen { observed: Box::new(observed), note, update });
                 }
             }
         }));

@@ -57,8 +57,7 @@ impl Deployment {
     fn on_applied(&mut self, applied: Applied, ctx: &mut Context<Self>) {
         if let Some((version, current)) = applied.desired {
             if self.version != Some(version) {
-                let refused = current.as_ref().err().map(ToString::to_string);
-                tracing::info!(target: "audit", version, refused, "deployment of $edgeAgent");
+                tracing::info!(version, "desired properties of $edgeAgent");
                 for warning in current.iter().flat_map(|manifest| &manifest.warnings) {
                     tracing::warn!("{warning}");
                 }
@@ -226,6 +225,7 @@ fn assignments(
             spec: spec.clone(),
             body,
             instance: config.instance.clone(),
+            update_deadline: config.update_deadline,
             credential: credential.cloned(),
             hub_address,
             obstacle: extra_host.as_ref().err().cloned(),

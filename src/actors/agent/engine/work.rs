@@ -38,6 +38,9 @@ impl Handler<Run> for Engine {
                 Run::Start(id) => docker.start(&id).await.map(|()| Done::Plain)?,
                 Run::Stop(id) => docker.stop(&id).await.map(|()| Done::Plain)?,
                 Run::Remove(id) => docker.remove(&id).await.map(|()| Done::Plain)?,
+                Run::Rename { id, name } => {
+                    docker.rename(&id, &name).await.map(|()| Done::Plain)?
+                }
                 Run::EnsureNetwork(name) => Done::Network(docker.ensure_network(&name).await?),
             })
         })

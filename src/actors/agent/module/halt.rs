@@ -6,6 +6,7 @@ use actix::prelude::*;
 
 use super::Module;
 use crate::actors::agent::AgentPorts;
+use crate::actors::agent::container::refusal::forget;
 use crate::actors::clock;
 use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::agent::plan::{Step, removal};
@@ -93,8 +94,11 @@ async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), 
         match step {
             Step::Stop(id) => run(&ports, Run::Stop(id)).await?,
             Step::Remove(id) => run(&ports, Run::Remove(id)).await?,
-            Step::Pull | Step::Create | Step::StartNew | Step::Start(_) => {}
+            _ => {} // there is no other here
         }
+    }
+    if halt == Halt::Remove {
+        forget(&ports, &module).await;
     }
     if halt == Halt::Restart {
         let newest = have.iter().max_by_key(|it| (it.phase == Phase::Running, it.started));

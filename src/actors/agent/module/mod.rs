@@ -3,18 +3,20 @@
 //! Started by `modules`. The worker's exit is the container's; `domain/agent/restarts` decides what
 //! follows, by the policy of the manifest. A worker that panics is replaced by one that adopts the
 //! container: restarting an actor restarts no container.
-//! next: `reports.rs` (what the worker tells), `kept.rs` (what outlives us), `halt.rs` (stop, restart,
-//! remove).
+//! next: `reports.rs` (what the worker tells), `update.rs` (what is to replace what runs), `kept.rs` (what outlives
+//! us), `halt.rs` (stop, restart, remove).
 
 mod halt;
 mod kept;
 mod reports;
+mod update;
 
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::container::{Container, RunReport};
+use self::update::Updating;
+use super::container::{Container, RunReport, Task};
 use super::{AgentPorts, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Running, Supervised, panic_below, snapshot_of};
@@ -50,6 +52,8 @@ pub struct Module {
     /// What outlives the runtime, as it is, and as it is on disk.
     kept: Kept,
     saved: Option<Kept>,
+    /// What is to replace the container that runs.
+    updating: Updating,
     /// The timer of the next start.
     timer: Option<SpawnHandle>,
     /// What happened to the container while nobody looked: since our start, or the engine's.
@@ -115,6 +119,7 @@ impl Module {
             run: None,
             kept: Kept::default(),
             saved: None,
+            updating: Updating::default(),
             timer: None,
             is_unwatched: true,
             ending: None,
@@ -134,6 +139,7 @@ impl Module {
             self.change(|state| {
                 state.status = ModuleStatus::Failed;
                 state.applied = Applied::Failed(why.clone());
+                state.is_up = true; // it never will be, on this device: nobody waits for it
                 state.why = why;
             });
             return;
@@ -143,8 +149,7 @@ impl Module {
         self.worker_log.on_started(clock::now());
         let own = ctx.address();
         let worker = Container::new(
-            assignment,
-            start_ended,
+            Task { assignment, start_ended, image: self.updating.image() },
             self.device.clone(),
             self.ports.clone(),
             self.registrar.clone(),
@@ -177,6 +182,7 @@ impl Module {
         match next {
             Next::Rest(status) => self.change(|state| {
                 state.status = status;
+                state.is_up = true;
                 state.why = why;
             }),
             Next::Again(delay, status) => {
@@ -184,8 +190,6 @@ impl Module {
                     this.timer = None;
                     let restarts = this.restarts.in_a_row();
                     let now = Some(clock::unix_time());
-                    let (module, why) = (&this.name, &this.state.why);
-                    tracing::info!(target: "audit", module, restarts, why, "restarted by its policy");
                     this.change(|state| {
                         state.restarts = restarts;
                         state.last_restart = now;
@@ -197,6 +201,7 @@ impl Module {
                 }));
                 self.change(|state| {
                     state.status = status;
+                    state.is_up = false;
                     state.why = why;
                     state.next_attempt = Some(clock::now() + delay);
                 });
@@ -277,6 +282,9 @@ impl Handler<Adapt> for Module {
         }
         let is_same = before.as_ref().is_some_and(|it| is_same(&it.want, &new.want));
         let is_same = is_same && !self.is_halted;
+        // What is wanted anew is started anew; what is replaced is not.
+        let is_replaced = before.as_ref().is_some_and(|it| it.want.hash != new.want.hash);
+        self.forget_update(ctx);
         self.is_halted = false;
         self.restarts.set_policy(new.spec.restart_policy);
         if !is_same {
@@ -284,6 +292,7 @@ impl Handler<Adapt> for Module {
             self.forget();
             self.change(|state| {
                 state.applied = Applied::Pending;
+                state.is_up = false;
                 state.restarts = 0;
                 state.why = String::new();
             });
@@ -292,7 +301,7 @@ impl Handler<Adapt> for Module {
         let may_help = !has_same_log_in && matches!(self.state.applied, Applied::Failed(_));
         let is_waiting = self.timer.is_some() && is_same && !may_help;
         if !is_waiting {
-            self.start_worker(!is_same, ctx); // what is wanted anew is started anew
+            self.start_worker(!is_same && !is_replaced, ctx);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{Ending, Module, RunReport, Verdict};
-use crate::actors::agent::container::Doing;
+use crate::actors::agent::container::{Doing, Update};
 use crate::actors::clock;
 use crate::actors::supervision::report_end;
-use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::observed::{Health, Observed, Phase};
 use crate::domain::agent::restarts::Found;
 use crate::domain::agent::state::Applied;
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
@@ -19,14 +19,18 @@ use crate::messages::supervision::ChildExited;
 impl Handler<RunReport> for Module {
     type Result = ();
 
-    fn handle(&mut self, report: RunReport, _: &mut Self::Context) {
+    fn handle(&mut self, report: RunReport, ctx: &mut Self::Context) {
         if self.worker.is_none() {
             return; // it was told to stop
         }
         match report {
             RunReport::Doing(doing) => self.on_doing(doing),
-            RunReport::Seen { observed, note } => self.on_seen(&observed, note),
-            RunReport::Ended(observed) => {
+            RunReport::Seen { observed, note, update } => {
+                self.on_update(&update, ctx);
+                self.on_seen(&observed, note, &update);
+            }
+            RunReport::Ended(observed, update) => {
+                self.on_update(&update, ctx);
                 self.take_facts(&observed);
                 self.ending = Some(Ending::Ended(observed));
             }
@@ -34,7 +38,10 @@ impl Handler<RunReport> for Module {
                 self.take_facts(&observed);
                 self.ending = Some(Ending::Sick);
             }
-            RunReport::NotStarted(why) => self.ending = Some(Ending::NotStarted(why)),
+            RunReport::NotStarted(why, update) => {
+                self.on_update(&update, ctx);
+                self.ending = Some(Ending::NotStarted(why));
+            }
             RunReport::EngineAway(why) => self.change(|state| {
                 state.status = ModuleStatus::Unknown;
                 state.why = why;
@@ -45,7 +52,7 @@ impl Handler<RunReport> for Module {
 }
 
 impl Module {
-    fn on_doing(&mut self, doing: Doing) {
+    pub(super) fn on_doing(&mut self, doing: Doing) {
         self.is_unwatched &= doing != Doing::Starting;
         self.change(|state| match doing {
             Doing::Downloading(true) => state.why = "its new image is being downloaded".into(),
@@ -62,7 +69,7 @@ impl Module {
         });
     }
 
-    fn on_seen(&mut self, observed: &Observed, note: String) {
+    fn on_seen(&mut self, observed: &Observed, note: String, update: &Update) {
         let Some(assignment) = &self.assignment else { return };
         let (wanted, amqp) = (assignment.want.status, self.amqp());
         let own = assignment.spec.engine_policy().map(|name| {
@@ -89,7 +96,10 @@ impl Module {
             }
             _ => "",
         };
+        let news = update.clone();
+        let (update, applied, next) = self.told(update, observed);
         let parts = [
+            update,
             phase.to_owned(),
             once.to_owned(),
             sick.to_owned(),
@@ -102,23 +112,29 @@ impl Module {
             (DesiredStatus::Stopped, Phase::Exited) => ModuleStatus::Stopped,
             _ => observed.status(),
         };
-        self.watch_run(observed);
+        self.watch_run(observed, news == Update::Done);
         self.is_unwatched = false;
         self.take_facts(observed);
         let restarts = self.restarts.in_a_row();
+        let runs_well = observed.phase == Phase::Running
+            && matches!(observed.health, Health::None | Health::Healthy);
         self.change(|state| {
             state.status = status;
+            state.is_up = runs_well || wanted != DesiredStatus::Running;
             state.restarts = restarts;
             state.why = parts.join("; ");
-            state.progress.clear();
-            state.applied = Applied::Done;
+            if applied != Applied::Pending {
+                state.progress.clear();
+            }
+            state.applied = applied;
+            state.next_attempt = next;
         });
         self.keep();
     }
 
     /// How long a run lasts is counted from when it was first seen, by our own clock: the engine's may
     /// be set meanwhile.
-    fn watch_run(&mut self, observed: &Observed) {
+    fn watch_run(&mut self, observed: &Observed, is_wanted: bool) {
         match observed.phase {
             Phase::Running => {
                 let run = Some((observed.id.clone(), observed.started));
@@ -128,9 +144,9 @@ impl Module {
                     self.restarts.on_started(clock::now());
                 }
                 self.restarts.on_running(clock::now());
-                self.kept.has_run = true;
+                self.kept.has_run |= is_wanted; // nothing before it, nor on trial, counts for `never`
             }
-            Phase::Exited => self.kept.has_run = true,
+            Phase::Exited => self.kept.has_run |= is_wanted,
             _ => {}
         }
     }
@@ -164,7 +180,8 @@ impl Module {
             (Some(Ending::Ended(observed)), exit) => {
                 let was_unwatched = std::mem::take(&mut self.is_unwatched);
                 let is_counted = self.count_end(&observed);
-                self.kept.has_run = true;
+                let wanted = self.assignment.as_ref().map(|it| it.want.hash.as_str());
+                self.kept.has_run |= wanted == Some(observed.spec_hash.as_str());
                 let next = if was_unwatched {
                     let finished = observed.finished.unwrap_or_default();
                     let ago = clock::unix_time().saturating_sub(finished);
@@ -172,7 +189,8 @@ impl Module {
                 } else {
                     self.restarts.on_ended(exit, now)
                 };
-                self.change(|state| state.applied = Applied::Done);
+                let applied = self.applied_meanwhile();
+                self.change(|state| state.applied = applied);
                 self.go_on(next, self.why_ended(observed.why_ended()), ctx);
             }
             (Some(Ending::Sick), exit) => {
@@ -181,7 +199,10 @@ impl Module {
                 self.go_on(next, why, ctx);
             }
             (Some(Ending::NotStarted(why)), _) => {
-                let next = self.restarts.on_not_started(now);
+                let next = self
+                    .restarts
+                    .on_not_started(now)
+                    .spread(&format!("{}/{}", self.device, self.name));
                 let text = why.clone();
                 self.change(|state| {
                     state.applied = Applied::Failed(text);

@@ -22,8 +22,6 @@ use crate::messages::supervision::{
     ChildExited, Health, PanicAt, Shutdown, Snapshot, TakeSnapshot,
 };
 
-/// So long a group waits for modules of an earlier one; one module never holds up another for good.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Stopping all containers, each with the time it was given.
 const STOPPING: Duration = Duration::from_secs(320);
 
@@ -76,7 +74,7 @@ impl Modules {
             ctx.cancel_future(patience);
         }
         if !self.groups.is_empty() {
-            self.patience = Some(ctx.run_later(PATIENCE, |this, ctx| {
+            self.patience = Some(ctx.run_later(self.config.startup_deadline, |this, ctx| {
                 let slow = std::mem::take(&mut this.unsettled);
                 tracing::warn!(?slow, "modules that start later do not wait for them any longer");
                 this.advance(ctx);

@@ -1,7 +1,6 @@
-//! A container engine, twins, identities and sockets that live in memory, and say what they saw.
+//! Twins, identities, sockets and a container engine that answer out of a world in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,120 +9,21 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::runtime::{Handle, Id};
 
+use super::world::{Shared, World};
 use crate::actors::agent::deployment::Deployment;
 use crate::actors::agent::modules::Modules;
 use crate::actors::agent::{AgentConfig, AgentPorts, ImagesConfig, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::Obituary;
-use crate::domain::agent::names::{GENERATION, IMAGE, MODULE, SPEC_HASH};
-use crate::domain::agent::observed::{Health, Observed, Phase};
+use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::agent::restarts;
 use crate::domain::identity::Identity;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine, ModulesChanged};
 use crate::messages::engine::*;
 use crate::messages::identities::{IdentityRecord, Lookup};
 use crate::messages::state::{Fetch, Save, StoreError};
+use crate::messages::supervision::Shutdown;
 use crate::messages::twins::*;
-
-/// What everybody outside of EdgeAgent does, and did.
-#[derive(Default)]
-pub(super) struct World {
-    pub(super) is_away: bool,
-    /// Nothing can be removed.
-    pub(super) is_stuck: bool,
-    pub(super) containers: Vec<Observed>,
-    pub(super) bodies: BTreeMap<String, Value>,
-    /// In order: `pull i`, `create m`, `start m`, …
-    pub(super) log: Vec<String>,
-    /// Images that cannot be had.
-    pub(super) bad_images: BTreeSet<String>,
-    /// Images whose download does not end.
-    pub(super) slow_images: BTreeSet<String>,
-    /// Names taken by containers that are not ours.
-    pub(super) foreign: BTreeSet<String>,
-    pub(super) desired: Option<(u64, Value)>,
-    pub(super) reported: Value,
-    pub(super) patches: Vec<Value>,
-    /// Status of the next answers to patches.
-    pub(super) patch_status: u16,
-    pub(super) unknown: BTreeSet<String>,
-    pub(super) registrar_error: Option<String>,
-    /// The last good deployment, as stored.
-    pub(super) kept: Option<Vec<u8>>,
-    /// What else is stored.
-    pub(super) stored: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(super) next_id: u32,
-}
-
-/// Shared with the fakes.
-pub(super) type Shared = Rc<RefCell<World>>;
-
-impl World {
-    pub(super) fn container(&mut self, module: &str) -> &mut Observed {
-        let found = self.containers.iter_mut().find(|it| it.module == module);
-        found.unwrap_or_else(|| panic!("no container of {module}"))
-    }
-
-    pub(super) fn took(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.log)
-    }
-
-    fn create(&mut self, name: String, body: Value) -> Result<Done, EngineError> {
-        let module = body["Labels"][MODULE].as_str().unwrap().to_owned();
-        if self.foreign.contains(&name) || self.containers.iter().any(|it| it.name == name) {
-            return Err(EngineError::Conflict(format!("the name {name} is taken")));
-        }
-        self.next_id += 1;
-        let id = format!("c{}", self.next_id);
-        self.log.push(format!("create {module}"));
-        let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
-        self.containers.push(Observed {
-            id: id.clone(),
-            name,
-            module: module.clone(),
-            spec_hash: label(SPEC_HASH),
-            image: label(IMAGE),
-            generation: label(GENERATION),
-            phase: Phase::Created,
-            exit_code: Some(0),
-            ..Observed::default()
-        });
-        self.bodies.insert(module, body);
-        Ok(Done::Created(id))
-    }
-
-    fn run(&mut self, what: Run) -> Result<Done, EngineError> {
-        let (word, id) = match what {
-            Run::Create { name, body } => return self.create(name, body),
-            Run::EnsureNetwork(_) => return Ok(Done::Network(Some("172.20.0.1".into()))),
-            Run::Start(id) => ("start", id),
-            Run::Stop(id) => ("stop", id),
-            Run::Remove(id) => ("remove", id),
-        };
-        if word == "remove" && self.is_stuck {
-            return Err(EngineError::Refused("device or resource busy".into()));
-        }
-        let at = self.containers.iter().position(|it| it.id == id);
-        let at = at.ok_or_else(|| EngineError::NotFound(format!("no container {id}")))?;
-        let module = self.containers[at].module.clone();
-        self.log.push(format!("{word} {module}"));
-        let container = &mut self.containers[at];
-        match word {
-            "start" => {
-                container.phase = Phase::Running;
-                container.health = Health::None;
-                container.started = Some(clock::unix_time());
-            }
-            "stop" => {
-                container.phase = Phase::Exited;
-                container.exit_code = Some(143);
-                container.finished = Some(clock::unix_time());
-            }
-            _ => drop(self.containers.remove(at)),
-        }
-        Ok(Done::Plain)
-    }
-}
 
 /// Answers for all that EdgeAgent asks, but for EdgeAgent itself.
 pub(super) struct Fake(pub(super) Shared);
@@ -159,9 +59,28 @@ answers!(ListContainers, Result<Vec<Observed>, EngineError>, |world, ask| {
     let is_it = |it: &Observed| ask.module.as_ref().is_none_or(|module| it.module == *module);
     Ok(all.into_iter().filter(is_it).collect())
 });
+/// Counts a change; waits for ever if the runtime was killed before it.
+async fn alive(world: &Shared) {
+    let is_dead = match &mut world.borrow_mut().dies_after {
+        Some(0) => true,
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    };
+    if is_dead {
+        std::future::pending::<()>().await;
+    }
+}
+
 answers!(Run, Result<Done, EngineError>, |world, ask| {
     away(&world)?;
-    world.borrow_mut().run(ask)
+    if !matches!(ask, Run::EnsureNetwork(_)) {
+        alive(&world).await;
+    }
+    let mut world = world.borrow_mut();
+    world.run(ask)
 });
 answers!(PullImage, Result<Pulled, EngineError>, |world, ask| {
     away(&world)?;
@@ -219,6 +138,7 @@ answers!(Fetch, Result<Option<Vec<u8>>, StoreError>, |world, ask| {
     Ok(if ask.1 == GOOD { world.kept.clone() } else { world.stored.get(&ask.1).cloned() })
 });
 answers!(Save, Result<(), StoreError>, |world, ask| {
+    alive(&world).await;
     let mut world = world.borrow_mut();
     for change in ask.0 {
         match change.value {
@@ -257,6 +177,10 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) async fn start(world: World) -> Self {
+        Self::start_as(world, |_| {}).await
+    }
+
+    pub(super) async fn start_as(world: World, set: impl Fn(&mut AgentConfig)) -> Self {
         thread_local!(static PAUSED: Cell<Option<Id>> = const { Cell::new(None) });
         let runtime = Handle::current().id();
         if PAUSED.replace(Some(runtime)) != Some(runtime) {
@@ -276,7 +200,7 @@ impl Agent {
         ports.sockets.plug(&fake);
         ports.fetch.plug(&fake);
         ports.save.plug(&fake);
-        let config = AgentConfig {
+        let mut config = AgentConfig {
             device: Identity::parse("edge-1").unwrap(),
             hub: "hub".into(),
             gateway_hostname: "gw".into(),
@@ -289,7 +213,10 @@ impl Agent {
             instance: "i1".into(),
             version: "0.1.0".into(),
             restart_backoff: restarts::UNIT,
+            update_deadline: Duration::from_secs(60),
+            startup_deadline: Duration::from_secs(60),
         };
+        set(&mut config);
         let known = world.clone();
         let registrar: Registrar = Rc::new(move |identity| {
             let known = known.clone();
@@ -310,6 +237,15 @@ impl Agent {
         let agent = Agent { world, ports, modules, deployment };
         agent.settle(3).await;
         agent
+    }
+
+    /// Ends it; what there is outside of it.
+    pub(super) async fn end_of_process(self) -> World {
+        let world = std::mem::take(&mut *self.world.borrow_mut());
+        self.modules.do_send(Shutdown);
+        self.deployment.do_send(Shutdown);
+        self.settle(3).await;
+        World { log: Vec::new(), ..world }
     }
 
     /// Lets so many seconds of virtual time go by.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fake::{Agent, World, module};
+use super::fake::{Agent, module};
 use super::none;
+use super::world::World;
 use crate::messages::supervision::{PanicAt, Shutdown, TakeSnapshot};
 
 #[actix::test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fake::{Agent, World, module};
+use super::fake::{Agent, module};
 use super::none;
+use super::world::World;
 use crate::actors::clock::put_forward;
 use crate::domain::agent::observed::{Health, Phase};
 use crate::messages::agent::{RestartModule, StopModules};

@@ -4,7 +4,6 @@
 
 mod answers;
 mod bundle;
-mod daemon;
 mod environment;
 mod queue;
 #[cfg(test)]
@@ -18,7 +17,7 @@ use actix::prelude::*;
 
 use self::answers::Answers;
 use super::overview::{About, ApiPorts};
-use super::socket::{Rights, listen};
+use super::socket::listen;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::protocol::http::{Limits, Server, handler};
 use crate::protocol::logging::LogRing;
@@ -26,7 +25,6 @@ use crate::protocol::logging::LogRing;
 /// See the module documentation.
 pub struct Management {
     path: PathBuf,
-    rights: Rights,
     answers: Rc<Answers>,
     server: Option<Server>,
     obituary: Obituary,
@@ -36,14 +34,13 @@ impl Management {
     /// Listens at `path` once it is started; `log` is this process's own.
     pub fn new(
         path: PathBuf,
-        rights: Rights,
         about: About,
         ports: ApiPorts,
         log: LogRing,
         obituary: Obituary,
     ) -> Self {
         let answers = Rc::new(Answers::new(about, ports, log));
-        Management { path, rights, answers, server: None, obituary }
+        Management { path, answers, server: None, obituary }
     }
 }
 
@@ -53,7 +50,7 @@ impl Actor for Management {
     fn started(&mut self, ctx: &mut Self::Context) {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
-        match listen(&self.path, &PathBuf::from(beside), self.rights) {
+        match listen(&self.path, &PathBuf::from(beside), 0o660) {
             Ok(listener) => {
                 let answers = Rc::clone(&self.answers);
                 let answer = handler(move |request| {

@@ -142,7 +142,6 @@ impl Handler<Invoke> for Methods {
                     (status, json!({ "message": message }).to_string().into())
                 }
             };
-            tracing::info!(target: "audit", method = call.name, status, "direct method of $edgeAgent");
             Outcome::Answered(status, body)
         })
     }

@@ -1,0 +1,215 @@
+//! Tables: what there is and what is wanted, and the steps between.
+
+use super::*;
+use crate::domain::agent::observed::Health;
+use crate::domain::agent::words::ModuleStatus;
+use DesiredStatus::{Other, Running, Stopped};
+
+const RENEW: &str = "pull, aside c, create, stop c, startnew";
+
+fn want(status: DesiredStatus) -> Want {
+    let (name, hash) = ("m".into(), "h1".into());
+    Want { name, hash, generation: None, status, startup_order: 5 }
+}
+
+fn container(id: &str, hash: &str, phase: Phase) -> Observed {
+    let (id, spec_hash, module) = (id.into(), hash.into(), "m".into());
+    Observed { id, spec_hash, module, phase, ..Observed::default() }
+}
+
+fn aside(id: &str, hash: &str, phase: Phase) -> Observed {
+    Observed { is_aside: true, ..container(id, hash, phase) }
+}
+
+pub(super) fn words(steps: &[Step]) -> String {
+    let word = |step: &Step| match step {
+        Step::Aside(id) => format!("aside {id}"),
+        Step::Stop(id) => format!("stop {id}"),
+        Step::Remove(id) => format!("remove {id}"),
+        Step::Start(id) => format!("start {id}"),
+        Step::Back(id) => format!("back {id}"),
+        Step::Refuse(why) => format!("refuse ({why})"),
+        Step::Pull | Step::Create | Step::StartNew => format!("{step:?}").to_lowercase(),
+    };
+    steps.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn planned(want: &Want, have: &[&Observed], known: Known) -> String {
+    words(&steps(want, have, known))
+}
+
+#[test]
+fn each_difference_has_its_steps() {
+    let table = [
+        (Running, None, "pull, create, startnew"),
+        (Stopped, None, "pull, create"),
+        (Other(ModuleStatus::Failed), None, "pull, create"),
+        (Running, Some(("h1", Phase::Running)), ""),
+        (Running, Some(("h1", Phase::Created)), "start c"),
+        (Running, Some(("h1", Phase::Exited)), ""),
+        (Running, Some(("h1", Phase::Paused)), ""),
+        (Running, Some(("h1", Phase::Restarting)), ""),
+        (Running, Some(("h1", Phase::Dead)), "pull, remove c, create, startnew"),
+        (Running, Some(("h0", Phase::Dead)), "pull, remove c, create, startnew"),
+        (Running, Some(("h0", Phase::Running)), RENEW),
+        (Running, Some(("h0", Phase::Exited)), "pull, aside c, create, startnew"),
+        (Stopped, Some(("h0", Phase::Running)), "pull, aside c, create, stop c, remove c"),
+        (Stopped, Some(("h0", Phase::Exited)), "pull, aside c, create, remove c"),
+        (Stopped, Some(("h1", Phase::Running)), "stop c"),
+        (Stopped, Some(("h1", Phase::Exited)), ""),
+        (Stopped, Some(("h1", Phase::Created)), ""),
+        (Other(ModuleStatus::Unknown), Some(("h1", Phase::Running)), ""),
+    ];
+    for (status, have, expected) in table {
+        let have = have.map(|(hash, phase)| container("c", hash, phase));
+        let have: Vec<&Observed> = have.iter().collect();
+        let got = planned(&want(status), &have, Known::default());
+        assert_eq!(got, expected, "{status:?} {have:?}");
+    }
+}
+
+#[test]
+fn an_update_that_was_broken_off_goes_on_where_it_was() {
+    let old = |phase| aside("o", "h0", phase);
+    let new = |phase| container("n", "h1", phase);
+    let (up, ended) = (Phase::Running, Phase::Exited);
+    for (have, expected) in [
+        (vec![old(up)], "pull, create, stop o, startnew"),
+        (vec![old(ended)], "pull, create, startnew"),
+        (vec![old(up), new(Phase::Created)], "stop o, start n"),
+        (vec![old(ended), new(Phase::Created)], "start n"),
+        (vec![old(up), new(up)], "stop o"),
+        (vec![old(ended), new(up)], ""),
+    ] {
+        let have: Vec<&Observed> = have.iter().collect();
+        assert_eq!(planned(&want(Running), &have, Known::default()), expected, "{have:?}");
+    }
+}
+
+#[test]
+fn a_new_container_is_up_or_it_is_undone() {
+    const UNDO: &str = "stop n, start o, remove n, back o";
+    let new = |phase, health, code| Observed {
+        health,
+        exit_code: Some(code),
+        ..container("n", "h1", phase)
+    };
+    let (up, ended) = (Phase::Running, Phase::Exited);
+    let trial = |trial| Known { trial, ..Known::default() };
+    let unseen = trial(Trial::Unseen);
+    let (going, over, off) = (trial(Trial::Going), trial(Trial::Over), trial(Trial::Off));
+    let job = Known { may_end: true, ..going };
+    let refused = |why: &str| format!("refuse ({why}), {UNDO}");
+    let ended_with_3 = "refuse (ended with exit code 3), start o, remove n, back o";
+    for (new, known, expected) in [
+        (new(up, Health::None, 0), going, String::new()),
+        (new(up, Health::None, 0), over, "remove o".into()),
+        (new(up, Health::Starting, 0), going, String::new()),
+        (new(up, Health::Starting, 0), over, refused("has not become healthy in time")),
+        (new(up, Health::Starting, 0), off, "remove o".into()),
+        (new(up, Health::Unhealthy, 0), going, String::new()),
+        (new(up, Health::Unhealthy, 0), over, refused("fails its health check (unhealthy)")),
+        (new(up, Health::Healthy, 0), going, "remove o".into()),
+        (new(Phase::Paused, Health::None, 0), over, refused("was paused")),
+        (new(ended, Health::None, 3), going, ended_with_3.into()),
+        (new(ended, Health::None, 3), unseen, "start n".into()),
+        (new(up, Health::None, 0), unseen, String::new()),
+        (new(ended, Health::None, 3), off, ended_with_3.into()),
+        (new(ended, Health::None, 3), job, ended_with_3.into()),
+        (new(ended, Health::None, 0), job, "remove o".into()),
+        (
+            new(ended, Health::None, 0),
+            going,
+            "refuse (ended by itself (exit code 0)), start o, remove n, back o".into(),
+        ),
+    ] {
+        let old = aside("o", "h0", ended);
+        assert_eq!(planned(&want(Running), &[&old, &new], known), expected, "{new:?} {known:?}");
+    }
+}
+
+#[test]
+fn an_undoing_that_was_broken_off_goes_on_where_it_was() {
+    let (up, ended) = (Phase::Running, Phase::Exited);
+    let old = |phase| aside("o", "h0", phase);
+    let new = |phase| container("n", "h1", phase);
+    let known = Known { is_held: true, ..Known::default() };
+    for (have, expected) in [
+        (vec![old(ended), new(up)], "stop n, start o, remove n, back o"),
+        (vec![old(ended), new(ended)], "start o, remove n, back o"),
+        (vec![old(up), new(ended)], "remove n, back o"),
+        (vec![old(up)], "back o"),
+        (vec![container("o", "h0", up)], ""),
+        (vec![container("o", "h0", ended)], ""),
+        (vec![container("o", "h0", Phase::Created)], "start o"),
+        (vec![], "pull, create, startnew"),
+        (vec![new(up)], ""),
+    ] {
+        let have: Vec<&Observed> = have.iter().collect();
+        assert_eq!(planned(&want(Running), &have, known), expected, "{have:?}");
+    }
+}
+
+#[test]
+fn whatever_came_since_what_is_wanted_again_and_was_kept_aside_is_started() {
+    let kept = aside("o", "h1", Phase::Exited);
+    let since = container("n", "h2", Phase::Running);
+    let all = [&kept, &since];
+    let back = "stop n, start o, remove n, back o";
+    assert_eq!(planned(&want(Running), &all, Known::default()), back);
+    let stopped = planned(&want(Stopped), &all, Known::default());
+    assert_eq!(stopped, "stop n, remove n, back o");
+    // A third one: what runs well is kept for it; else what ran before.
+    let third = Want { hash: "h3".into(), ..want(Running) };
+    let got = planned(&third, &all, Known::default());
+    assert_eq!(got, "pull, remove o, aside n, create, stop n, startnew");
+    let sick = Observed { health: Health::Starting, ..since };
+    let got = planned(&third, &[&kept, &sick], Known::default());
+    assert_eq!(got, "pull, stop n, remove n, create, startnew");
+}
+
+#[test]
+fn nobody_goes_back_to_a_job_that_is_done() {
+    let done = Observed { exit_code: Some(0), ..container("c", "h0", Phase::Exited) };
+    let failed = Observed { exit_code: Some(1), ..done.clone() };
+    let (job, once) =
+        (Known { may_end: true, ..Known::default() }, |job| Known { is_once: true, ..job });
+    let renew = "pull, remove c, create, startnew";
+    assert_eq!(planned(&want(Running), &[&done], job), renew);
+    assert_eq!(planned(&want(Running), &[&failed], once(job)), renew);
+    let kept = "pull, aside c, create, startnew";
+    assert_eq!(planned(&want(Running), &[&failed], job), kept);
+}
+
+#[test]
+fn of_two_containers_of_a_module_the_running_one_is_kept() {
+    let (a, b) = (container("a", "h1", Phase::Exited), container("b", "h1", Phase::Running));
+    assert_eq!(planned(&want(Running), &[&a, &b], Known::default()), "remove a");
+}
+
+#[test]
+fn a_container_for_an_identity_that_was_made_anew_is_replaced_and_there_is_no_way_back() {
+    let have = Observed { generation: "g1".into(), ..container("c", "h1", Phase::Running) };
+    let want = Want { generation: Some("g2".into()), ..want(Running) };
+    let renew = "pull, stop c, remove c, create, startnew";
+    assert_eq!(planned(&want, &[&have], Known::default()), renew);
+}
+
+#[test]
+fn groups_go_by_startup_order_and_what_nobody_wants_is_removed() {
+    let wanted: Vec<Want> = [("b", 7), ("a", u32::MAX), ("c", 0), ("d", 7)]
+        .map(|(name, startup_order)| Want { name: name.into(), startup_order, ..want(Running) })
+        .into();
+    let gone = Observed { module: "gone".into(), ..container("x", "h", Phase::Running) };
+    let bad = Observed { module: "bad".into(), ..container("y", "h", Phase::Running) };
+    let plan = plan(&wanted, &["bad".into()], &[gone, bad]);
+    let order: Vec<(u32, Vec<&str>)> = plan
+        .groups
+        .iter()
+        .map(|(order, modules)| (*order, modules.iter().map(|(name, _)| &**name).collect()))
+        .collect();
+    assert_eq!(order, [(0, vec!["c"]), (7, vec!["b", "d"]), (u32::MAX, vec!["a"])]);
+    assert_eq!(plan.unwanted.len(), 1);
+    assert_eq!(words(&plan.unwanted[0].1), "stop x, remove x");
+    assert!(!plan.is_empty());
+}
