@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is; scripts/ holds how.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test conformance node-suite cases crash link load fuzz bench break images lint fmt docs clean clean-local
+.PHONY: help run-local test conformance node-suite cases crash link load podman fuzz bench break images lint fmt docs clean clean-local
 
 FOR ?=
 WHAT ?=
@@ -33,6 +33,9 @@ link: ## many identities over a link that is cut again and again [LINK_IDENTITIE
 
 load: ## many TLS clients: connect rate, memory for each, a message of each [CLIENTS=5000]
 	@scripts/load.sh
+
+podman: ## the tests of the agent against Podman in Docker's place
+	@scripts/podman.sh
 
 fuzz: ## libFuzzer on packets, topics, bags, log-ins [RUNS=1000000] [TARGET=codec]
 	@scripts/fuzz.sh

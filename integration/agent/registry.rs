@@ -132,9 +132,11 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.stop();
-        let filter = format!("reference={}/*", self.address);
         let mut list = Command::new("docker");
-        list.args(["images", "-q", "--no-trunc", "--filter", &filter]);
+        list.args(["images", "-q", "--no-trunc"]);
+        for path in ["*", "*/*"] {
+            list.args(["--filter", &format!("reference={}/{path}", self.address)]);
+        }
         let Ok(listed) = list.output() else { return };
         for id in String::from_utf8_lossy(&listed.stdout).lines() {
             let mut remove = Command::new("docker");

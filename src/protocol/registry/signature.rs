@@ -90,7 +90,9 @@ fn is_by(signature: &Signature, key: &PublicKey) -> bool {
         Algorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
         Algorithm::Ed25519 => &ED25519,
     };
-    let Ok(bytes) = STANDARD.decode(signature.signature.trim()) else { return false };
+    let mut text = signature.signature.clone();
+    text.retain(|c| !c.is_ascii_whitespace()); // some tools break it into lines
+    let Ok(bytes) = STANDARD.decode(text) else { return false };
     let key = UnparsedPublicKey::new(algorithm, &key.bytes);
     key.verify(signature.payload.as_bytes(), &bytes).is_ok()
 }
@@ -162,6 +164,9 @@ mod tests {
         );
         let other_kind = sign(&pair, payload("sha256:1", "something else"));
         assert!(why(&[other_kind], &both, digest).contains("no signature of an image"));
+        let (start, end) = good.signature.split_at(40);
+        let lines = Signature { signature: format!("{start}\n{end}\n"), ..good.clone() };
+        assert_eq!(check(&[lines], &both, digest), Ok("ours".into()), "in lines");
         let junk = Signature { signature: "no base64!".into(), ..good };
         assert!(why(&[junk], &both, digest).contains("by none of"));
     }
