@@ -73,6 +73,8 @@ fn a_wrong_key_or_token_is_refused_for_good_after_a_fresh_look() {
     let wrong = with_key(&leaf, OTHER_KEY);
     assert_eq!(answer(&wrong), Err(FOR_GOOD.into()));
     says(&world.edge.log_since_start(), &wrong, "signed with another key");
+    let audit = std::fs::read_to_string(world.folder.path().join("edge/audit.log")).unwrap();
+    says(&audit, &wrong, "signed with another key");
     // Its token is for another hub, and for another identity.
     let elsewhere = LogIn { hub: "other.hub".into(), ..leaf.clone() };
     assert_eq!(answer(&elsewhere), Err(FOR_GOOD.into()));

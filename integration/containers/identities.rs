@@ -1,5 +1,7 @@
 //! Identities at the hub come and go with modules; those of others stay.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use super::SOON;
@@ -72,4 +74,12 @@ fn the_agent_makes_identities_of_modules_and_removes_those_that_it_made_and_no_o
         gateway.network.containers().is_empty().then_some(())
     });
     assert_eq!(known(), ["anew", "apart", "theirs"]);
+    let state = std::fs::metadata(gateway.world.folder.path().join("edge")).unwrap();
+    assert_eq!(state.permissions().mode() & 0o777, 0o700, "sockets in it are root's to hand out");
+    let audit = gateway.world.folder.path().join("edge/audit.log");
+    let audit = std::fs::read_to_string(audit).unwrap();
+    for said in ["\"identity made\"", "\"identity removed\"", "\"deployment of $edgeAgent\""] {
+        assert!(audit.contains(said), "{said} in {audit}");
+    }
+    assert!(!audit.contains("edge/theirs"), "{audit}");
 }

@@ -111,6 +111,24 @@ fn a_service_client_pings_reads_and_uploads_logs_restarts_a_module_and_gets_a_su
     assert_eq!(agent.ask("RestartModule", json!({ "id": SENSOR })), (200, Value::Null));
     assert_ne!(start(), first);
 
+    // Who did that is in the audit log.
+    gateway.ctl.run(&["restart", SENSOR]);
+    let audit = || std::fs::read_to_string(gateway.world.folder.path().join("edge/audit.log"));
+    let lines = wait_for("all of it in the audit log", SOON, || {
+        let lines: Vec<Value> =
+            audit().unwrap().lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        let has = |message: &str, name: &str, value: Value| {
+            lines.iter().any(|it| it["message"] == message && it[name] == value)
+        };
+        let path = json!(format!("/modules/{SENSOR}/restart"));
+        let all = has("direct method of $edgeAgent", "method", json!("RestartModule"))
+            && has("management call", "path", path)
+            && has("management call", "uid", json!(0))
+            && has("deployment of $edgeAgent", "refused", Value::Null);
+        all.then_some(lines)
+    });
+    assert!(lines.iter().all(|it| it["timestamp"].as_str().unwrap().ends_with('Z')), "{lines:?}");
+
     // Uploads.
     let storage = Storage::start(TcpListener::bind((own_address(), 0)).unwrap());
     let url = format!("http://{}/logs?sv=1&sig=do-not-show%3D", storage.address);

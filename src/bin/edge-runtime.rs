@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         let at = runtime::store_directory(store, &settings);
         return salvage::command(&at, &runtime::recipe(store), check);
     }
-    let log = match logging::init(&settings.log.level, settings.log.format == LogFormat::Json) {
+    let is_json = settings.log.format == LogFormat::Json;
+    let log = match logging::init(&settings.log.level, is_json, Some(settings.audit.to_file())) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("edge-runtime: {error}");

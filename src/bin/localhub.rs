@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         return salvage::command(&at, &start::recipe(), check);
     }
     let log = &loaded.settings.log;
-    if let Err(error) = logging::init(&log.level, log.format == LogFormat::Json) {
+    if let Err(error) = logging::init(&log.level, log.format == LogFormat::Json, None) {
         eprintln!("localhub: {error}");
         return ExitCode::from(EX_CONFIG);
     }

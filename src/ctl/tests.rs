@@ -219,7 +219,9 @@ async fn the_service_is_asked_over_its_own_socket() {
     let (warnings, settings) = (Vec::new(), String::new());
     let about = About { device, hub, gateway_hostname, state, warnings, settings };
     let (ports, log) = (ApiPorts::default(), LogRing::default());
-    let service = Management::new(path.clone(), about, ports, log, Obituary::unsupervised());
+    let rights = crate::actors::apis::socket::Rights { mode: 0o660, group: None };
+    let service =
+        Management::new(path.clone(), rights, about, ports, log, Obituary::unsupervised());
     let service = service.start();
     service.send(crate::messages::supervision::Probe).await.unwrap();
     let run = async |line: &[&str]| {

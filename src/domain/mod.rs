@@ -14,6 +14,7 @@ pub mod directory;
 pub mod door;
 pub mod edge_twin;
 pub mod features;
+pub mod group_commit;
 pub mod identity;
 pub mod iso8601;
 pub mod link;

@@ -65,7 +65,8 @@ impl Resent {
 
     /// For the store.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![u8::from(self.is_unsure)];
+        let mut bytes = Vec::with_capacity(1 + 14 * self.last.len());
+        bytes.push(u8::from(self.is_unsure));
         for One { packet_id, connection, digest } in &self.last {
             bytes.extend(packet_id.to_be_bytes());
             bytes.extend(connection.to_be_bytes());

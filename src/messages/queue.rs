@@ -96,6 +96,9 @@ pub struct Finish {
     pub endpoint: Endpoint,
     /// Which, and how each ended.
     pub ends: Vec<(Key, End)>,
+    /// Whoever sent it has gone, and another may read what is owed: it is written soon, with what
+    /// was told before. Else it may wait a moment for messages to be written with.
+    pub is_last: bool,
 }
 
 /// What these routes would make of the messages that are stored, dead letters too; nothing is

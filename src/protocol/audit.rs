@@ -43,9 +43,10 @@ impl Writer {
 
 impl Open {
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let is_full = self.file.as_ref().is_some_and(|(_, size)| {
-            *size > 0 && *size + line.len() as u64 > self.to.max_bytes
-        });
+        let is_full = self
+            .file
+            .as_ref()
+            .is_some_and(|(_, size)| *size > 0 && *size + line.len() as u64 > self.to.max_bytes);
         if is_full {
             self.file = None;
             turn_over(&self.to)?;
@@ -94,7 +95,8 @@ impl Write for Writer {
                 open.file = None; // it may be there again later
                 if !std::mem::replace(&mut open.is_told, true) {
                     let path = open.to.path.display();
-                    let told = format!("edge-runtime: the audit log {path} cannot be written: {why}\n");
+                    let told =
+                        format!("edge-runtime: the audit log {path} cannot be written: {why}\n");
                     let _ = io::stderr().write_all(told.as_bytes()); // nobody is left to tell
                 }
             }

@@ -10,7 +10,11 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt, iter, unfold};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::prelude::*;
+
+use super::audit::{self, AuditFile};
 
 /// Lines kept, and bytes of them.
 const LINES: usize = 1000;
@@ -118,23 +122,26 @@ impl<'a> MakeWriter<'a> for Tee {
     }
 }
 
-/// Starts logging. Once per process; `level` as in `log.level`.
-pub fn init(level: &str, is_json: bool) -> Result<LogRing, String> {
+/// Starts logging. Once per process; `level` as in `log.level`, which does not hold for `audit`.
+pub fn init(level: &str, is_json: bool, audit: Option<AuditFile>) -> Result<LogRing, String> {
     let ring = LogRing::default();
     let mut filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
     if !level.contains("rumqttd") {
         // It makes spans for each message, and calls errors what is none; its end is seen anyway.
         filter = filter.add_directive("rumqttd=off".parse().expect("a directive"));
     }
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(Tee(ring.clone()));
-    let set = if is_json {
-        lines.json().flatten_event(true).with_current_span(false).try_init()
-    } else {
-        lines.compact().try_init()
+    let lines = fmt::layer().with_ansi(false).with_writer(Tee(ring.clone()));
+    let lines = match is_json {
+        true => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        false => lines.compact().boxed(),
     };
+    let audit = audit.map(|file| {
+        let lines = fmt::layer().with_ansi(false).with_target(false).with_level(false);
+        let lines = lines.with_writer(audit::Writer::new(file)).json().flatten_event(true);
+        let is_audit = filter_fn(|of| of.target() == audit::TARGET && of.is_event());
+        lines.with_current_span(false).with_span_list(false).with_filter(is_audit)
+    });
+    let set = tracing_subscriber::registry().with(lines.with_filter(filter)).with(audit).try_init();
     set.map_err(|e| e.to_string())?;
     Ok(ring)
 }

@@ -1,11 +1,13 @@
 //! Speaks: the only code that names the crates for MQTT, TLS, certificates, HTTP and Docker.
 
+pub mod audit;
 pub mod blob;
 pub mod bus;
 pub mod certs;
 pub mod codec;
 pub mod docker;
 pub mod files;
+pub mod groups;
 pub mod http;
 pub mod http_client;
 pub mod link;
@@ -17,5 +19,6 @@ pub mod open_files;
 pub mod parent_rest;
 pub mod registry;
 pub mod sockets;
+pub mod system_info;
 pub mod tls;
 pub mod zip;

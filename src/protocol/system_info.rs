@@ -139,7 +139,8 @@ mod tests {
         assert!(info["cpus"].as_u64().unwrap() > 0 && info["total_memory"].as_u64().unwrap() > 0);
         assert!(!info["kernel_release"].as_str().unwrap().is_empty());
         let left = resources(Path::new("/var/lib"));
-        let (used, total) = (left["used_ram"].as_u64().unwrap(), left["total_ram"].as_u64().unwrap());
+        let (used, total) =
+            (left["used_ram"].as_u64().unwrap(), left["total_ram"].as_u64().unwrap());
         assert!(used > 0 && used < total);
         assert!(left["host_uptime"].as_u64().unwrap() >= left["process_uptime"].as_u64().unwrap());
         assert!(left["disks"][0]["total_space"].as_u64().unwrap() > 0);

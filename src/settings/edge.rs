@@ -16,7 +16,9 @@ use super::values::{Age, Log, Size};
 use crate::domain::budget::{Budget, FullPolicy, LEAST_BUDGET};
 use crate::domain::connection_string::{ConnectionString, Secret};
 use crate::domain::identity::Identity;
+use crate::protocol::audit::AuditFile;
 use crate::protocol::files::read_text;
+use crate::protocol::groups::group_id;
 
 /// All of them. `config/default.toml` says what each is for.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct EdgeSettings {
     pub metrics: Metrics,
     /// Logs.
     pub log: Log,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 /// See [`EdgeSettings`].
@@ -156,6 +160,36 @@ pub struct RegistryCredential {
 pub struct Management {
     /// Path of the socket.
     pub socket: PathBuf,
+    /// Of the socket, octal.
+    mode: String,
+    /// Its group.
+    pub group: Option<String>,
+}
+
+impl Management {
+    /// Of the socket.
+    pub fn mode(&self) -> u32 {
+        u32::from_str_radix(&self.mode, 8).unwrap_or(0o600)
+    }
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Audit {
+    /// The newest file.
+    pub file: PathBuf,
+    /// Of each.
+    pub max_bytes: Size,
+    /// Older ones.
+    pub kept: u32,
+}
+
+impl Audit {
+    /// For the log.
+    pub fn to_file(&self) -> AuditFile {
+        let Size(max_bytes) = self.max_bytes;
+        AuditFile { path: self.file.clone(), max_bytes, kept: self.kept }
+    }
 }
 
 /// See [`EdgeSettings`].
@@ -180,6 +214,7 @@ struct Raw {
     management: Management,
     metrics: RawMetrics,
     log: Log,
+    audit: Audit,
 }
 
 #[derive(Default, Deserialize)]
@@ -234,7 +269,11 @@ impl EdgeSettings {
         merged.derive("device.gateway_hostname", host_name.into(), "host name")?;
         merged.derive("store.queue", below("queue"), "default, in state.path")?;
         merged.derive("management.socket", below("mgmt.sock"), "default, in state.path")?;
+        merged.derive("audit.file", below("audit.log"), "default, in state.path")?;
         let raw: Raw = merged.typed()?;
+        if let Some(group) = &raw.management.group {
+            group_id(group).map_err(|why| merged.wrong("management.group", why))?;
+        }
         check_host_name(&raw.device.gateway_hostname, &merged)?;
         check_trust(raw.upstream.trusted_ca.as_deref(), &merged)?;
         check_client_ca("hub.client_ca", raw.hub.client_ca.as_deref(), &merged)?;
@@ -255,7 +294,8 @@ impl EdgeSettings {
             store: Store { queue: whole(raw.store.queue), ..raw.store },
             agent,
             images: images::read(raw.images, raw.image_garbage_collection, &merged)?,
-            management: Management { socket: whole(raw.management.socket) },
+            management: Management { socket: whole(raw.management.socket), ..raw.management },
+            audit: Audit { file: whole(raw.audit.file), ..raw.audit },
             metrics: Metrics { listen: raw.metrics.listen.parse().ok() },
             log: raw.log,
         };
@@ -271,7 +311,16 @@ impl EdgeSettings {
                 path.display()
             )
         });
-        socket.into_iter().collect()
+        let management = &self.management;
+        let is_shut = management.group.is_some() && management.socket.starts_with(&self.state.path);
+        let group = is_shut.then(|| {
+            let path = management.socket.display();
+            format!(
+                "management.group: nobody but root reaches {path}: set management.socket to a \
+                     place outside of state.path"
+            )
+        });
+        socket.into_iter().chain(group).collect()
     }
 
     /// Who this device is; an error says how to set it.

@@ -49,7 +49,7 @@ impl ClientsApi {
                     Ok(response) => response,
                     Err(error) => {
                         let path = &request.path;
-                        tracing::info!(path, status = error.status, %error, "refused");
+                        tracing::info!(target: "audit", path, status = error.status, %error, "refused");
                         error.into()
                     }
                 }

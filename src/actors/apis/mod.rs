@@ -11,6 +11,6 @@ pub mod overview;
 #[cfg(test)]
 mod probe;
 mod route_lines;
-mod socket;
+pub mod socket;
 mod versions;
 pub mod workload;

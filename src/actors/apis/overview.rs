@@ -13,6 +13,7 @@ use crate::messages::agent::{
     AgentStatus, GetAgentStatus, GetLogs, InspectModule, RestartModule, StopModules,
 };
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
+use crate::messages::engine::{GetEngineStatus, ListContainers, Run};
 use crate::messages::identities::Lookup;
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{Compact, GetQueueStatus, QueueStatus, TryRoutes};
@@ -38,6 +39,12 @@ pub struct ApiPorts {
     pub logs: Port<GetLogs>,
     /// EdgeAgent.
     pub inspect: Port<InspectModule>,
+    /// EdgeAgent.
+    pub list: Port<ListContainers>,
+    /// EdgeAgent.
+    pub run: Port<Run>,
+    /// EdgeAgent.
+    pub engine: Port<GetEngineStatus>,
     /// EdgeAgent.
     pub stop: Port<StopModules>,
     /// Upstream.

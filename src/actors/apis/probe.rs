@@ -7,11 +7,13 @@ use bytes::Bytes;
 use futures_util::stream::{StreamExt, iter};
 
 use super::overview::{About, ApiPorts};
+use crate::domain::agent::observed::Observed;
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::Offset;
 use crate::messages::agent::*;
 use crate::messages::dead_letters::{DeadLetter, Letter, Pause, Progress, ReadDeadLetters, Settle};
+use crate::messages::engine::{Done, EngineStatus, GetEngineStatus, ListContainers, Run};
 use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup};
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{EndpointStatus, GetQueueStatus, QueueStatus, RouteCounts};
@@ -60,6 +62,9 @@ impl Probe {
         ports.restart.plug(&addr);
         ports.logs.plug(&addr);
         ports.inspect.plug(&addr);
+        ports.list.plug(&addr);
+        ports.run.plug(&addr);
+        ports.engine.plug(&addr);
         ports.stop.plug(&addr);
         ports.link.plug(&addr);
         ports.queue.plug(&addr);
@@ -138,6 +143,17 @@ answers!(InspectModule, |self, m| match m.0.as_str() {
         Ok(serde_json::json!({ "Config": { "Env": ["KEY=s1", "IOTEDGE_MODULEID=sensor"] } })),
     other => Err(format!("module {other} has no container")),
 });
+answers!(ListContainers, |self, m| {
+    let id = "c1".to_owned();
+    let found =
+        Observed { id, module: m.module.clone().unwrap_or_default(), ..Observed::default() };
+    Ok(vec![found])
+});
+answers!(Run, |self, m| {
+    self.restarted.push(format!("{m:?}"));
+    Ok(Done::Plain)
+});
+answers!(GetEngineStatus, |self, _m| EngineStatus { version: "28".into(), ..Default::default() });
 answers!(Lookup, |self, m| Ok(Some(IdentityRecord {
     id: m.identity.clone(),
     keys: Vec::new(),

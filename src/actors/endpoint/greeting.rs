@@ -64,7 +64,9 @@ pub async fn greet(arrived: Arrived, backend: Rc<Backend>) -> Option<Greeted> {
         Err(Unheard::Bad(why, code)) => {
             let (hold, is_said) = visit.refused(None);
             match code {
-                Some(_) if is_said => tracing::warn!(peer, why, "log-in refused"),
+                Some(_) if is_said => {
+                    tracing::warn!(target: "audit", peer, why, "log-in refused");
+                }
                 None if is_said => tracing::warn!(peer, why, "first packet is not CONNECT: closed"),
                 _ => {}
             }
@@ -83,7 +85,7 @@ pub async fn greet(arrived: Arrived, backend: Rc<Backend>) -> Option<Greeted> {
             let (hold, is_said) = visit.refused(identity.as_ref());
             if is_said {
                 let client = cut(&connect.client_id);
-                tracing::warn!(peer, client, %refusal, "log-in refused");
+                tracing::warn!(target: "audit", peer, client, %refusal, "log-in refused");
             }
             let code = match refusal {
                 Refusal::NotReady(_) => ConnectCode::ServerUnavailable,

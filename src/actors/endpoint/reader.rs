@@ -5,16 +5,16 @@
 //!
 //! next: `connection/`
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::Stream;
-use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, ReadHalf};
 use tokio::time::timeout;
 
 use super::budget::Budget;
@@ -40,6 +40,11 @@ const LEAST: usize = 4_096;
 const BUSY: usize = 32 << 10;
 /// … and of one whose packet is larger than that.
 const MOST: usize = 64 << 10;
+
+thread_local! {
+    /// Where packets that begin are read to: an idle connection has no place of its own.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Why nothing more will be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -218,22 +223,22 @@ impl Reader {
         Box::pin(timeout(WHOLE, read)).await.map_err(|_| ReadEnd::Stalled)?
     }
 
-    /// Waits for the next packet to begin; how long is the connection's business.
+    /// Waits for the next packet to begin; how long is the connection's business. All connections
+    /// read into one place, and keep what has come.
     async fn wait(&mut self) -> Result<(), ReadEnd> {
-        if self.chunk > LEAST {
-            self.buffer.reserve(self.chunk);
-            let mut read = pin!(self.half.read_buf(&mut self.buffer));
-            if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
-                let read = count(read)?;
-                self.on_read(read);
-                return Ok(());
-            }
-        }
         self.buffer = BytesMut::new();
-        let mut begin = [0; 64];
-        let read = count(self.half.read(&mut begin).await)?;
+        let (half, buffer, chunk) = (&mut self.half, &mut self.buffer, self.chunk);
+        let read = poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                scratch.resize(BUSY, 0); // once
+                let mut read = ReadBuf::new(&mut scratch[..chunk.min(BUSY)]);
+                ready!(Pin::new(&mut *half).poll_read(cx, &mut read))?;
+                buffer.extend_from_slice(read.filled());
+                Poll::Ready(Ok(read.filled().len()))
+            })
+        });
+        let read = count(read.await)?;
         self.on_read(read);
-        self.buffer.extend_from_slice(&begin[..read]);
         Ok(())
     }
 

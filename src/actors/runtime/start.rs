@@ -11,6 +11,7 @@ use super::wires::{Ports, Wires};
 use crate::actors::agent::{AgentConfig, Collection, ImagesConfig};
 use crate::actors::apis::clients::ClientsApi;
 use crate::actors::apis::overview::About;
+use crate::actors::apis::socket::Rights;
 use crate::actors::apis::workload::WorkloadConfig;
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
@@ -35,6 +36,7 @@ use crate::messages::salvage::Report;
 use crate::protocol::blob::Uploads;
 use crate::protocol::certs::DeviceCertificates;
 use crate::protocol::files::make_dir;
+use crate::protocol::groups::group_id;
 use crate::protocol::http;
 use crate::protocol::http::Handler;
 use crate::protocol::http_client::Place;
@@ -170,6 +172,8 @@ pub fn run(
         update_deadline: settings.agent.update_deadline,
         startup_deadline: settings.agent.startup_deadline,
     };
+    let group = settings.management.group.as_deref().map(group_id).transpose()?;
+    let rights = Rights { mode: settings.management.mode(), group };
     let mut warnings = settings.warnings();
     let reports = state.environment().reports();
     warnings.extend(salvage::recent(&reports).map(Report::summary));
@@ -237,6 +241,7 @@ pub fn run(
         about: About { device, hub, gateway_hostname, state: path, warnings, settings: shown },
         log,
         uploads,
+        rights,
         bus: BusHouse::default(),
         settings,
         ports,

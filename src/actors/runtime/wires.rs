@@ -20,6 +20,7 @@ use crate::actors::apis::management::Management;
 use crate::actors::apis::methods::{Methods, Work};
 use crate::actors::apis::metrics::Metrics;
 use crate::actors::apis::overview::{About, ApiPorts};
+use crate::actors::apis::socket::Rights;
 use crate::actors::apis::workload::{Keys, Workload, WorkloadConfig, WorkloadPorts};
 use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::doorkeeper::Doorkeeper;
@@ -73,6 +74,7 @@ pub(super) struct Wires {
     pub(super) about: About,
     pub(super) log: LogRing,
     pub(super) uploads: Uploads,
+    pub(super) rights: Rights,
     pub(super) bus: BusHouse,
     pub(super) ports: Ports,
 }
@@ -147,7 +149,8 @@ impl Factory for Wires {
             "management" => {
                 let (path, about) = (self.settings.management.socket.clone(), self.about.clone());
                 let (ports, log) = (self.api_ports(), self.log.clone());
-                Running::worker(&Management::new(path, about, ports, log, obituary).start())
+                let management = Management::new(path, self.rights, about, ports, log, obituary);
+                Running::worker(&management.start())
             }
             "methods" => self.start_methods(obituary),
             "metrics" => {
@@ -367,6 +370,9 @@ impl Wires {
             restart: all.agent.restart,
             logs: all.agent.logs,
             inspect: all.agent.inspect,
+            list: all.agent.list,
+            run: all.agent.run,
+            engine: all.agent.engine_status,
             stop: all.agent.stop,
             desired: all.get_desired,
             lookup: all.lookup,

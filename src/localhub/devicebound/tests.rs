@@ -59,7 +59,7 @@ impl House {
 
     async fn finish(&self, key: Key) {
         let ends = vec![(key, End::Delivered)];
-        let finish = Finish { endpoint: Endpoint::client(&id("d")), ends };
+        let finish = Finish { endpoint: Endpoint::client(&id("d")), ends, is_last: false };
         assert_eq!(self.queue.send(finish).await.unwrap(), Ok(vec![key]));
     }
 

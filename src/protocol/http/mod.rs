@@ -52,6 +52,17 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// What is to be read as it comes (`Limits::late`).
     pub(crate) late: Late,
+    /// The process at the other end of a unix socket, when it connected.
+    pub peer: Option<Peer>,
+}
+
+/// See [`HttpRequest::peer`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Itself; 0 if the system does not say.
+    pub pid: i32,
 }
 
 /// A body that is read once, as it comes.

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::web_socket::{self, Tunnel};
-use super::{BodyStream, Handler, HttpBody, HttpRequest, HttpResponse, parse_query};
+use super::{BodyStream, Handler, HttpBody, HttpRequest, HttpResponse, Peer, parse_query};
 use crate::protocol::sockets::ByteStream;
 
 /// What one peer may take.
@@ -154,6 +154,7 @@ fn to_request(head: &hyper::http::request::Parts, body: Bytes) -> HttpRequest {
         headers: headers.collect(),
         body,
         late: None,
+        peer: None,
     }
 }
 
@@ -203,6 +204,11 @@ impl Body for Wire {
     }
 }
 
+/// Requests say who connected.
+fn of_peer(handler: Handler, peer: Peer) -> Handler {
+    Rc::new(move |request| handler(HttpRequest { peer: Some(peer), ..request }))
+}
+
 /// A listening socket that is being served, on the current thread. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Server(JoinHandle<()>);
@@ -216,16 +222,23 @@ impl Drop for Server {
 impl Server {
     /// Serves a unix socket.
     pub fn unix(listener: UnixListener, handler: Handler, limits: Limits) -> Self {
-        Self::spawn(async move || listener.accept().await.map(|(s, _)| s), handler, limits)
+        let accept = async move || {
+            let (stream, _) = listener.accept().await?;
+            let peer = stream.peer_cred().ok();
+            let peer = peer.map(|it| Peer { uid: it.uid(), pid: it.pid().unwrap_or_default() });
+            Ok((stream, peer))
+        };
+        Self::spawn(accept, handler, limits)
     }
 
     /// Serves a TCP port.
     pub fn tcp(listener: TcpListener, handler: Handler, limits: Limits) -> Self {
-        Self::spawn(async move || listener.accept().await.map(|(s, _)| s), handler, limits)
+        let accept = async move || Ok((listener.accept().await?.0, None));
+        Self::spawn(accept, handler, limits)
     }
 
     fn spawn<S>(
-        mut accept: impl AsyncFnMut() -> io::Result<S> + 'static,
+        mut accept: impl AsyncFnMut() -> io::Result<(S, Option<Peer>)> + 'static,
         handler: Handler,
         limits: Limits,
     ) -> Self
@@ -240,8 +253,12 @@ impl Server {
                 }
                 while connections.try_join_next().is_some() {}
                 match accept().await {
-                    Ok(stream) => {
-                        let connection = serve_connection(stream, handler.clone(), limits);
+                    Ok((stream, peer)) => {
+                        let handler = match peer {
+                            Some(peer) => of_peer(handler.clone(), peer),
+                            None => handler.clone(),
+                        };
+                        let connection = serve_connection(stream, handler, limits);
                         connections.spawn_local(async move {
                             if let Err(why) = connection.await {
                                 tracing::debug!(%why, "an HTTP connection ended");

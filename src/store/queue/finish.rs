@@ -3,6 +3,7 @@
 //! next: `clear.rs`, for the many that simply go
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use heed::{RoTxn, RwTxn};
@@ -11,10 +12,41 @@ use super::clear::Met;
 use super::records::{
     DEAD_LETTERED, LetterRecord, QUARANTINED, RowKey, RowRecord, end_index, kind,
 };
-use super::{Books, Inner, Ledger};
+use super::{Books, Inner, Ledger, QueueStore};
 use crate::domain::row::{End, Endpoint, Key};
+use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 use crate::store::value::Damage;
+use crate::store::writer::Kind;
+
+impl QueueStore {
+    /// Records how rows ended, and deletes them. Answers with all the keys; rows that are gone
+    /// already are not counted again. What was delivered may wait a moment for messages to be
+    /// written with.
+    pub fn finish(
+        &self,
+        endpoint: Endpoint,
+        ends: Vec<(Key, End)>,
+    ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
+        self.record(endpoint, ends, false)
+    }
+
+    /// The same; with `is_soon` neither they nor others that wait do so any longer.
+    pub fn record(
+        &self,
+        endpoint: Endpoint,
+        ends: Vec<(Key, End)>,
+        is_soon: bool,
+    ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
+        let shelf = Arc::clone(&self.shelf);
+        let may_wait = !is_soon && ends.iter().all(|(_, end)| *end == End::Delivered);
+        let kind = if may_wait { Kind::End } else { Kind::Vital };
+        self.writer.submit(kind, ends.len(), move |txn, books| {
+            shelf.now().finish(txn, books, &endpoint, &ends)?;
+            Ok(ends.iter().map(|(key, _)| *key).collect())
+        })
+    }
+}
 
 impl Inner {
     /// Rows that are gone already are passed over.

@@ -77,7 +77,7 @@ use super::fault::Fault;
 use super::table::Table;
 use super::writer::{Fill, Kind, Window, Writer, WriterState};
 use crate::domain::budget::Budget;
-use crate::domain::row::{End, Endpoint, Key};
+use crate::domain::row::Endpoint;
 use crate::domain::store_time::{Saved, StoreTime};
 use crate::messages::state::StoreError;
 
@@ -291,20 +291,6 @@ impl QueueStore {
         rest: Option<Cursor>,
     ) -> Result<Pulled, StoreError> {
         self.read(self.inner().pull(endpoint, want, rest))
-    }
-
-    /// Records how rows ended, and deletes them. Answers with all the keys; rows that are gone
-    /// already are not counted again.
-    pub fn finish(
-        &self,
-        endpoint: Endpoint,
-        ends: Vec<(Key, End)>,
-    ) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send + 'static + use<> {
-        let shelf = Arc::clone(&self.shelf);
-        self.writer.submit(Kind::Vital, ends.len(), move |txn, books| {
-            shelf.now().finish(txn, books, &endpoint, &ends)?;
-            Ok(ends.iter().map(|(key, _)| *key).collect())
-        })
     }
 
     /// Persists store time, so that what is owed ages while nothing else is written.

@@ -40,6 +40,9 @@ impl<S: Shared> Loop<'_, S> {
 
     /// Room now; without bounds if that cannot be told: the write itself will say.
     fn free(&mut self) -> (Free, Free) {
+        if self.budget().max.is_none() && self.space.refill(&self.environment.env) {
+            return (Free::ALL, Free::ALL);
+        }
         let Ok(txn) = self.environment.env.read_txn() else { return (Free::ALL, Free::ALL) };
         let used = self.used(&txn);
         drop(txn);
@@ -49,7 +52,7 @@ impl<S: Shared> Loop<'_, S> {
     /// Takes out of the batch what there is no room for.
     pub(super) fn admit(&mut self, batch: Batch<S>) -> Batch<S> {
         self.is_evicting = false;
-        if batch.iter().all(|job| job.kind() == Kind::Vital) {
+        if batch.iter().all(|job| job.kind() != Kind::Append) {
             return batch;
         }
         let (budget, disk) = self.free();
@@ -88,7 +91,7 @@ impl<S: Shared> Loop<'_, S> {
             if taken > 0 {
                 self.is_evicting = true;
                 let mut batch = batch;
-                self.common.inbox.put_back(batch.split_off(count));
+                self.common.inbox.put_back(batch.split_off(count), now());
                 return batch;
             }
             if round < ROUNDS && !self.make_room() {
@@ -103,7 +106,7 @@ impl<S: Shared> Loop<'_, S> {
         let mut free = budget.and(disk);
         let mut admitted = Vec::new();
         for job in batch {
-            if job.kind() == Kind::Vital {
+            if job.kind() != Kind::Append {
                 admitted.push(job);
                 continue;
             }
@@ -210,7 +213,7 @@ impl<S: Shared> Loop<'_, S> {
     pub(super) fn look(&mut self) {
         self.look_at = None;
         let waiting = self.waiting.take_all();
-        self.common.inbox.put_back(waiting);
+        self.common.inbox.put_back(waiting, now());
     }
 
     /// Nothing more will be written.

@@ -22,7 +22,7 @@ struct Hold {
 impl Holds {
     fn of(&mut self, kind: Kind) -> &mut Option<Hold> {
         match kind {
-            Kind::Vital => &mut self.vital,
+            Kind::Vital | Kind::End => &mut self.vital,
             Kind::Append => &mut self.appends,
         }
     }
@@ -51,7 +51,7 @@ impl Holds {
 
     pub(super) fn is_held(&self, kind: Kind, now: Instant) -> bool {
         let hold = match kind {
-            Kind::Vital => self.vital,
+            Kind::Vital | Kind::End => self.vital,
             Kind::Append => self.appends,
         };
         hold.is_some_and(|hold| now < hold.until)

@@ -1,6 +1,9 @@
 //! What waits to be written: two lines, so that vital work need not wait behind appends.
 //!
-//! Bounded by the permits that each piece of work holds (`mod.rs`).
+//! Bounded by the permits that each piece of work holds (`mod.rs`). Whoever hands work in wakes the
+//! writer only if it is to begin sooner than it would by itself: to be woken costs more than to write.
+//!
+//! next: `domain/group_commit`, which says when to begin
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,6 +12,7 @@ use std::time::Instant;
 use super::holds::Holds;
 use super::job::Job;
 use super::{Exchange, Kind, Window};
+use crate::domain::group_commit::{Begin, GroupCommit, Waiting};
 use crate::messages::state::StoreError;
 
 pub(super) struct Inbox<S> {
@@ -16,18 +20,14 @@ pub(super) struct Inbox<S> {
     changed: Condvar,
 }
 
-impl<S> Default for Inbox<S> {
-    fn default() -> Self {
-        let (vital, appends) = (VecDeque::new(), VecDeque::new());
-        let lines = Lines { vital, appends, weight: 0, exchange: None, is_closed: false };
-        Inbox { lines: Mutex::new(lines), changed: Condvar::new() }
-    }
-}
-
 struct Lines<S> {
+    /// Vital work and ends.
     vital: VecDeque<Box<dyn Job<S>>>,
     appends: VecDeque<Box<dyn Job<S>>>,
-    weight: usize,
+    waiting: Waiting,
+    group: GroupCommit,
+    /// The writer sleeps; until when, unless it is woken.
+    sleeps: Option<Option<Instant>>,
     exchange: Option<Exchange>,
     is_closed: bool,
 }
@@ -35,9 +35,38 @@ struct Lines<S> {
 impl<S> Lines<S> {
     fn line(&mut self, kind: Kind) -> &mut VecDeque<Box<dyn Job<S>>> {
         match kind {
-            Kind::Vital => &mut self.vital,
+            Kind::Vital | Kind::End => &mut self.vital,
             Kind::Append => &mut self.appends,
         }
+    }
+
+    fn weigh(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Vital => &mut self.waiting.vital,
+            Kind::End => &mut self.waiting.ends,
+            Kind::Append => &mut self.waiting.appends,
+        }
+    }
+
+    fn on_pushed(&mut self, kind: Kind, weight: usize, now: Instant) {
+        *self.weigh(kind) += weight;
+        if kind == Kind::End {
+            self.waiting.ends_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether the writer is to be woken for what waits.
+    fn wakes(&mut self, now: Instant) -> bool {
+        let Some(until) = self.sleeps else { return false };
+        let wakes = match self.group.begin(&self.waiting, now) {
+            Begin::Now => true,
+            Begin::At(at) => until.is_none_or(|until| at < until),
+            Begin::Never => false,
+        };
+        if wakes {
+            self.sleeps = None; // once is enough
+        }
+        wakes
     }
 }
 
@@ -52,27 +81,48 @@ pub(super) enum Next<S> {
 }
 
 impl<S> Inbox<S> {
+    pub(super) fn new(window: Window) -> Self {
+        let lines = Lines {
+            vital: VecDeque::new(),
+            appends: VecDeque::new(),
+            waiting: Waiting::default(),
+            group: GroupCommit::new(window),
+            sleeps: None,
+            exchange: None,
+            is_closed: false,
+        };
+        Inbox { lines: Mutex::new(lines), changed: Condvar::new() }
+    }
+
     /// Appends work to its line; if the inbox is closed, answers it.
-    pub(super) fn push(&self, job: Box<dyn Job<S>>) {
+    pub(super) fn push(&self, job: Box<dyn Job<S>>, now: Instant) {
         let mut lines = self.lock();
         if lines.is_closed {
             drop(lines);
             job.answer(Err(StoreError::Unavailable));
             return;
         }
-        lines.weight += job.weight();
+        lines.on_pushed(job.kind(), job.weight(), now);
         lines.line(job.kind()).push_back(job);
+        let wakes = lines.wakes(now);
         drop(lines);
-        self.changed.notify_one();
+        if wakes {
+            self.changed.notify_one();
+        }
     }
 
     /// Puts work back at the head of its line, in the order given.
-    pub(super) fn put_back(&self, jobs: Vec<Box<dyn Job<S>>>) {
+    pub(super) fn put_back(&self, jobs: Vec<Box<dyn Job<S>>>, now: Instant) {
         let mut lines = self.lock();
         for job in jobs.into_iter().rev() {
-            lines.weight += job.weight();
+            lines.on_pushed(job.kind(), job.weight(), now);
             lines.line(job.kind()).push_front(job);
         }
+    }
+
+    /// What is written next begins at once.
+    pub(super) fn on_exchanged(&self) {
+        self.lock().group.on_exchanged();
     }
 
     /// Asks for an exchange of the environment; one at a time.
@@ -94,14 +144,11 @@ impl<S> Inbox<S> {
         self.lock().is_closed
     }
 
-    /// Waits for work that may be done, then until `not_before` for more of it, unless there is
-    /// enough. Vital work comes first.
+    /// Waits for work that may be done, and until it is time to begin. Vital work comes first.
     pub(super) fn take(
         &self,
         holds: &Holds,
         look_at: Option<Instant>,
-        not_before: Instant,
-        window: Window,
         now: impl Fn() -> Instant,
     ) -> Next<S> {
         let mut lines = self.lock();
@@ -117,32 +164,40 @@ impl<S> Inbox<S> {
             let is_due = |kind| is_closed || !holds.is_held(kind, time);
             let has_vital = !lines.vital.is_empty() && is_due(Kind::Vital);
             let has_appends = !lines.appends.is_empty() && is_due(Kind::Append);
-            if !has_vital && !has_appends {
-                if is_closed && lines.vital.is_empty() && lines.appends.is_empty() {
-                    return Next::End;
-                }
-                let next = holds.next(time).into_iter().chain(look_at).min();
-                lines = self.wait(lines, next.map(|until| until.saturating_duration_since(time)));
-            } else if is_closed || lines.weight >= window.weight || not_before <= time {
-                return Next::Commit(lines.take(has_vital, has_appends, window.most));
-            } else {
-                lines = self.wait(lines, Some(not_before - time));
+            let has_work = has_vital || has_appends;
+            if is_closed && !has_work {
+                return Next::End;
             }
+            let due = lines.due(has_vital, has_appends, look_at.is_some());
+            let begin = lines.group.on_wait(&due, time);
+            if begin == Begin::Now || (is_closed && has_work) {
+                return Next::Commit(lines.take(has_vital, has_appends, time));
+            }
+            let begin = match begin {
+                Begin::At(at) => Some(at),
+                _ => lines.group.pause(time), // what comes before need not wake it
+            };
+            let until = holds.next(time).into_iter().chain(look_at).chain(begin).min();
+            lines = self.sleep(lines, until, time);
         }
     }
 
-    fn wait<'l>(
+    fn sleep<'l>(
         &self,
-        lines: MutexGuard<'l, Lines<S>>,
-        time: Option<std::time::Duration>,
+        mut lines: MutexGuard<'l, Lines<S>>,
+        until: Option<Instant>,
+        now: Instant,
     ) -> MutexGuard<'l, Lines<S>> {
-        match time {
-            Some(time) => {
-                let woken = self.changed.wait_timeout(lines, time);
+        lines.sleeps = Some(until);
+        let mut lines = match until {
+            Some(until) => {
+                let woken = self.changed.wait_timeout(lines, until.saturating_duration_since(now));
                 woken.unwrap_or_else(PoisonError::into_inner).0
             }
             None => self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner),
-        }
+        };
+        lines.sleeps = None;
+        lines
     }
 
     /// Nothing in here can be half done when a thread panics.
@@ -152,18 +207,39 @@ impl<S> Inbox<S> {
 }
 
 impl<S> Lines<S> {
-    /// Takes up to `most` weight, at least one piece.
-    fn take(&mut self, vital: bool, appends: bool, most: usize) -> Vec<Box<dyn Job<S>>> {
-        let (mut taken, mut weight) = (Vec::new(), 0);
+    /// What waits and may be written. Where appends wait for room, ends may make it.
+    fn due(&self, vital: bool, appends: bool, is_short: bool) -> Waiting {
+        let mut due = self.waiting;
+        if !vital {
+            (due.vital, due.ends, due.ends_since) = (0, 0, None);
+        }
+        if !appends {
+            due.appends = 0;
+        }
+        if is_short {
+            due.vital += std::mem::take(&mut due.ends);
+        }
+        due
+    }
+
+    /// Takes up to the most of one transaction, at least one piece.
+    fn take(&mut self, vital: bool, appends: bool, now: Instant) -> Vec<Box<dyn Job<S>>> {
+        let most = self.group.window().most;
+        let (mut taken, mut weight, mut appended) = (Vec::new(), 0, 0);
         let kinds = [(vital, Kind::Vital), (appends, Kind::Append)];
         for (_, kind) in kinds.into_iter().filter(|(wanted, _)| *wanted) {
             while weight < most {
                 let Some(job) = self.line(kind).pop_front() else { break };
                 weight += job.weight();
+                *self.weigh(job.kind()) -= job.weight();
+                appended += if kind == Kind::Append { job.weight() } else { 0 };
                 taken.push(job);
             }
         }
-        self.weight -= weight;
+        if self.waiting.ends == 0 {
+            self.waiting.ends_since = None;
+        }
+        self.group.on_begun(appended, now);
         taken
     }
 }

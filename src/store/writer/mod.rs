@@ -22,12 +22,10 @@ mod tests;
 mod thread;
 mod waiting;
 
+use heed::RwTxn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-use heed::RwTxn;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::inbox::Inbox;
@@ -40,6 +38,7 @@ use self::thread::Loop;
 use super::env::Environment;
 use super::fault::Fault;
 use crate::domain::budget::{Budget, Level};
+pub use crate::domain::group_commit::Window;
 use crate::messages::state::StoreError;
 
 /// Pieces of work that may wait at a time; whoever submits more waits before they are taken.
@@ -50,25 +49,11 @@ const CAPACITY: usize = 4_096;
 pub enum Kind {
     /// Frees more than it takes, or must be possible on a full disk: it may use up the reserve.
     Vital,
+    /// As vital work, with which it is in line; but nobody waits for it, so it may wait a moment for
+    /// appends to be written with.
+    End,
     /// Adds to what is stored: waits while the disk is full.
     Append,
-}
-
-/// When to commit.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Transactions begin at least this far apart; the first after a pause begins at once.
-    pub pause: Duration,
-    /// Unless so much weight waits: then at once.
-    pub weight: usize,
-    /// One transaction takes no more than this.
-    pub most: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Window { pause: Duration::from_micros(500), weight: 32, most: 8_192 }
-    }
 }
 
 /// What the pieces of work of one transaction share: counts that each of them changes, say, are
@@ -171,7 +156,7 @@ impl<S: Shared + 'static> Writer<S> {
     ) -> std::io::Result<Self> {
         let (tell, fill) = watch::channel(Fill::default());
         let (report, state) = watch::channel(WriterState::Ready);
-        let (inbox, commits, plan) = (Inbox::default(), AtomicU64::new(0), Plan::default());
+        let (inbox, commits, plan) = (Inbox::new(window), AtomicU64::new(0), Plan::default());
         let common = Arc::new(Common { inbox, commits, plan });
         let of_thread = Arc::clone(&common);
         let run = move || Loop::new(environment, &of_thread, window, (report, tell), keeper).run();
@@ -224,7 +209,7 @@ impl<S: Shared + 'static> Writer<S> {
         let late = match Arc::clone(permits).try_acquire_owned() {
             Ok(permit) => {
                 work.permit = Some(permit);
-                self.common.inbox.push(Box::new(work));
+                self.common.inbox.push(Box::new(work), thread::now());
                 None
             }
             Err(_) => {
@@ -235,7 +220,7 @@ impl<S: Shared + 'static> Writer<S> {
         async move {
             if let Some((mut work, permits, common)) = late {
                 work.allow(permits.acquire_owned().await.map_err(|_| StoreError::Unavailable)?);
-                common.inbox.push(work);
+                common.inbox.push(work, thread::now());
             }
             answer.await.unwrap_or(Err(StoreError::Unavailable))
         }

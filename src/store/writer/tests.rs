@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -64,6 +65,27 @@ async fn what_waits_is_committed_in_one_transaction() {
     assert_eq!(answers, (1..=200).map(Ok).collect::<Vec<_>>());
     let commits = writer.commits() - before;
     assert!((1..=4).contains(&commits), "{commits} commits for 200 writes");
+}
+
+#[tokio::test]
+async fn ends_are_written_with_the_appends_that_come_next_or_with_vital_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { reserve: 0, ..Options::queue() };
+    let environment = Arc::new(Environment::open(directory.path(), &["t"], options).unwrap());
+    let minute = Duration::from_secs(60);
+    let window = Window { hold: minute, lately: minute, ..Window::default() };
+    let writer = Writer::start(Arc::clone(&environment), window).unwrap();
+    for company in [Kind::Append, Kind::Vital] {
+        put(&environment, &writer, Kind::Append, 0).await.unwrap();
+        let before = writer.commits();
+        let ends = [1, 2].map(|n| put(&environment, &writer, Kind::End, n));
+        let last = put(&environment, &writer, company, 3);
+        assert_eq!(join_all(ends.into_iter().chain([last])).await, [Ok(1), Ok(2), Ok(3)]);
+        assert_eq!(writer.commits() - before, 1, "{company:?}");
+    }
+    let alone = put(&environment, &writer, Kind::End, 4);
+    drop(writer);
+    assert_eq!(alone.await, Ok(4), "who stops waits for nothing");
 }
 
 #[tokio::test]

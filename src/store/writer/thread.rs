@@ -40,8 +40,6 @@ pub(super) struct Loop<'s, S> {
     pub(super) is_evicting: bool,
     /// Something was evicted since that was last told.
     pub(super) has_evicted: bool,
-    /// When the last transaction began.
-    begun: Option<Instant>,
 }
 
 pub(super) type Batch<S> = Vec<Box<dyn Job<S>>>;
@@ -75,7 +73,6 @@ impl<'s, S: Shared> Loop<'s, S> {
             expired_at: None,
             is_evicting: false,
             has_evicted: false,
-            begun: None,
         }
     }
 
@@ -95,10 +92,8 @@ impl<'s, S: Shared> Loop<'s, S> {
 
     /// One transaction. `false`: there is nothing left to do.
     fn step(&mut self) -> bool {
-        let not_before = self.begun.map_or_else(now, |begun| begun + self.window.pause);
-        match self.common.inbox.take(&self.holds, self.look_at, not_before, self.window, now) {
+        match self.common.inbox.take(&self.holds, self.look_at, now) {
             Next::Commit(batch) => {
-                self.begun = Some(now());
                 let broken = match &*self.report.borrow() {
                     WriterState::Broken(why) => Some(StoreError::Broken(why.clone())),
                     _ => None,
@@ -144,7 +139,8 @@ impl<'s, S: Shared> Loop<'s, S> {
             Exchanged::For(environment) => {
                 self.space = Space::new(&environment.env, environment.options.reserve);
                 self.environment = environment;
-                (self.holds, self.begun) = (Holds::default(), None);
+                self.holds = Holds::default();
+                self.common.inbox.on_exchanged();
                 self.report.send_replace(WriterState::Ready);
                 self.look(); // there may be room on the new device
             }
@@ -265,12 +261,15 @@ impl<'s, S: Shared> Loop<'s, S> {
         tracing::warn!(?directory, ?kind, why, ?delay, "store cannot write");
         self.report.send_replace(WriterState::Retrying(why));
         self.look(); // behind the batch, as they came
-        self.common.inbox.put_back(batch);
+        self.common.inbox.put_back(batch, now());
     }
 }
 
+/// Appends first: clients wait for their PUBACKs.
 pub(super) fn answer<S>(batch: Batch<S>, end: &Result<(), StoreError>) {
-    for job in batch {
+    let (appends, others): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|job| job.kind() == Kind::Append);
+    for job in appends.into_iter().chain(others) {
         job.answer(end.clone());
     }
 }

@@ -57,7 +57,8 @@ impl Deployment {
     fn on_applied(&mut self, applied: Applied, ctx: &mut Context<Self>) {
         if let Some((version, current)) = applied.desired {
             if self.version != Some(version) {
-                tracing::info!(version, "desired properties of $edgeAgent");
+                let refused = current.as_ref().err().map(ToString::to_string);
+                tracing::info!(target: "audit", version, refused, "deployment of $edgeAgent");
                 for warning in current.iter().flat_map(|manifest| &manifest.warnings) {
                     tracing::warn!("{warning}");
                 }

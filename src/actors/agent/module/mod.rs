@@ -190,6 +190,8 @@ impl Module {
                     this.timer = None;
                     let restarts = this.restarts.in_a_row();
                     let now = Some(clock::unix_time());
+                    let (module, why) = (&this.name, &this.state.why);
+                    tracing::info!(target: "audit", module, restarts, why, "restarted by its policy");
                     this.change(|state| {
                         state.restarts = restarts;
                         state.last_restart = now;

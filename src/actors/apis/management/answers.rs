@@ -1,4 +1,5 @@
-//! The calls of the management API. All answers are JSON, but for logs.
+//! The calls of the management API. All answers are JSON, but for logs. Those of the reference's
+//! daemon are in `daemon.rs`.
 //!
 //! | call | answer |
 //! |---|---|
@@ -59,6 +60,20 @@ impl Answers {
     }
 
     pub(super) async fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let answered = match self.daemon(request).await {
+            Some(answered) => answered.unwrap_or_else(|refusal| refusal),
+            None => self.own(request).await,
+        };
+        if request.method != "GET" {
+            let (uid, pid) = request.peer.map(|peer| (peer.uid, peer.pid)).unwrap_or_default();
+            let path = format!("/{}", request.segments().join("/"));
+            let (method, status) = (&request.method, answered.status);
+            tracing::info!(target: "audit", uid, pid, method, path, status, "management call");
+        }
+        answered
+    }
+
+    async fn own(&self, request: &HttpRequest) -> HttpResponse {
         let segments = request.segments();
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
         let answered = match (request.method.as_str(), segments.as_slice()) {
@@ -126,7 +141,7 @@ impl Answers {
         Ok(logs.map(|chunk| chunk.map(|chunk| chunk.bytes)).boxed())
     }
 
-    async fn logs(
+    pub(super) async fn logs(
         &self,
         module: &str,
         request: &HttpRequest,
@@ -157,7 +172,7 @@ impl Answers {
         Ok(HttpResponse::stream(200, "text/plain; charset=utf-8", logs))
     }
 
-    async fn restart(&self, module: &str) -> Result<HttpResponse, HttpResponse> {
+    pub(super) async fn restart(&self, module: &str) -> Result<HttpResponse, HttpResponse> {
         if is_ours(module) {
             let message = "edgeAgent and edgeHub are the service itself: restart that, with \
                            `systemctl restart edge-runtime` or `edgectl stop` and `edgectl start`";

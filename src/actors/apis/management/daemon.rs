@@ -53,8 +53,10 @@ impl Answers {
             }
             ("GET", ["systeminfo"]) => {
                 let mut info = system_info(env!("CARGO_PKG_VERSION"));
-                let engine = self.ports.engine.ask(crate::messages::engine::GetEngineStatus, ENGINE);
-                info["server_version"] = engine.await.map(|it| it.version).unwrap_or_default().into();
+                let engine =
+                    self.ports.engine.ask(crate::messages::engine::GetEngineStatus, ENGINE);
+                info["server_version"] =
+                    engine.await.map(|it| it.version).unwrap_or_default().into();
                 Ok(HttpResponse::json(200, &info))
             }
             ("GET", ["systeminfo", "resources"]) => {

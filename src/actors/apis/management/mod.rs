@@ -4,6 +4,7 @@
 
 mod answers;
 mod bundle;
+mod daemon;
 mod environment;
 mod queue;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use actix::prelude::*;
 
 use self::answers::Answers;
 use super::overview::{About, ApiPorts};
-use super::socket::listen;
+use super::socket::{Rights, listen};
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::protocol::http::{Limits, Server, handler};
 use crate::protocol::logging::LogRing;
@@ -25,6 +26,7 @@ use crate::protocol::logging::LogRing;
 /// See the module documentation.
 pub struct Management {
     path: PathBuf,
+    rights: Rights,
     answers: Rc<Answers>,
     server: Option<Server>,
     obituary: Obituary,
@@ -34,13 +36,14 @@ impl Management {
     /// Listens at `path` once it is started; `log` is this process's own.
     pub fn new(
         path: PathBuf,
+        rights: Rights,
         about: About,
         ports: ApiPorts,
         log: LogRing,
         obituary: Obituary,
     ) -> Self {
         let answers = Rc::new(Answers::new(about, ports, log));
-        Management { path, answers, server: None, obituary }
+        Management { path, rights, answers, server: None, obituary }
     }
 }
 
@@ -50,7 +53,7 @@ impl Actor for Management {
     fn started(&mut self, ctx: &mut Self::Context) {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
-        match listen(&self.path, &PathBuf::from(beside), 0o660) {
+        match listen(&self.path, &PathBuf::from(beside), self.rights) {
             Ok(listener) => {
                 let answers = Rc::clone(&self.answers);
                 let answer = handler(move |request| {

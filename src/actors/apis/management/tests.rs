@@ -1,6 +1,6 @@
 //! Over a real unix socket, with a probe for everybody else.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +9,8 @@ use super::super::probe::{Probe, Restarted, about};
 use super::*;
 use crate::messages::agent::ModuleStatusLine;
 use crate::protocol::http_client::{ClientRequest, Place, ask};
+
+const RIGHTS: Rights = Rights { mode: 0o660, group: Some(4711) };
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -24,7 +26,8 @@ impl Bench {
         let path = dir.path().join("mgmt.sock");
         let log = LogRing::default();
         let obituary = Obituary::unsupervised();
-        let management = Management::new(path, about(), ports.clone(), log, obituary).start();
+        let management =
+            Management::new(path, RIGHTS, about(), ports.clone(), log, obituary).start();
         Bench { dir, probe, ports, _management: management }
     }
 
@@ -33,7 +36,7 @@ impl Bench {
         let place = Place::Unix(self.dir.path().join("mgmt.sock"));
         let request = ClientRequest::new(method, target);
         let answer = ask(&place, request, Duration::from_secs(5)).await.unwrap();
-        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     }
 
     async fn json(&self, target: &str) -> Value {
@@ -57,6 +60,8 @@ async fn status_shows_every_part_and_that_actual_is_as_desired() {
     );
     let mode = std::fs::metadata(bench.dir.path().join("mgmt.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
+    let group = std::fs::metadata(bench.dir.path().join("mgmt.sock")).unwrap().gid();
+    assert_eq!(group, 4711);
 }
 
 #[actix::test]
@@ -206,4 +211,55 @@ async fn a_program_outside_of_the_container_is_told_how_to_be_the_module() {
     assert_eq!(answer["environment"], expected);
     assert_eq!(bench.ask("GET", "/modules/edgeHub/environment").await.0, 409);
     assert_eq!(bench.ask("GET", "/modules/senser/environment").await.0, 404);
+}
+
+#[actix::test]
+async fn calls_of_the_references_daemon_are_answered_in_its_shapes() {
+    let bench = Bench::new(Probe::default());
+    const VERSION: &str = "api-version=2021-12-07";
+    let list = bench.json(&format!("/modules?{VERSION}")).await;
+    let sensor = &list["modules"][1];
+    assert_eq!((&sensor["name"], &sensor["id"]), (&"sensor".into(), &"id".into()));
+    assert_eq!(sensor["status"]["runtimeStatus"]["status"], "running");
+    assert_eq!(sensor["status"]["startTime"], "2026-01-01T00:00:00Z");
+    assert_eq!(&bench.json(&format!("/modules/sensor?{VERSION}")).await, sensor);
+    let logs = bench.ask("GET", &format!("/modules/sensor/logs?tail=2&{VERSION}")).await;
+    assert_eq!(logs, (200, "sensor tail Some(2)\nsecond\n".into()));
+    for what in ["restart", "stop", "start"] {
+        let done = bench.ask("POST", &format!("/modules/sensor/{what}?{VERSION}")).await;
+        assert_eq!(done, (204, String::new()));
+    }
+    let asked = bench.probe.send(Restarted).await.unwrap();
+    assert_eq!(asked, ["sensor", "Stop(\"c1\")", "Start(\"c1\")"]);
+    let info = bench.json(&format!("/systeminfo?{VERSION}")).await;
+    assert_eq!((&info["osType"], &info["server_version"]), (&"linux".into(), &"28".into()));
+    assert!(bench.json(&format!("/systeminfo/resources?{VERSION}")).await["total_ram"].is_u64());
+    let (status, zip) = bench.ask("GET", &format!("/systeminfo/supportbundle?{VERSION}")).await;
+    assert!(status == 200 && zip.starts_with("PK"));
+}
+
+#[actix::test]
+async fn what_the_references_daemon_refuses_is_refused_with_its_status() {
+    let bench = Bench::new(Probe::default());
+    for (method, target, status) in [
+        ("GET", "/modules/sensor", 400),
+        ("GET", "/modules?api-version=2017-01-01", 400),
+        ("GET", "/systeminfo", 400),
+        ("GET", "/systeminfo/resources?api-version=2018-06-28", 400),
+        ("GET", "/modules/nobody?api-version=2018-06-28", 404),
+        ("POST", "/modules/nobody/start?api-version=2018-06-28", 404),
+        ("POST", "/modules/nobody/stop?api-version=2018-06-28", 404),
+        ("POST", "/modules/nobody/restart?api-version=2018-06-28", 404),
+        ("POST", "/modules/edgeHub/stop?api-version=2018-06-28", 409),
+        ("POST", "/modules?api-version=2018-06-28", 403),
+        ("PUT", "/modules/sensor?api-version=2018-06-28", 403),
+        ("DELETE", "/modules/sensor?api-version=2018-06-28", 403),
+        ("POST", "/identities?api-version=2018-06-28", 403),
+        ("POST", "/device/reprovision?api-version=2019-10-22", 403),
+        ("GET", "/nothing?api-version=2018-06-28", 404),
+    ] {
+        let (answered, body) = bench.ask(method, target).await;
+        assert_eq!(answered, status, "{method} {target}: {body}");
+        assert!(body.contains("\"message\""), "{body}");
+    }
 }

@@ -142,6 +142,7 @@ impl Handler<Invoke> for Methods {
                     (status, json!({ "message": message }).to_string().into())
                 }
             };
+            tracing::info!(target: "audit", method = call.name, status, "direct method of $edgeAgent");
             Outcome::Answered(status, body)
         })
     }

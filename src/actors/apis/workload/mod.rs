@@ -25,7 +25,7 @@ pub use self::answers::WorkloadPorts;
 use self::answers::{Answers, Caller};
 pub use self::keys::Keys;
 use self::modules::{load, remove, save};
-use crate::actors::apis::socket::listen;
+use crate::actors::apis::socket::{Rights, listen};
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
 use crate::domain::workload::{SOCKET, directory};
@@ -33,6 +33,9 @@ use crate::messages::agent::ModulesChanged;
 use crate::messages::supervision::Health;
 use crate::protocol::certs::Authority;
 use crate::protocol::http::{Limits, Server, handler};
+
+/// Whoever the module runs as; its directory lies in the state directory, which is the runtime's.
+const RIGHTS: Rights = Rights { mode: 0o666, group: None };
 
 /// Of one module: requests at a time, and what each may take. More wait; no other module's do.
 const LIMITS: Limits = Limits {
@@ -86,7 +89,7 @@ impl Workload {
     }
 
     fn serve(&self, path: &Path, caller: Caller) -> Result<Server, String> {
-        let listener = listen(path, &self.config.state.join("workload/new.sock"), 0o666);
+        let listener = listen(path, &self.config.state.join("workload/new.sock"), RIGHTS);
         let listener = listener.map_err(|e| e.to_string())?;
         let answers = Rc::clone(&self.answers);
         let answer = handler(move |request| {

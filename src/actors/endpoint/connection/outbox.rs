@@ -228,7 +228,7 @@ impl Connection {
         }
         self.outbox.is_finishing = true;
         let ends = std::mem::take(&mut self.outbox.ends);
-        let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
+        let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends, is_last: false };
         // A client may hang up right behind its PUBACK.
         let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
@@ -246,8 +246,8 @@ impl Connection {
     /// The same as the connection ends, whichever way: nobody waits for it.
     pub(super) fn finish_last(&mut self) {
         let ends = std::mem::take(&mut self.outbox.ends);
-        if !ends.is_empty() {
-            let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends };
+        if !ends.is_empty() || self.outbox.is_finishing {
+            let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends, is_last: true };
             drop(self.backend.finish.order(finish, STORE));
         }
     }

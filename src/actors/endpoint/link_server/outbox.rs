@@ -147,7 +147,7 @@ impl LinkServer {
         ends: Vec<(Key, End)>,
         ctx: &mut Context<Self>,
     ) {
-        let finish = Finish { endpoint: Endpoint::client(&who), ends };
+        let finish = Finish { endpoint: Endpoint::client(&who), ends, is_last: false };
         let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
             .map(move |ended, this, ctx| match ended.unwrap_or(Err(StoreError::Unavailable)) {

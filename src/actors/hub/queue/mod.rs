@@ -12,6 +12,7 @@ pub mod absent;
 mod compact;
 mod fill;
 mod harm;
+mod notices;
 mod operator;
 mod place;
 mod routed;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use self::notices::Notices;
 pub use self::place::Bring;
 use self::routed::Routed;
 use self::sweep::Sweep;
@@ -111,6 +113,7 @@ pub struct Queue {
     /// `{device}/$edgeHub`.
     identity: Identity,
     ports: QueuePorts,
+    notices: Notices,
     bring: Bring,
     /// For the mutant `stale-routes`.
     table: Option<Arc<RouteTable>>,
@@ -146,6 +149,7 @@ impl Queue {
         Queue {
             store,
             identity,
+            notices: Notices::new(ports.clone()),
             ports,
             bring,
             table: None,
@@ -229,21 +233,19 @@ impl Handler<Ingest> for Queue {
         if !self.store.has_matcher() {
             return Box::pin(async { Err(StoreError::Unavailable) });
         }
-        let (store, ports) = (Arc::clone(&self.store), self.ports.clone());
+        let notices = self.notices.clone();
         let batch: Vec<_> = batch.into_iter().map(incoming).collect();
         if mutant::is("ack-before-commit") {
-            return ack_before_commit(store, batch, ports);
+            return ack_before_commit(Arc::clone(&self.store), batch, notices);
         }
-        let appended = store.ingest(batch); // in line from here on
-        Box::pin(async move { Ok(announce(appended.await?, &ports)) })
+        let appended = self.store.ingest(batch); // in line from here on
+        Box::pin(async move { Ok(announce(appended.await?, &notices)) })
     }
 }
 
 /// Tells those who are owed something, and makes verdicts.
-fn announce(done: Appended, ports: &QueuePorts) -> Vec<Verdict> {
-    for endpoint in done.endpoints {
-        ports.tell_stored(endpoint);
-    }
+fn announce(done: Appended, notices: &Notices) -> Vec<Verdict> {
+    notices.tell(done.endpoints);
     let verdict = |taken| match taken {
         Taken::Stored | Taken::Duplicate => Verdict::Stored,
         Taken::Unrouted => Verdict::Unrouted,
@@ -260,13 +262,13 @@ fn incoming(telemetry: Telemetry) -> Incoming {
 fn ack_before_commit(
     store: Arc<QueueStore>,
     batch: Vec<Incoming>,
-    ports: QueuePorts,
+    notices: Notices,
 ) -> ResponseFuture<Result<Vec<Verdict>, StoreError>> {
     let verdicts = vec![Verdict::Stored; batch.len()];
     actix::spawn(async move {
         tokio::time::sleep(Duration::from_millis(20)).await;
         if let Ok(done) = store.ingest(batch).await {
-            announce(done, &ports);
+            announce(done, &notices);
         }
     });
     Box::pin(async { Ok(verdicts) })
@@ -324,7 +326,7 @@ impl Handler<Finish> for Queue {
         let (store, endpoint) = (Arc::clone(&self.store), ask.endpoint.clone());
         let is_dead = |(_, end): &&(Key, End)| matches!(end, End::DeadLettered { .. });
         let dead: Vec<_> = ask.ends.iter().filter(is_dead).cloned().collect();
-        let finished = self.store.finish(ask.endpoint, ask.ends);
+        let finished = self.store.record(ask.endpoint, ask.ends, ask.is_last);
         Box::pin(async move {
             let keys = finished.await?;
             for (key, end) in dead {

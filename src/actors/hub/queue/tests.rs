@@ -142,9 +142,9 @@ async fn messages_go_where_the_routes_say_and_their_ends_are_in_the_account() {
     let rows = world.pull(&filter).await;
     assert_eq!((rows.len(), &*rows[0].body), (1, &b"to the filter"[..]));
     assert_eq!(rows[0].input.as_deref(), Some("in"));
-    assert_eq!(*world.told.0.borrow(), ["gw/filter", "$upstream"]);
+    assert_eq!(*world.told.0.borrow(), ["$upstream", "gw/filter"]);
     let ends = vec![(rows[0].key, End::Delivered)];
-    let finish = Finish { endpoint: filter.clone(), ends };
+    let finish = Finish { endpoint: filter.clone(), ends, is_last: false };
     let ended = world.ports.finish.ask(finish, DEADLINE).await.unwrap();
     assert_eq!(ended, Ok(vec![rows[0].key]));
     assert!(world.pull(&filter).await.is_empty());
@@ -159,6 +159,19 @@ async fn messages_go_where_the_routes_say_and_their_ends_are_in_the_account() {
     let owed: Vec<_> = status.endpoints.iter().map(|e| (&*e.endpoint, e.messages)).collect();
     assert_eq!(owed, [("$upstream", 1), ("gw/filter", 0)]);
     assert!(world.store.verify().unwrap().is_empty());
+}
+
+#[actix::test]
+async fn who_is_owed_messages_of_many_connections_is_told_once() {
+    let world = world().await;
+    let notices = super::notices::Notices::new(world.ports.clone());
+    let (up, filter) = (Endpoint::upstream(), Endpoint("gw/filter".into()));
+    for _ in 0..2 {
+        notices.tell(vec![filter.clone()]);
+        notices.tell(vec![filter.clone(), up.clone()]);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*world.told.0.borrow(), ["$upstream", "gw/filter", "$upstream", "gw/filter"]);
 }
 
 #[actix::test]

@@ -163,7 +163,7 @@ impl Upstream {
     }
 
     fn record(&mut self, ends: Vec<(Key, End)>, ctx: &mut Context<Self>) {
-        let finish = Finish { endpoint: Endpoint::upstream(), ends: ends.clone() };
+        let finish = Finish { endpoint: Endpoint::upstream(), ends: ends.clone(), is_last: false };
         let done = self.ports.finish.ask(finish, DEADLINE).into_actor(self);
         let done = done.map(move |done, this, ctx| {
             if let Ok(Ok(_)) = done {

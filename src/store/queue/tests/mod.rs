@@ -22,7 +22,7 @@ use crate::domain::bag::Bag;
 use crate::domain::delivery::Position;
 use crate::domain::identity::Identity;
 use crate::domain::resent::Transmission;
-use crate::domain::row::{Offset, Priority, Row, Stamp};
+use crate::domain::row::{End, Key, Offset, Priority, Row, Stamp};
 use crate::domain::store_time::Reading;
 use crate::messages::dead_letters::{DeadLetter, Pick};
 use crate::store::writer::Planned;

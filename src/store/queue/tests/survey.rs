@@ -1,7 +1,6 @@
 //! A survey sees each stored message once, whatever else goes on.
 
 use super::*;
-use crate::domain::row::End;
 use crate::store::queue::Fate;
 
 fn seen(store: &QueueStore, since: u64, until: u64) -> Vec<String> {

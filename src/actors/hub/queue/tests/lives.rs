@@ -38,7 +38,7 @@ async fn a_backlog_belongs_to_the_route_and_the_endpoint_and_drains_when_they_pa
     let rows = world.pull(&old).await;
     assert_eq!(rows.len(), 2, "what a removed route took is still given out");
     let ends = rows.iter().map(|row| (row.key, End::Delivered)).collect();
-    let finish = Finish { endpoint: old, ends };
+    let finish = Finish { endpoint: old, ends, is_last: false };
     world.ports.finish.ask(finish, DEADLINE).await.unwrap().unwrap();
     let left = [("r gw/old/in".into(), 0), ("r gw/new/in".into(), 1)];
     assert_eq!(stored().await, left, "and that of a module that is gone stays, and is shown");
@@ -73,7 +73,7 @@ async fn of_several_routes_to_one_endpoint_one_delivers_by_priority_then_by_name
         let rows = world.pull(&Endpoint::upstream()).await;
         assert_eq!(rows.len(), 1);
         let ends = vec![(rows[0].key, End::Delivered)];
-        let finish = Finish { endpoint: Endpoint::upstream(), ends };
+        let finish = Finish { endpoint: Endpoint::upstream(), ends, is_last: false };
         world.ports.finish.ask(finish, DEADLINE).await.unwrap().unwrap();
         rows[0].route.to_string()
     };
@@ -113,7 +113,8 @@ async fn an_operator_discards_replays_and_drops_and_who_is_owed_again_hears_of_i
     let rows = world.pull(&up).await;
     let dead = || End::DeadLettered { why: "400 no".into(), tries: 1 };
     let ends = vec![(rows[0].key, dead()), (rows[1].key, dead())];
-    world.ports.finish.ask(Finish { endpoint: up.clone(), ends }, DEADLINE).await.unwrap().unwrap();
+    let finish = Finish { endpoint: up.clone(), ends, is_last: false };
+    world.ports.finish.ask(finish, DEADLINE).await.unwrap().unwrap();
     let settle = async |how, offsets: Option<Vec<u64>>| {
         let offsets = offsets.map(|all| all.into_iter().map(crate::domain::row::Offset).collect());
         let pick = Pick { offsets, ..Pick::all(up.clone()) };
