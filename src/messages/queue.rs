@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::Message;
 use bytes::Bytes;
 
+use super::chain::Chain;
 use super::salvage::Report;
 use super::state::StoreError;
 use crate::domain::bag::Bag;
@@ -18,10 +19,10 @@ use crate::domain::route::{RouteTable, Tally};
 use crate::domain::row::{End, Endpoint, Key, Offset, Stamp};
 
 /// Messages of one connection, in order of arrival. Answers after the commit, with a verdict for
-/// each. A PUBACK is sent for none of them before.
+/// each. A PUBACK is sent for none of them before. With a chain the next batch may follow before.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<Verdict>, StoreError>")]
-pub struct Ingest(pub Vec<Telemetry>);
+pub struct Ingest(pub Vec<Telemetry>, pub Option<Chain>);
 
 /// One message of a client.
 #[derive(Clone)]

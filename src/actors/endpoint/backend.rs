@@ -10,6 +10,7 @@ use actix::prelude::*;
 use super::budget::{Budget, hold};
 use super::local::Local;
 use crate::actors::port::Port;
+use crate::messages::chain::Chain;
 use crate::messages::identities::LogIn;
 use crate::messages::queue::{Finish, Ingest, Pull, Refused, Telemetry, Verdict};
 use crate::messages::registry::AskScope;
@@ -102,8 +103,9 @@ impl Backend {
         &self,
         budget: &Rc<Budget>,
         batch: Vec<Telemetry>,
+        chain: Option<Chain>,
     ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + 'static + use<> {
-        let stored = hold(Rc::clone(budget), self.ingest.ask(Ingest(batch), IN_LINE));
+        let stored = hold(Rc::clone(budget), self.ingest.ask(Ingest(batch, chain), IN_LINE));
         let stored = tokio::time::timeout(STORE, stored);
         async move {
             let stored = stored.await.ok().flatten().and_then(Result::ok);

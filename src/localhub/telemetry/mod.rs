@@ -202,7 +202,7 @@ crate::supervised!(Telemetry);
 impl Handler<Ingest> for Telemetry {
     type Result = ResponseActFuture<Self, Result<Vec<Verdict>, StoreError>>;
 
-    fn handle(&mut self, Ingest(sent): Ingest, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Ingest(sent, _): Ingest, ctx: &mut Self::Context) -> Self::Result {
         let Some(log) = self.log else {
             return Box::pin(fut::err(StoreError::Unavailable));
         };

@@ -39,7 +39,7 @@ impl House {
     }
 
     async fn send(&self, sent: Vec<Sent>) -> Vec<Verdict> {
-        self.log.send(Ingest(sent)).await.unwrap().unwrap()
+        self.log.send(Ingest(sent, None)).await.unwrap().unwrap()
     }
 
     async fn read(&self, since: u64, max: usize) -> Items {
@@ -118,7 +118,7 @@ async fn a_second_copy_of_a_client_is_known_by_dup_id_and_bytes_also_after_a_res
 async fn what_an_earlier_life_left_in_line_is_not_written_over() {
     let mut house = House::new(Retention::default()).await;
     house.disk.refuse_once();
-    let unanswered = actix::spawn(house.log.send(Ingest(vec![linked("d", 7, 1, 1, 0)])));
+    let unanswered = actix::spawn(house.log.send(Ingest(vec![linked("d", 7, 1, 1, 0)], None)));
     for _ in 0..20 {
         tokio::task::yield_now().await; // until it is in line
     }

@@ -75,10 +75,11 @@ use super::clock::Clock;
 use super::env::{Environment, OpenError, Options, StoreId, random};
 use super::fault::Fault;
 use super::table::Table;
-use super::writer::{Fill, Kind, Window, Writer, WriterState};
+use super::writer::{Fill, Kind, Whose, Window, Writer, WriterState};
 use crate::domain::budget::Budget;
 use crate::domain::row::Endpoint;
 use crate::domain::store_time::{Saved, StoreTime};
+use crate::messages::chain::Chain;
 use crate::messages::state::StoreError;
 
 const TABLES: [&str; 14] = [
@@ -263,9 +264,19 @@ impl QueueStore {
         &self,
         messages: Vec<Message>,
     ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
+        self.ingest_next(messages, None)
+    }
+
+    /// The same, as the next batch of a chain.
+    pub fn ingest_next(
+        &self,
+        messages: Vec<Message>,
+        chain: Option<Chain>,
+    ) -> impl Future<Output = Result<Appended, StoreError>> + Send + 'static + use<> {
         let (shelf, size) = (Arc::clone(&self.shelf), append::size(messages.iter()));
         let party = messages.first().map(|message| message.sender.as_str().into());
-        self.writer.append(size, party, move |txn, books| shelf.now().ingest(txn, books, &messages))
+        let whose = Whose { party, chain };
+        self.writer.append(size, whose, move |txn, books| shelf.now().ingest(txn, books, &messages))
     }
 
     /// Stores messages of which it is known already where they go.
@@ -276,7 +287,8 @@ impl QueueStore {
         let size = append::size(batch.iter().map(|(message, _)| message));
         let party = batch.first().map(|(message, _)| message.sender.as_str().into());
         let shelf = Arc::clone(&self.shelf);
-        self.writer.append(size, party, move |txn, books| {
+        let whose = Whose { party, chain: None };
+        self.writer.append(size, whose, move |txn, books| {
             let batch = batch.iter().map(|(message, wins)| (message, wins.clone()));
             shelf.now().append(txn, books, batch)
         })

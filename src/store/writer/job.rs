@@ -6,7 +6,8 @@ use std::sync::Arc;
 use heed::RwTxn;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Kind, Size};
+use super::{Kind, Size, Whose};
+use crate::messages::chain::{Chain, Link};
 use crate::messages::state::StoreError;
 use crate::store::fault::Fault;
 
@@ -35,6 +36,7 @@ pub(super) struct Work<T, F> {
     kind: Kind,
     size: Size,
     party: Option<Arc<str>>,
+    link: Link,
     work: F,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -46,11 +48,12 @@ impl<T, F> Work<T, F> {
     pub(super) fn new(
         kind: Kind,
         size: Size,
-        party: Option<Arc<str>>,
+        Whose { party, chain }: Whose,
         work: F,
         reply: oneshot::Sender<Result<T, StoreError>>,
     ) -> Self {
-        Work { kind, size, party, work, result: None, reply, permit: None }
+        let link = chain.map(|chain| chain.link()).unwrap_or_default();
+        Work { kind, size, party, link, work, result: None, reply, permit: None }
     }
 }
 
@@ -80,6 +83,9 @@ where
     }
 
     fn run(&mut self, txn: &mut RwTxn<'_>, shared: &mut S) -> Result<(), Fault> {
+        if self.link.chain().is_some_and(Chain::is_broken) {
+            return Err(StoreError::Unavailable.into()); // it comes again, behind what failed
+        }
         // The transaction is aborted after a panic, and work keeps nothing outside of it.
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(txn, shared)));
         let result = result.unwrap_or_else(|panic| Err(Fault::Panicked(words(&*panic))));
@@ -88,9 +94,12 @@ where
     }
 
     fn answer(self: Box<Self>, end: Result<(), StoreError>) {
-        let Work { result, reply, permit, .. } = *self;
+        let Work { result, reply, permit, link, .. } = *self;
         drop(permit);
         let result = end.and_then(|()| result.ok_or(StoreError::Unavailable));
+        if result.is_ok() {
+            link.on_stored();
+        }
         let _ = reply.send(result); // nobody may wait any more
     }
 }

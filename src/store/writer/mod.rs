@@ -39,6 +39,7 @@ use super::env::Environment;
 use super::fault::Fault;
 use crate::domain::budget::{Budget, Level};
 pub use crate::domain::group_commit::Window;
+use crate::messages::chain::Chain;
 use crate::messages::state::StoreError;
 
 /// Pieces of work that may wait at a time; whoever submits more waits before they are taken.
@@ -105,6 +106,15 @@ pub struct Size {
     pub weight: usize,
     /// Of disk, about.
     pub bytes: u64,
+}
+
+/// Whose a piece of work is.
+#[derive(Default)]
+pub(super) struct Whose {
+    /// Its pieces are done in order.
+    pub(super) party: Option<Arc<str>>,
+    /// After one that failed none is done.
+    pub(super) chain: Option<Chain>,
 }
 
 /// How full the store is.
@@ -177,50 +187,54 @@ impl<S: Shared + 'static> Writer<S> {
     where
         F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
     {
-        self.enter(kind, Size { weight, bytes: 0 }, None, work)
+        self.enter(kind, Size { weight, bytes: 0 }, Whose::default(), work)
     }
 
-    /// The same, of something new that is so large and comes from this party.
+    /// The same, of something new that is so large.
     pub(super) fn append<T: Send + 'static, F>(
         &self,
         size: Size,
-        party: Option<Arc<str>>,
+        whose: Whose,
         work: F,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F, S>
     where
         F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
     {
-        self.enter(Kind::Append, size, party, work)
+        self.enter(Kind::Append, size, whose, work)
     }
 
     fn enter<T: Send + 'static, F>(
         &self,
         kind: Kind,
         size: Size,
-        party: Option<Arc<str>>,
+        whose: Whose,
         work: F,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, F, S>
     where
         F: FnMut(&mut RwTxn<'_>, &mut S) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let mut work = Work::new(kind, size, party, work, reply);
+        let chain = whose.chain.clone();
+        let mut work = Work::new(kind, size, whose, work, reply);
+        let is_in_line = move || chain.iter().for_each(Chain::on_in_line);
         let permits = &self.permits[usize::from(kind == Kind::Append)];
         let late = match Arc::clone(permits).try_acquire_owned() {
             Ok(permit) => {
                 work.permit = Some(permit);
                 self.common.inbox.push(Box::new(work), thread::now());
+                is_in_line();
                 None
             }
             Err(_) => {
                 let work: Box<dyn job::Job<S>> = Box::new(work);
-                Some((work, Arc::clone(permits), Arc::clone(&self.common)))
+                Some((work, Arc::clone(permits), Arc::clone(&self.common), is_in_line))
             }
         };
         async move {
-            if let Some((mut work, permits, common)) = late {
+            if let Some((mut work, permits, common, is_in_line)) = late {
                 work.allow(permits.acquire_owned().await.map_err(|_| StoreError::Unavailable)?);
                 common.inbox.push(work, thread::now());
+                is_in_line();
             }
             answer.await.unwrap_or(Err(StoreError::Unavailable))
         }

@@ -133,6 +133,31 @@ async fn work_that_fails_or_panics_fails_alone_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_behind_what_failed_in_its_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let (environment, writer) = open(directory.path());
+    let table = environment.table("t").unwrap();
+    let append = |chain: &Chain, n: u8, is_refused: bool| {
+        let whose = Whose { party: None, chain: Some(chain.clone()) };
+        writer.append(Size { weight: 1, bytes: 1 }, whose, move |txn, _| {
+            table.put(txn, 9, &[n], &[&[n]])?;
+            if is_refused { Err(StoreError::Stale.into()) } else { Ok(n) }
+        })
+    };
+    let (one, other) = (Chain::default(), Chain::default());
+    let all = [(&one, 1, false), (&one, 2, true), (&one, 3, false), (&other, 4, false)];
+    let answers = join_all(all.map(|(chain, n, is_refused)| append(chain, n, is_refused))).await;
+    let unavailable = || Err(StoreError::Unavailable);
+    assert_eq!(answers, [Ok(1), Err(StoreError::Stale), unavailable(), Ok(4)]);
+    assert_eq!((one.in_line(), other.in_line()), (3, 1));
+    writer.plan([Planned::PanicBeforeCommit]);
+    assert_eq!(append(&other, 5, false).await, unavailable(), "it was lost");
+    assert_eq!(append(&other, 6, false).await, unavailable());
+    assert_eq!(append(&Chain::default(), 7, false).await, Ok(7), "another connection");
+    assert_eq!(keys(&environment), [1, 4, 7]);
+}
+
+#[tokio::test]
 async fn a_full_disk_delays_answers_of_appends_but_not_vital_work() {
     let directory = tempfile::tempdir().unwrap();
     let (environment, writer) = open(directory.path());

@@ -56,7 +56,7 @@ impl Connection {
         self.publish_last_words(local, ctx);
         if !batch.is_empty() {
             let (stored, identity) =
-                (self.backend.store(&self.budget, batch), self.identity.clone());
+                (self.backend.store(&self.budget, batch, None), self.identity.clone());
             actix::spawn(async move {
                 if let Err(error) = stored.await {
                     tracing::warn!(%identity, %error, "its last words could not be stored");
@@ -67,7 +67,7 @@ impl Connection {
 
     /// To be called whenever an answer was given.
     pub(super) fn hang_up_if_answered(&self) {
-        let is_answered = !self.is_ingesting
+        let is_answered = self.uplink.is_idle()
             && self.parked.is_empty()
             && self.requests == 0
             && self.local.as_deref().is_none_or(LocalUse::is_answered);

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use self::local::LocalUse;
 use self::outbox::Outbox;
-use self::uplink::Parked;
+use self::uplink::{Parked, Uplink};
 use super::backend::Backend;
 use super::budget::Budget;
 use super::greeting::Greeted;
@@ -66,7 +66,7 @@ pub struct Connection {
     epoch: u64,
     filters: Vec<(String, bool)>,
     parked: VecDeque<Parked>,
-    is_ingesting: bool,
+    uplink: Uplink,
     /// Packets are being handled: what they end is recorded when all of them are.
     is_in_batch: bool,
     /// Twin requests that are not answered.
@@ -112,7 +112,7 @@ impl Connection {
             epoch: 0,
             filters: Vec::new(),
             parked: VecDeque::new(),
-            is_ingesting: false,
+            uplink: Uplink::default(),
             is_in_batch: false,
             requests: 0,
             last_request: None,

@@ -64,7 +64,7 @@ impl Scene {
                 *plugged.borrow_mut() = Some(open.downlink);
                 Ok(Opened { epoch: 1, is_present, filters: filters.clone(), unacked: vec![] })
             }),
-            ingest: port(move |Ingest(batch)| {
+            ingest: port(move |Ingest(batch, _)| {
                 let show =
                     |message: &Telemetry| format!("{} {:?}", message.bag.as_str(), message.body);
                 seen.borrow_mut().extend(batch.iter().map(show));

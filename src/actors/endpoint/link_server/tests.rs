@@ -44,7 +44,7 @@ impl Scene {
                 let (status, body) = (*status.borrow(), Bytes::new());
                 LinkAnswer { status, body, version: None }
             }),
-            ingest: port(move |Ingest(batch): Ingest| {
+            ingest: port(move |Ingest(batch, _): Ingest| {
                 seen.borrow_mut().extend(batch.iter().map(|one| one.body.clone()));
                 Ok(batch.iter().map(|_| Verdict::Stored).collect())
             }),

@@ -71,7 +71,7 @@ impl LinkServer {
                 taken.push(telemetry);
             }
         }
-        let stored = self.backend.store(&self.budget, taken).into_actor(self);
+        let stored = self.backend.store(&self.budget, taken, None).into_actor(self);
         stored
             .map(move |stored, this, ctx| {
                 this.is_ingesting = false;

@@ -229,7 +229,7 @@ crate::supervised!(Queue);
 impl Handler<Ingest> for Queue {
     type Result = ResponseFuture<Result<Vec<Verdict>, StoreError>>;
 
-    fn handle(&mut self, Ingest(batch): Ingest, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Ingest(batch, chain): Ingest, _: &mut Context<Self>) -> Self::Result {
         if !self.store.has_matcher() {
             return Box::pin(async { Err(StoreError::Unavailable) });
         }
@@ -238,7 +238,7 @@ impl Handler<Ingest> for Queue {
         if mutant::is("ack-before-commit") {
             return ack_before_commit(Arc::clone(&self.store), batch, notices);
         }
-        let appended = self.store.ingest(batch); // in line from here on
+        let appended = self.store.ingest_next(batch, chain); // in line from here on
         Box::pin(async move { Ok(announce(appended.await?, &notices)) })
     }
 }

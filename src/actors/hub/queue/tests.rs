@@ -104,7 +104,7 @@ impl World {
     }
 
     async fn ingest(&self, batch: Vec<Telemetry>) -> Result<Vec<Verdict>, StoreError> {
-        self.ports.ingest.ask(Ingest(batch), DEADLINE).await.unwrap()
+        self.ports.ingest.ask(Ingest(batch, None), DEADLINE).await.unwrap()
     }
 
     async fn pull(&self, endpoint: &Endpoint) -> Vec<Row> {
@@ -207,7 +207,7 @@ async fn routes_are_swapped_under_traffic_with_nothing_lost() {
                 world
                     .ports
                     .ingest
-                    .ask(Ingest(vec![telemetry("leaf", "", &n.to_string())]), DEADLINE),
+                    .ask(Ingest(vec![telemetry("leaf", "", &n.to_string())], None), DEADLINE),
             );
             world.ports.set_routes.ask(swap, DEADLINE).await.unwrap();
         } else {
@@ -215,7 +215,7 @@ async fn routes_are_swapped_under_traffic_with_nothing_lost() {
                 world
                     .ports
                     .ingest
-                    .ask(Ingest(vec![telemetry("leaf", "", &n.to_string())]), DEADLINE),
+                    .ask(Ingest(vec![telemetry("leaf", "", &n.to_string())], None), DEADLINE),
             );
         }
     }
@@ -236,7 +236,7 @@ async fn nothing_is_answered_before_it_is_on_disk() {
     let world = world().await;
     world.set(table(1, &json!({ "up": "FROM /messages/* INTO $upstream" }), None)).await;
     world.store.plan([Planned::CommitOfAppends(28); 2]);
-    let asked = world.ports.ingest.ask(Ingest(vec![telemetry("leaf", "", "x")]), DEADLINE);
+    let asked = world.ports.ingest.ask(Ingest(vec![telemetry("leaf", "", "x")], None), DEADLINE);
     let mut answer = std::pin::pin!(asked);
     let mut state = world.store.state();
     tokio::select! {

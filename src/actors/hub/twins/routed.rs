@@ -83,7 +83,7 @@ impl Twins {
             link: None,
             transmission: None,
         });
-        let stored = self.ports.ingest.ask(Ingest(messages.collect()), DEADLINE);
+        let stored = self.ports.ingest.ask(Ingest(messages.collect(), None), DEADLINE);
         let stored = stored.into_actor(self).map(move |stored, this, ctx| {
             this.changes.is_running = false;
             if !matches!(stored, Ok(Ok(_))) {

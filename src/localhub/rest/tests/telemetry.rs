@@ -16,7 +16,7 @@ async fn send(hub: &Hub, sender: &str, bodies: std::ops::Range<u32>) {
         link: None,
         transmission: None,
     });
-    hub.ingest.ask(Ingest(sent.collect()), DEADLINE).await.unwrap().unwrap();
+    hub.ingest.ask(Ingest(sent.collect(), None), DEADLINE).await.unwrap().unwrap();
 }
 
 fn offsets(read: &Read) -> Vec<u64> {

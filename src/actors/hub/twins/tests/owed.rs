@@ -9,7 +9,7 @@ use crate::messages::twins::ListRefused;
 fn queue(scene: &Scene) -> (Log<String>, Rc<RefCell<bool>>) {
     let (routed, takes) = (Log::<String>::default(), Rc::new(RefCell::new(true)));
     let (seen, is_there) = (Rc::clone(&routed), Rc::clone(&takes));
-    crate::actors::stand_in::plug(&scene.ingest, move |Ingest(batch)| {
+    crate::actors::stand_in::plug(&scene.ingest, move |Ingest(batch, _)| {
         if !*is_there.borrow() {
             return Err(crate::messages::state::StoreError::Unavailable);
         }

@@ -144,7 +144,7 @@ impl Gateway {
         self.0.borrow_mut().takes_changes = takes;
     }
 
-    fn ingest(&self, Ingest(batch): Ingest) -> Result<Vec<Verdict>, StoreError> {
+    fn ingest(&self, Ingest(batch, _): Ingest) -> Result<Vec<Verdict>, StoreError> {
         let mut inner = self.0.borrow_mut();
         if !inner.takes_changes {
             return Err(StoreError::Unavailable);
