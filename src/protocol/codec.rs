@@ -5,7 +5,10 @@
 //!
 //! next: `actors/endpoint/reader.rs`
 
+mod client;
 mod hot;
+
+pub use self::client::{decode_answer, encode_request};
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
@@ -29,7 +32,7 @@ const MAX_CONNECT: usize = 98_304;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPacket {
     /// Above [`MAX_PAYLOAD`].
-    #[error("payload of {0} bytes is above the limit of 262144")]
+    #[error("payload of {0} bytes is above the limit")]
     TooLarge(usize),
     /// Not MQTT 3.1.1, or not what a client may send.
     #[error("malformed packet: {0}")]
@@ -52,12 +55,17 @@ pub struct Frame {
 
 /// Looks at the fixed header at the front of `bytes`; `None` until it is complete.
 pub fn peek(bytes: &[u8]) -> Result<Option<Frame>, BadPacket> {
+    peek_at_most(bytes, MAX_PACKET)
+}
+
+/// The same, of a packet whose remaining length is `most` at most.
+fn peek_at_most(bytes: &[u8], most: usize) -> Result<Option<Frame>, BadPacket> {
     let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
     let mut remaining = 0usize;
     for (index, byte) in rest.iter().take(4).enumerate() {
         remaining |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            if remaining > MAX_PACKET {
+            if remaining > most {
                 return Err(BadPacket::TooLarge(remaining));
             }
             let (header, is_publish) = (index + 2, first >> 4 == 3);
@@ -111,7 +119,9 @@ pub fn decode(bytes: &mut BytesMut) -> Result<Option<ClientPacket>, BadPacket> {
         && let Some(whole) = bytes.get(..frame.length)
     {
         if frame.is_publish {
-            return hot::take_publish(bytes, frame).map(ClientPacket::Publish).map(Some);
+            return hot::take_publish(bytes, frame, MAX_PAYLOAD)
+                .map(ClientPacket::Publish)
+                .map(Some);
         }
         if let Some(level) = other_version(whole) {
             return Err(BadPacket::OtherVersion(level));

@@ -194,6 +194,11 @@ impl TlsClient {
         TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
     }
 
+    /// With a configuration of its own.
+    pub(super) fn of(config: Arc<ClientConfig>) -> Self {
+        TlsClient(config)
+    }
+
     /// For crates that take the configuration itself.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)

@@ -1,30 +1,33 @@
-//! Which PUBACK is for which publish: submissions are put on the wire in order, each with an id.
+//! Which PUBACK is for which publish: each has a packet id that no other has meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Of one connection; dropped with it.
 #[derive(Debug, Default)]
 pub struct Pairing {
-    submitted: VecDeque<(u64, usize)>,
-    sent: BTreeMap<u16, (u64, usize)>,
+    last: u16,
+    /// The oldest first: packet id, number, size. Ids are given in turn, so those in use lie between
+    /// that of the oldest and the last one.
+    sent: VecDeque<(u16, u64, usize)>,
 }
 
 impl Pairing {
-    /// Handed to the client, with a number of ours and its size.
-    pub fn on_submitted(&mut self, number: u64, bytes: usize) {
-        self.submitted.push_back((number, bytes));
-    }
-
-    /// The next one was put on the wire with this packet id. False: none was submitted, or the id
-    /// is in use; the two sides have lost count.
-    pub fn on_sent(&mut self, id: u16) -> bool {
-        let Some(publish) = self.submitted.pop_front() else { return false };
-        self.sent.insert(id, publish).is_none()
+    /// A packet id for a publish with a number of ours, and its size. `None`: none is free.
+    pub fn on_sent(&mut self, number: u64, bytes: usize) -> Option<u16> {
+        let id = self.last.checked_add(1).unwrap_or(1);
+        if self.sent.front().is_some_and(|(oldest, ..)| *oldest == id) {
+            return None;
+        }
+        self.last = id;
+        self.sent.push_back((id, number, bytes));
+        Some(id)
     }
 
     /// PUBACK: our number, and the size.
     pub fn on_acked(&mut self, id: u16) -> Option<(u64, usize)> {
-        self.sent.remove(&id)
+        // In the order of sending, but for a parent that does not keep to it.
+        let at = self.sent.iter().position(|(sent, ..)| *sent == id)?;
+        self.sent.remove(at).map(|(_, number, bytes)| (number, bytes))
     }
 }
 
@@ -33,17 +36,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn acks_in_any_order_find_their_publishes_and_ids_come_again() {
+    fn acks_in_any_order_find_their_publishes() {
         let mut pairing = Pairing::default();
-        (10..13).for_each(|number| pairing.on_submitted(number, 5));
-        assert!(pairing.on_sent(1) && pairing.on_sent(2));
+        for (number, id) in [(10, 1), (11, 2), (12, 3)] {
+            assert_eq!(pairing.on_sent(number, 5), Some(id));
+        }
         assert_eq!(pairing.on_acked(2), Some((11, 5)));
         assert_eq!(pairing.on_acked(2), None);
-        assert!(pairing.on_sent(2));
-        assert_eq!((pairing.on_acked(2), pairing.on_acked(1)), (Some((12, 5)), Some((10, 5))));
-        assert!(!pairing.on_sent(3), "nothing was submitted");
-        pairing.on_submitted(13, 5);
-        pairing.on_submitted(14, 5);
-        assert!(pairing.on_sent(1) && !pairing.on_sent(1), "the id is in use");
+        assert_eq!((pairing.on_acked(1), pairing.on_acked(3)), (Some((10, 5)), Some((12, 5))));
+    }
+
+    #[test]
+    fn ids_come_again_but_not_while_they_are_in_use() {
+        let mut pairing = Pairing::default();
+        assert_eq!(pairing.on_sent(1, 5), Some(1));
+        for id in 2..=u16::MAX {
+            assert_eq!(pairing.on_sent(id.into(), 5), Some(id));
+            pairing.on_acked(id);
+        }
+        assert_eq!(pairing.on_sent(2, 5), None, "the first is not acknowledged");
+        pairing.on_acked(1);
+        assert_eq!(pairing.on_sent(2, 5), Some(1), "0 is no id");
     }
 }

@@ -5,13 +5,18 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::{BadPacket, Frame, MAX_PAYLOAD};
+use super::{BadPacket, Frame};
 use crate::domain::packet::{Publish, QoS};
 
 const PUBACK: u8 = 0x40;
 
-/// Takes a whole PUBLISH off the front of `bytes`, as `frame` says. Its body shares their memory.
-pub(super) fn take_publish(bytes: &mut BytesMut, frame: Frame) -> Result<Publish, BadPacket> {
+/// Takes a whole PUBLISH off the front of `bytes`, as `frame` says, with a body of `most` bytes at
+/// most, which shares their memory.
+pub(super) fn take_publish(
+    bytes: &mut BytesMut,
+    frame: Frame,
+    most: usize,
+) -> Result<Publish, BadPacket> {
     let flags = bytes[0];
     let mut packet = bytes.split_to(frame.length);
     packet.advance(frame.header);
@@ -40,7 +45,7 @@ pub(super) fn take_publish(bytes: &mut BytesMut, frame: Frame) -> Result<Publish
     if qos != QoS::AtMostOnce && id == 0 {
         return Err(malformed("packet id 0"));
     }
-    if packet.len() > MAX_PAYLOAD {
+    if packet.len() > most {
         return Err(BadPacket::TooLarge(packet.len()));
     }
     let (dup, retain, payload) = (flags & 8 != 0, flags & 1 != 0, packet.freeze());

@@ -8,7 +8,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::protocol::tls::{TlsError, Trust};
+use crate::protocol::tls::{TlsClient, TlsError, Trust};
 
 /// Checks the certificate against the hub's name, whatever address was dialled.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ struct Named {
 }
 
 /// Trusts these authorities, and a parent that they call `host`.
-pub(super) fn config(trust: &Trust, host: &str) -> Result<Arc<ClientConfig>, TlsError> {
+pub(super) fn client(trust: &Trust, host: &str) -> Result<TlsClient, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let roots = Arc::new(trust.roots()?);
     let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
@@ -30,7 +30,7 @@ pub(super) fn config(trust: &Trust, host: &str) -> Result<Arc<ClientConfig>, Tls
         .dangerous() // it is called so; `Named` checks all that the usual verifier does
         .with_custom_certificate_verifier(Arc::new(Named { name, inner }))
         .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(TlsClient::of(Arc::new(config)))
 }
 
 impl ServerCertVerifier for Named {

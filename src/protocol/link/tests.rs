@@ -1,6 +1,7 @@
 //! The driver against a scripted parent: real sockets, real packets, byte by byte.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
