@@ -1,6 +1,7 @@
 //! The peak of memory is that of the settings, whatever clients send.
 //!
-//! What is stored takes none, however much it is, nor do clients that are slow, beyond their window.
+//! What is stored takes none, however much it is, nor do clients that are slow, beyond their window;
+//! a client that does nothing takes what docs/performance.md says.
 //!
 //! Every client begins a largest message and holds back its last byte: all that may be parked is
 //! parked, for as long as it takes to look.
@@ -83,6 +84,26 @@ fn the_peak_of_memory_is_predicted_by_the_settings() {
         assert!(taken >= parking * 3 / 4, "{taken} bytes: the parking was not full");
         assert!(taken <= predicted, "{taken} bytes, {predicted} were predicted");
     }
+}
+
+/// What a plain client that does nothing may take, in bytes.
+const IDLE: u64 = 4_096;
+const CROWD: usize = 300;
+
+#[test]
+fn a_client_that_does_nothing_takes_no_more_memory_than_stated() {
+    let world = World::start(&json!({}));
+    let leaves: Vec<_> = (0..3 * CROWD).map(|n| world.leaf(&format!("leaf-{n}"))).collect();
+    let enter = |leaves: &[LogIn]| -> Vec<Mqtt> {
+        leaves.iter().map(|leaf| leaf.connect().unwrap()).collect()
+    };
+    let first = enter(&leaves[..CROWD]); // what all share was made
+    let before = settled(world.edge.id());
+    let second = enter(&leaves[CROWD..]);
+    let each = settled(world.edge.id()).saturating_sub(before) / (2 * CROWD as u64);
+    println!("{} idle clients: {each} bytes each, {IDLE} stated", 2 * CROWD);
+    assert!(each <= IDLE, "{each} bytes");
+    drop((first, second));
 }
 
 /// Messages that are stored when it is looked for the last time; more by hand.

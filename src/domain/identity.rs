@@ -51,6 +51,11 @@ impl Identity {
         Self::parse(&format!("{device}/{module}"))
     }
 
+    /// The same, shared.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// `device` or `device/module`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! Packet ids of what was sent to a client with `QoS` 1 and is not acknowledged yet (MQTT 3.1.1,
 //! 2.3.1), and those of an earlier connection, which are used again for the same rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::row::Key;
 
@@ -25,7 +25,7 @@ pub struct PacketIds {
     sent: BTreeMap<u16, (u64, Sent)>,
     /// Numbers the sendings, so that their order is known.
     sendings: u64,
-    earlier: HashMap<Key, u16>,
+    earlier: BTreeMap<Key, u16>,
 }
 
 impl PacketIds {

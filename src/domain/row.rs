@@ -44,7 +44,7 @@ impl Endpoint {
 
     /// A client that connects here.
     pub fn client(identity: &Identity) -> Self {
-        Endpoint(identity.as_str().into())
+        Endpoint(identity.text())
     }
 }
 

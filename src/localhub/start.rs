@@ -118,6 +118,7 @@ pub fn run(settings: LocalhubSettings) -> Result<ExitCode, Box<dyn Error>> {
             share: Share::NONE,
             live: LiveShare::NONE,
             unwritten: Unwritten::default(),
+            watch: Default::default(),
         },
         ports,
     };

@@ -19,4 +19,5 @@ pub mod local;
 pub mod reader;
 pub mod sessions;
 pub mod stream;
+pub mod watch;
 pub mod writer;

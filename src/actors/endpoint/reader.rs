@@ -5,27 +5,29 @@
 //!
 //! next: `connection/`
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::Stream;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, ReadHalf};
 use tokio::time::timeout;
 
 use super::budget::Budget;
 use super::doorkeeper::Visit;
 use super::stream::ByteStream;
-use crate::actors::clock;
+use super::watch::Pulse;
 use crate::domain::packet::ClientPacket;
 use crate::protocol::codec::{self, BadPacket};
 
 /// No room for a PUBLISH in this time: closed.
 const ROOM: Duration = Duration::from_secs(10);
+const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 /// No byte of a packet that has begun: closed.
 const STALL: Duration = Duration::from_secs(30);
 /// A packet is complete in this time, or the connection is closed.
@@ -78,38 +80,31 @@ pub struct Reader {
     budget: Option<Rc<Budget>>,
     /// Room for the packet at the front of the buffer has been reserved.
     is_reserved: bool,
-    /// When the last byte came: a large packet on a slow network is a while on its way.
-    heard: Rc<Cell<Instant>>,
-    /// How long a PUBLISH may wait for room.
-    room: Duration,
+    pulse: Option<Rc<Pulse>>,
+    /// A PUBLISH may wait for room for as long as it takes.
+    is_patient: bool,
     /// Why reading ends, once the packets before it are handled.
-    ended: Option<ReadEnd>,
+    ended: Option<Box<ReadEnd>>,
 }
 
 impl Reader {
-    /// Reads without a budget until [`Reader::with_budget`] gives one.
+    /// Reads without a budget until [`Reader::of`] gives one.
     pub fn new(half: ReadHalf<Box<dyn ByteStream>>) -> Self {
         let (buffer, budget, is_reserved) = (BytesMut::new(), None, false);
-        let (chunk, room, ended) = (LEAST, ROOM, None);
-        let heard = Rc::new(Cell::new(clock::now()));
-        Reader { half, buffer, chunk, budget, is_reserved, heard, room, ended }
+        let (chunk, pulse, is_patient, ended) = (LEAST, None, false, None);
+        Reader { half, buffer, chunk, budget, is_reserved, pulse, is_patient, ended }
     }
 
-    /// From now on PUBLISH packets take room.
-    pub fn with_budget(mut self, budget: Rc<Budget>) -> Self {
-        self.budget = Some(budget);
+    /// From now on PUBLISH packets take room, and what comes is a sign of life.
+    pub fn of(mut self, budget: Rc<Budget>, pulse: Rc<Pulse>) -> Self {
+        (self.budget, self.pulse) = (Some(budget), Some(pulse));
         self
     }
 
     /// A link waits for room for as long as it takes (architecture 4).
     pub fn patient(mut self) -> Self {
-        self.room = Duration::from_secs(86_400 * 365);
+        self.is_patient = true;
         self
-    }
-
-    /// When the last byte came, as it goes on.
-    pub fn heard(&self) -> Rc<Cell<Instant>> {
-        Rc::clone(&self.heard)
     }
 
     /// The first packet, a CONNECT: whatever else it is ends the connection at its first byte.
@@ -121,52 +116,45 @@ impl Reader {
             if length > LARGE && room.is_none() {
                 room = Some(visit.room().ok_or(ReadEnd::NoRoom)?);
             }
-            if let Some((packet, _)) = self.take().await? {
+            if let Some((packet, _)) = self.take()? {
                 return Ok(packet);
             }
             self.fill().await?;
         }
     }
 
-    /// The next packet.
+    /// The next packet, of one that has no budget.
     pub async fn next(&mut self) -> Result<ClientPacket, ReadEnd> {
         loop {
-            if let Some((packet, _)) = self.take().await? {
+            if let Some((packet, _)) = self.take()? {
                 return Ok(packet);
             }
             self.fill().await?;
         }
     }
 
-    /// All packets that are there, at least one.
-    async fn batch(&mut self) -> Result<Vec<Sized>, ReadEnd> {
+    /// The packets that are there and have room.
+    fn ready(&mut self) -> Result<Vec<Sized>, ReadEnd> {
         if let Some(end) = self.ended.take() {
-            return Err(end);
+            return Err(*end);
         }
         let mut batch = Vec::new();
-        loop {
-            while batch.len() < BATCH {
-                if !batch.is_empty() && !self.fits() {
-                    return Ok(batch); // handle these first: they free room
+        // What has no room waits until those before it are handled: they free some.
+        while batch.len() < BATCH && self.fits() {
+            match self.take() {
+                Ok(Some(packet)) => batch.push(packet),
+                Ok(None) => break,
+                Err(end) if !batch.is_empty() => {
+                    self.ended = Some(Box::new(end)); // the bad packet is gone from the buffer
+                    break;
                 }
-                match self.take().await {
-                    Ok(Some(packet)) => batch.push(packet),
-                    Ok(None) => break,
-                    Err(end) if !batch.is_empty() => {
-                        self.ended = Some(end); // the bad packet is gone from the buffer
-                        return Ok(batch);
-                    }
-                    Err(end) => return Err(end),
-                }
+                Err(end) => return Err(end),
             }
-            if !batch.is_empty() {
-                return Ok(batch);
-            }
-            self.fill().await?;
         }
+        Ok(batch)
     }
 
-    /// Whether the packet at the front can be taken without waiting.
+    /// Whether the packet at the front can be taken, or read to its end, without waiting for room.
     fn fits(&mut self) -> bool {
         if let (false, Ok(Some(frame)), Some(budget)) =
             (self.is_reserved, codec::peek(&self.buffer), &self.budget)
@@ -178,17 +166,9 @@ impl Reader {
         true
     }
 
-    async fn take(&mut self) -> Result<Option<Sized>, ReadEnd> {
+    /// The packet at the front, if it is there as a whole; it fits.
+    fn take(&mut self) -> Result<Option<Sized>, ReadEnd> {
         let Some(frame) = codec::peek(&self.buffer)? else { return Ok(None) };
-        if frame.is_publish && !self.is_reserved {
-            if let Some(budget) = &self.budget
-                && !budget.try_reserve(frame.length)
-            {
-                let room = Box::pin(timeout(self.room, budget.reserve(frame.length)));
-                room.await.map_err(|_| ReadEnd::NoRoom)?;
-            }
-            self.is_reserved = true;
-        }
         if self.buffer.len() < frame.length {
             return Ok(None);
         }
@@ -198,10 +178,24 @@ impl Reader {
         Ok(packet.map(|packet| (packet, reserved)))
     }
 
-    /// Reads what there is. An idle connection holds no buffer, nor what a read under way needs.
+    /// Waits for room for the packet at the front, and for its end.
+    async fn complete(&mut self) -> Result<(), ReadEnd> {
+        let length = codec::peek(&self.buffer)?.map_or(usize::MAX, |frame| frame.length);
+        if !self.fits()
+            && let Some(budget) = &self.budget
+        {
+            let room = if self.is_patient { FOR_EVER } else { ROOM };
+            let room = timeout(room, budget.reserve(length));
+            room.await.map_err(|_| ReadEnd::NoRoom)?;
+            self.is_reserved = true;
+        }
+        if self.buffer.len() < length { self.fill().await } else { Ok(()) }
+    }
+
+    /// Reads what there is.
     async fn fill(&mut self) -> Result<(), ReadEnd> {
         if self.buffer.is_empty() {
-            return self.wait().await;
+            return poll_fn(|cx| self.poll_begin(cx)).await;
         }
         let wanted = codec::peek(&self.buffer)?.map_or(0, |frame| frame.length);
         let missing = wanted.saturating_sub(self.buffer.len());
@@ -220,31 +214,31 @@ impl Reader {
                 }
             }
         };
-        Box::pin(timeout(WHOLE, read)).await.map_err(|_| ReadEnd::Stalled)?
+        timeout(WHOLE, read).await.map_err(|_| ReadEnd::Stalled)?
     }
 
     /// Waits for the next packet to begin; how long is the connection's business. All connections
     /// read into one place, and keep what has come.
-    async fn wait(&mut self) -> Result<(), ReadEnd> {
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadEnd>> {
         self.buffer = BytesMut::new();
         let (half, buffer, chunk) = (&mut self.half, &mut self.buffer, self.chunk);
-        let read = poll_fn(|cx| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                scratch.resize(BUSY, 0); // once
-                let mut read = ReadBuf::new(&mut scratch[..chunk.min(BUSY)]);
-                ready!(Pin::new(&mut *half).poll_read(cx, &mut read))?;
-                buffer.extend_from_slice(read.filled());
-                Poll::Ready(Ok(read.filled().len()))
-            })
-        });
-        let read = count(read.await)?;
+        let read = ready!(SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(BUSY, 0); // once
+            let mut read = ReadBuf::new(&mut scratch[..chunk.min(BUSY)]);
+            ready!(Pin::new(half).poll_read(cx, &mut read))?;
+            buffer.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        }));
+        let read = count(read)?;
         self.on_read(read);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// So much came in one read. Who has not logged in gets no more for it.
     fn on_read(&mut self, read: usize) {
-        self.heard.set(clock::now());
+        if let Some(pulse) = &self.pulse {
+            pulse.beat();
+        }
         if read >= self.chunk && self.budget.is_some() {
             self.chunk = (2 * self.chunk).min(BUSY);
         } else if read < self.chunk / 4 {
@@ -253,14 +247,57 @@ impl Reader {
     }
 
     /// Batches for ever, then the reason why no more will come.
-    pub fn into_batches(self: Box<Self>) -> impl Stream<Item = Result<Vec<Sized>, ReadEnd>> {
-        futures_util::stream::unfold(Some(self), |reader| async {
-            let mut reader = reader?;
-            let batch = reader.batch().await;
-            let is_end = batch.is_err();
-            Some((batch, (!is_end).then_some(reader)))
-        })
+    pub fn into_batches(self: Box<Self>) -> Batches {
+        Batches { reader: Some(self), completing: None }
     }
+}
+
+type Completing = LocalBoxFuture<'static, (Box<Reader>, Result<(), ReadEnd>)>;
+
+/// See [`Reader::into_batches`]. What a packet under way needs is there only for as long as it is
+/// under way: most clients are idle.
+pub struct Batches {
+    /// None while a packet is completed, and after the end.
+    reader: Option<Box<Reader>>,
+    completing: Option<Completing>,
+}
+
+impl Stream for Batches {
+    type Item = Result<Vec<Sized>, ReadEnd>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(completing) = &mut self.completing {
+                let (reader, end) = ready!(completing.as_mut().poll(cx));
+                self.completing = None;
+                match end {
+                    Ok(()) => self.reader = Some(reader),
+                    Err(end) => return Poll::Ready(Some(Err(end))),
+                }
+            }
+            let Some(reader) = &mut self.reader else { return Poll::Ready(None) };
+            let begun = match reader.ready() {
+                Ok(batch) if !batch.is_empty() => return Poll::Ready(Some(Ok(batch))),
+                Ok(_) if reader.buffer.is_empty() => ready!(reader.poll_begin(cx)),
+                Ok(_) => {
+                    self.completing = self.reader.take().map(completed);
+                    continue;
+                }
+                Err(end) => Err(end),
+            };
+            if let Err(end) = begun {
+                self.reader = None;
+                return Poll::Ready(Some(Err(end)));
+            }
+        }
+    }
+}
+
+fn completed(mut reader: Box<Reader>) -> Completing {
+    Box::pin(async move {
+        let end = reader.complete().await;
+        (reader, end)
+    })
 }
 
 fn count(read: std::io::Result<usize>) -> Result<usize, ReadEnd> {

@@ -1,15 +1,17 @@
 //! Writes packets to a client: what was encoded since the last write goes out in one.
 //!
-//! It writes on a task of its own: an actor that ends leaves nothing unwritten behind. A client
-//! that does not read is cut off when too much waits for it, so that it costs no other client its memory.
+//! It writes on a task of its own, which is there only while there is something to be written: an
+//! actor that ends leaves nothing unwritten behind, and most clients are idle. A client that does not read is cut off when too much waits for it, so that it costs no other client its memory.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::stream::ByteStream;
@@ -26,6 +28,9 @@ const MOST_OF_ALL: usize = 32 << 20;
 const SHARE: usize = 64 << 10;
 const UNREAD: &str = "the client does not read";
 
+/// The half of a stream that packets go to.
+pub type Half = WriteHalf<Box<dyn ByteStream>>;
+
 /// Unwritten bytes of all clients. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Unwritten(Rc<Cell<usize>>);
@@ -34,9 +39,29 @@ pub struct Unwritten(Rc<Cell<usize>>);
 #[derive(Clone)]
 pub struct Writer(Rc<Inner>);
 
+/// A [`Writer`] of somebody else's.
+#[derive(Debug)]
+pub struct Remote(Weak<Inner>);
+
+impl Remote {
+    /// Whether it is kept.
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Whoever waits for its end hears of this one.
+    pub fn fail(&self, why: String) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.ends(Err(why));
+        }
+    }
+}
+
 struct Inner {
     of_all: Unwritten,
     most: usize,
+    /// None while a task has it, and after the end.
+    half: Cell<Option<Half>>,
     buffer: RefCell<BytesMut>,
     /// Bytes that are not written.
     unwritten: Cell<usize>,
@@ -45,35 +70,39 @@ struct Inner {
     gone: Cell<u64>,
     is_closing: Cell<bool>,
     is_overrun: Cell<bool>,
-    changed: Notify,
     overrun: Notify,
     written: Notify,
+    end: Cell<Option<Result<(), String>>>,
+    /// Who waits for the end.
+    waits: Cell<Option<Waker>>,
 }
 
 impl Writer {
     /// For a client.
-    pub fn new(of_all: Unwritten) -> Self {
-        Self::with_most(of_all, MOST)
+    pub fn new(half: Half, of_all: Unwritten) -> Self {
+        Self::with_most(half, of_all, MOST)
     }
 
     /// For the link of an edge, which has many clients.
-    pub fn of_link(of_all: Unwritten) -> Self {
-        Self::with_most(of_all, 4 * MOST)
+    pub fn of_link(half: Half, of_all: Unwritten) -> Self {
+        Self::with_most(half, of_all, 4 * MOST)
     }
 
-    fn with_most(of_all: Unwritten, most: usize) -> Self {
+    fn with_most(half: Half, of_all: Unwritten, most: usize) -> Self {
         Writer(Rc::new(Inner {
             of_all,
             most,
+            half: Cell::new(Some(half)),
             buffer: RefCell::default(),
             unwritten: Cell::new(0),
             put: Cell::new(0),
             gone: Cell::new(0),
             is_closing: Cell::new(false),
             is_overrun: Cell::new(false),
-            changed: Notify::new(),
             overrun: Notify::new(),
             written: Notify::new(),
+            end: Cell::new(None),
+            waits: Cell::new(None),
         }))
     }
 
@@ -95,7 +124,8 @@ impl Writer {
             self.0.is_overrun.set(true);
             self.0.overrun.notify_one();
         }
-        self.0.changed.notify_one();
+        drop(buffer);
+        self.run();
     }
 
     /// Waits until all that was put in before this call is written.
@@ -127,55 +157,74 @@ impl Writer {
     /// Writes what is there, then closes the socket.
     pub fn close(&self) {
         self.0.is_closing.set(true);
-        self.0.changed.notify_one();
+        self.run();
     }
 
-    /// Writes until closed, or until the client takes nothing; answers why.
-    pub fn start(
-        self,
-        half: WriteHalf<Box<dyn ByteStream>>,
-    ) -> impl Future<Output = Result<(), String>> {
-        let (tell, ended) = oneshot::channel();
-        actix::spawn(async move {
-            let _ = tell.send(self.run(half).await); // nobody waits any more
-        });
-        async move { ended.await.unwrap_or_else(|_| Err("the writer is gone".into())) }
-    }
-
-    async fn run(self, mut half: WriteHalf<Box<dyn ByteStream>>) -> Result<(), String> {
-        loop {
-            let bytes = std::mem::take(&mut *self.0.buffer.borrow_mut());
-            if self.0.is_overrun.get() {
-                return Err(UNREAD.into());
-            } else if !bytes.is_empty() {
-                // Its place is taken only for as long as it goes on: most clients are idle.
-                let write = Box::pin(self.0.write(&mut half, &bytes));
-                tokio::select! {
-                    written = write => written?,
-                    () = self.0.overrun.notified() => return Err(UNREAD.into()),
-                }
-            } else if self.0.is_closing.get() {
-                let _ = Box::pin(timeout(Duration::from_secs(1), half.shutdown())).await; // best effort
-                return Ok(());
-            } else {
-                self.0.changed.notified().await;
+    /// Ends when the writer was closed and all is written, or when the client takes nothing;
+    /// answers why. For one to wait for.
+    pub fn ended(&self) -> impl Future<Output = Result<(), String>> + use<> {
+        let inner = Rc::clone(&self.0);
+        poll_fn(move |cx| match inner.end.take() {
+            Some(end) => Poll::Ready(end),
+            None => {
+                inner.waits.set(Some(cx.waker().clone()));
+                Poll::Pending
             }
+        })
+    }
+
+    /// For who does not keep it.
+    pub fn remote(&self) -> Remote {
+        Remote(Rc::downgrade(&self.0))
+    }
+
+    /// Writes, unless that is under way.
+    fn run(&self) {
+        if let Some(half) = self.0.half.take() {
+            actix::spawn(Rc::clone(&self.0).run(half));
         }
     }
 }
 
 impl Inner {
+    async fn run(self: Rc<Self>, mut half: Half) {
+        let end = loop {
+            let bytes = self.buffer.take();
+            if self.is_overrun.get() {
+                break Err(UNREAD.into());
+            } else if !bytes.is_empty() {
+                let written = tokio::select! {
+                    written = self.write(&mut half, &bytes) => written,
+                    () = self.overrun.notified() => Err(UNREAD.into()),
+                };
+                if written.is_err() {
+                    break written;
+                }
+            } else if self.is_closing.get() {
+                let _ = timeout(Duration::from_secs(1), half.shutdown()).await; // best effort
+                break Ok(());
+            } else {
+                return self.half.set(Some(half));
+            }
+        };
+        drop(half);
+        self.ends(end);
+    }
+
+    fn ends(&self, end: Result<(), String>) {
+        self.end.set(Some(end));
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
+    }
+
     fn count(&self, bytes: usize) {
         self.put.set(self.put.get() + bytes as u64);
         self.unwritten.set(self.unwritten.get() + bytes);
         self.of_all.0.set(self.of_all.0.get() + bytes);
     }
 
-    async fn write(
-        &self,
-        half: &mut WriteHalf<Box<dyn ByteStream>>,
-        bytes: &[u8],
-    ) -> Result<(), String> {
+    async fn write(&self, half: &mut Half, bytes: &[u8]) -> Result<(), String> {
         let mut left = bytes;
         while !left.is_empty() {
             match timeout(STALL, half.write(left)).await {
@@ -219,8 +268,8 @@ mod tests {
     fn client(of_all: &Unwritten) -> (Writer, DuplexStream, tokio::task::JoinHandle<String>) {
         let (ours, theirs) = tokio::io::duplex(1_024);
         let (_, half) = tokio::io::split(Box::new(ours) as Box<dyn ByteStream>);
-        let writer = Writer::new(of_all.clone());
-        let end = writer.clone().start(half);
+        let writer = Writer::new(half, of_all.clone());
+        let end = writer.ended();
         (writer, theirs, actix::spawn(async move { end.await.unwrap_err() }))
     }
 

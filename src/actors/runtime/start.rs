@@ -213,6 +213,7 @@ pub fn run(
             share,
             live,
             unwritten: Unwritten::default(),
+            watch: Default::default(),
         },
         identities: IdentitiesConfig {
             device_id: device.device_id().to_owned(),

@@ -27,7 +27,7 @@ pub struct Brood {
 impl Brood {
     /// None yet, of the owner who has this obituary.
     pub fn new(owner: &Obituary, kind: &'static str) -> Self {
-        let above = owner.path().to_owned();
+        let above = owner.path();
         Brood { above, kind, children: BTreeMap::new(), births: 0 }
     }
 
@@ -64,7 +64,7 @@ impl Brood {
         self.births += 1;
         child.birth = self.births;
         child.log.on_started(clock::now());
-        let obituary = Obituary::new(&self.above, &child.name, child.birth, owner);
+        let obituary = Obituary::new(&*self.above, &child.name, child.birth, owner);
         child.running = Some((child.start)(obituary));
     }
 

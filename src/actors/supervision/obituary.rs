@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Recipient;
@@ -36,32 +37,35 @@ pub fn remember_panics() {
 /// Held by a supervised actor for as long as it lives.
 #[derive(Debug)]
 pub struct Obituary {
-    path: String,
-    child: String,
+    above: Rc<str>,
+    child: Box<str>,
     birth: u64,
-    exit: Exit,
-    why: String,
-    supervisor: Option<Recipient<ChildExited>>,
+    /// How it ends, if not as it should.
+    end: Option<Box<(Exit, String)>>,
+    supervisor: Option<Rc<Recipient<ChildExited>>>,
 }
 
 impl Obituary {
     /// Prepares the notice for the `birth`-th start of `child`, which is below the actor at the
-    /// path `above` (empty: it is the root).
-    pub fn new(above: &str, child: &str, birth: u64, supervisor: Recipient<ChildExited>) -> Self {
-        let (path, child) = (below(above, child), child.to_owned());
-        let (exit, why, supervisor) = (Exit::Normal, String::new(), Some(supervisor));
-        Obituary { path, child, birth, exit, why, supervisor }
+    /// path `above` (empty: it is the root). Who has many children shares both.
+    pub fn new(
+        above: impl Into<Rc<str>>,
+        child: &str,
+        birth: u64,
+        supervisor: impl Into<Rc<Recipient<ChildExited>>>,
+    ) -> Self {
+        let (above, supervisor) = (above.into(), Some(supervisor.into()));
+        Obituary { above, child: child.into(), birth, end: None, supervisor }
     }
 
     /// Where in the tree its actor is, from the root on.
-    pub fn path(&self) -> &str {
-        &self.path
+    pub fn path(&self) -> String {
+        below(&self.above, &self.child)
     }
 
     /// For an actor that nobody restarts (tests, tools).
     pub fn unsupervised() -> Self {
-        let (path, child, why) = (String::new(), String::new(), String::new());
-        Obituary { path, child, birth: 0, exit: Exit::Normal, why, supervisor: None }
+        Obituary { above: "".into(), child: "".into(), birth: 0, end: None, supervisor: None }
     }
 
     /// Notes that the actor is about to stop because of an error.
@@ -71,8 +75,7 @@ impl Obituary {
 
     /// Notes how the actor is about to stop.
     pub fn ended(&mut self, exit: Exit, why: impl Display) {
-        self.exit = exit;
-        self.why = why.to_string();
+        self.end = Some(Box::new((exit, why.to_string())));
     }
 }
 
@@ -85,7 +88,7 @@ impl Obituary {
     /// Keeps a panic that is under way: the notice may be sent later.
     pub(super) fn note_panic(&mut self) {
         if std::thread::panicking() {
-            (self.exit, self.why) = (Exit::Panicked, LAST_PANIC.with(RefCell::take));
+            self.ended(Exit::Panicked, LAST_PANIC.with(RefCell::take));
         }
     }
 }
@@ -94,8 +97,8 @@ impl Drop for Obituary {
     fn drop(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
         self.note_panic();
-        let (exit, why) = (self.exit, std::mem::take(&mut self.why));
-        let child = std::mem::take(&mut self.child);
+        let (exit, why) = self.end.take().map_or((Exit::Normal, String::new()), |end| *end);
+        let child = std::mem::take(&mut self.child).into_string();
         supervisor.do_send(ChildExited { child, birth: self.birth, exit, why }); // once per life
     }
 }

@@ -64,7 +64,7 @@ impl Supervisor {
     fn on_unexpected(&mut self, index: usize, exited: &ChildExited, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
         let verdict = child.log.on_exit(exited.exit, clock::now());
-        let words = report_end(self.obituary.path(), exited, verdict);
+        let words = report_end(&self.obituary.path(), exited, verdict);
         match verdict {
             Verdict::Leave => {}
             Verdict::Restart(delay) => {
@@ -210,7 +210,7 @@ impl Handler<ChildExited> for Supervisor {
         child.running = None;
         if std::mem::take(&mut child.is_leaving) || self.is_stopping {
             if exited.exit == Exit::Panicked {
-                report_end(self.obituary.path(), &exited, Verdict::Leave);
+                report_end(&self.obituary.path(), &exited, Verdict::Leave);
             }
             self.go_on(ctx);
         } else {

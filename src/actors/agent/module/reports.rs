@@ -218,7 +218,7 @@ impl Module {
         self.worker = None;
         self.worker_restarts += 1;
         let verdict = self.worker_log.on_exit(Exit::Panicked, clock::now());
-        self.worker_error = Some(report_end(self.obituary.path(), &exited, verdict));
+        self.worker_error = Some(report_end(&self.obituary.path(), &exited, verdict));
         let delay = match verdict {
             Verdict::Restart(delay) => delay,
             Verdict::Leave | Verdict::Escalate => Duration::from_secs(60),

@@ -133,7 +133,7 @@ impl Modules {
         } else {
             child.restarts += 1;
             let verdict = child.log.on_exit(exited.exit, clock::now());
-            child.last_error = Some(report_end(self.obituary.path(), &exited, verdict));
+            child.last_error = Some(report_end(&self.obituary.path(), &exited, verdict));
             match verdict {
                 Verdict::Restart(delay) => delay, // its container runs on
                 Verdict::Leave | Verdict::Escalate => Duration::from_secs(60),

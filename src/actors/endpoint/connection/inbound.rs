@@ -4,7 +4,6 @@ use actix::prelude::*;
 
 use super::Connection;
 use super::uplink::Parked;
-use crate::actors::clock;
 use crate::actors::endpoint::reader::{ReadEnd, Sized};
 use crate::domain::local_topics::filter;
 use crate::domain::packet::{ClientPacket, Publish, QoS, ServerPacket};
@@ -20,7 +19,7 @@ impl StreamHandler<Batch> for Connection {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
         match batch {
             Ok(packets) => {
-                self.heard.set(clock::now());
+                self.pulse.beat();
                 self.is_in_batch = true;
                 for (packet, reserved) in packets {
                     tracing::trace!(identity = %self.identity, ?packet, "from client");

@@ -26,6 +26,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Between the tries at a router that is being started anew, and how many there are.
 const RETRY: Duration = Duration::from_millis(200);
 const TRIES: u32 = 50;
+/// Between two looks whether anything has changed.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// See the module documentation.
 pub(super) struct LocalUse {
@@ -121,8 +123,16 @@ impl Connection {
         }
     }
 
-    /// To be called every so often: what is allowed, or `local-topics`, may have changed.
+    /// From the opening on: what is allowed, or `local-topics`, may have changed without a word.
     pub(super) fn watch_local(&mut self, ctx: &mut Context<Self>) {
+        if self.local.is_some() {
+            self.on_local_changed(ctx);
+            ctx.run_later(WATCH, Self::watch_local);
+        }
+    }
+
+    /// What is allowed, or `local-topics`, may have changed.
+    pub(super) fn on_local_changed(&mut self, ctx: &mut Context<Self>) {
         let is_old = |used: &LocalUse| used.generation != used.local.board.generation();
         if self.epoch != 0 && self.local.as_deref().is_some_and(is_old) {
             self.renew_local(ctx);

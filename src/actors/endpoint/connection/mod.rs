@@ -14,10 +14,9 @@ mod requests;
 mod tests;
 mod uplink;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -31,14 +30,13 @@ use super::budget::Budget;
 use super::greeting::Greeted;
 use super::reader::Reader;
 use super::sessions::ConnectionSettings;
+use super::watch::Pulse;
 use super::writer::Writer;
-use crate::actors::clock;
-use crate::actors::supervision::{Obituary, Running, Supervised};
+use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
 use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket, Will};
-use crate::domain::row::Endpoint;
 use crate::messages::client::{Down, Downlink};
-use crate::messages::identities::{Granted, LogIn};
+use crate::messages::identities::LogIn;
 use crate::messages::sessions::{Closed, Open, Opened};
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
@@ -49,7 +47,7 @@ const OPEN: Duration = Duration::from_secs(40);
 /// See the module documentation.
 pub struct Connection {
     identity: Identity,
-    peer: String,
+    peer: Box<str>,
     backend: Rc<Backend>,
     writer: Writer,
     budget: Rc<Budget>,
@@ -58,8 +56,7 @@ pub struct Connection {
     is_clean: bool,
     /// What is to be sent in its name, and where, should it go without DISCONNECT.
     will: Option<Box<Will>>,
-    keep_alive: Duration,
-    granted: Granted,
+    by_device: bool,
     /// By what it came in; until its session is open.
     log_in: Option<Box<LogIn>>,
     /// 0 until the session is open.
@@ -77,7 +74,8 @@ pub struct Connection {
     outbox: Outbox,
     /// Where the setting is on.
     local: Option<Box<LocalUse>>,
-    heard: Rc<Cell<Instant>>,
+    pulse: Rc<Pulse>,
+    settings: Rc<ConnectionSettings>,
     obituary: Obituary,
 }
 
@@ -86,28 +84,27 @@ impl Connection {
     pub fn accept(
         greeted: Greeted,
         backend: Rc<Backend>,
-        settings: ConnectionSettings,
+        settings: Rc<ConnectionSettings>,
         obituary: Obituary,
-    ) -> Running {
+    ) -> Addr<Self> {
         let Greeted { reader, half, connect, log_in, granted, peer } = greeted;
-        let heard = reader.heard();
         let identity = log_in.identity.clone();
         let budget = Budget::new(Rc::clone(&settings.parking), settings.limits);
-        let writer = Writer::new(settings.unwritten);
-        let (share, live) = (settings.share, settings.live);
-        let outbox = Outbox::new(Endpoint::client(&identity), settings.window, share, live);
+        let writer = Writer::new(half, settings.unwritten.clone());
+        let pulse = Pulse::new(patience(connect.keep_alive), granted.until);
+        settings.watch.add(&pulse, &writer);
+        let reader = reader.of(Rc::clone(&budget), Rc::clone(&pulse));
         let local = backend.local.clone().map(|local| Box::new(LocalUse::new(local, &identity)));
         let connection = Connection {
             identity,
-            peer,
+            peer: peer.into(),
             backend,
-            writer: writer.clone(),
-            reader: Some(Box::new(reader.with_budget(Rc::clone(&budget)))),
+            writer,
+            reader: Some(Box::new(reader)),
             budget,
             is_clean: connect.is_clean,
             will: connect.will.map(Box::new),
-            keep_alive: patience(connect.keep_alive),
-            granted,
+            by_device: granted.by_device,
             log_in: Some(log_in),
             epoch: 0,
             filters: Vec::new(),
@@ -117,17 +114,17 @@ impl Connection {
             requests: 0,
             last_request: None,
             is_leaving: false,
-            outbox,
+            outbox: Outbox::default(),
             local,
-            heard,
+            pulse,
+            settings,
             obituary,
         };
-        let addr = Connection::create(move |ctx| {
-            let write = writer.start(half).into_actor(&connection);
+        Connection::create(move |ctx| {
+            let write = connection.writer.ended().into_actor(&connection);
             write.map(|end, this: &mut Connection, ctx| this.on_write_end(end, ctx)).spawn(ctx);
             connection
-        });
-        Running::worker(&addr)
+        })
     }
 
     fn on_opened(&mut self, opened: Result<Opened, StoreError>, ctx: &mut Context<Self>) {
@@ -136,15 +133,16 @@ impl Connection {
                 self.epoch = opened.epoch;
                 self.filters = opened.filters;
                 let is_present = opened.is_present && !self.is_clean;
-                self.outbox.resume(opened.unacked, is_present);
+                self.outbox.resume(opened.unacked, is_present, self.settings.window);
                 self.writer.send(&ServerPacket::ConnAck(is_present, ConnectCode::Accepted));
-                tracing::info!(identity = %self.identity, peer = self.peer, is_present, "connected");
+                tracing::info!(identity = %self.identity, peer = &*self.peer, is_present, "connected");
                 if let Some(reader) = self.reader.take() {
                     ctx.add_stream(reader.into_batches());
                 }
                 self.start_outbox(is_present, ctx);
                 self.backend.check_again(self.log_in.take(), Self::close, ctx);
                 self.resume_local(ctx);
+                self.watch_local(ctx);
             }
             Err(error) => {
                 let code = ConnectCode::ServerUnavailable;
@@ -156,7 +154,7 @@ impl Connection {
 
     /// Ends the connection; what is not acknowledged will come again.
     fn close(&mut self, why: &str, ctx: &mut Context<Self>) {
-        tracing::info!(identity = %self.identity, peer = self.peer, why, "connection closed");
+        tracing::info!(identity = %self.identity, peer = &*self.peer, why, "connection closed");
         self.store_last_words(ctx);
         self.writer.close();
         ctx.stop();
@@ -166,22 +164,6 @@ impl Connection {
         let (qos, id) = (QoS::AtMostOnce, 0);
         let publish = Publish { dup: false, qos, retain: false, topic, id, payload };
         self.writer.send(&ServerPacket::Publish(publish));
-    }
-
-    /// Keep-alive and token expiry: looked at every so often.
-    fn watch(&mut self, ctx: &mut Context<Self>) {
-        let silent = clock::now().saturating_duration_since(self.heard.get());
-        let is_expired = clock::unix_time().as_secs() > self.granted.until;
-        if silent > self.keep_alive {
-            self.close("nothing heard within 1.5 times the keep-alive", ctx);
-        } else if is_expired {
-            self.close("its token, or certificate, has expired", ctx);
-        } else {
-            self.watch_local(ctx);
-            let next = (self.keep_alive - silent)
-                .clamp(Duration::from_millis(100), Duration::from_secs(1));
-            ctx.run_later(next, Self::watch);
-        }
     }
 }
 
@@ -206,7 +188,6 @@ impl Actor for Connection {
                 this.on_opened(opened.unwrap_or(Err(StoreError::Unavailable)), ctx);
             })
             .spawn(ctx);
-        self.watch(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -254,9 +235,9 @@ impl Handler<Downlink> for Connection {
             Down::Desired { version, patch } => self.on_desired(version, patch),
             Down::CloudToDevice { lock, bag, body } => self.send_locked(lock, &bag, body, ctx),
             Down::LocalOwed => self.on_local_owed(ctx),
-            Down::LocalChanged => self.watch_local(ctx),
+            Down::LocalChanged => self.on_local_changed(ctx),
             Down::ScopeChanged { .. } => {}
-            Down::DeviceKeysChanged if !self.granted.by_device => {}
+            Down::DeviceKeysChanged if !self.by_device => {}
             Down::DeviceKeysChanged => self.close("the keys of its device were changed", ctx),
             Down::Close(why) | Down::Gone(why) => self.close(&why, ctx),
         }

@@ -8,9 +8,10 @@ use actix::prelude::*;
 use bytes::Bytes;
 
 use super::Connection;
+use crate::actors::endpoint::sessions::ConnectionSettings;
 use crate::actors::{clock, suspect};
 use crate::domain::bag::Bag;
-use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Pace, Share};
+use crate::domain::delivery::{Answer, Config, Delivery, Effect, LiveShare, Pace};
 use crate::domain::devicebound::UNSETTLED;
 use crate::domain::packet::{Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
@@ -32,21 +33,18 @@ const RETRY: Duration = Duration::from_secs(1);
 const PACE: Pace = Pace { over: Duration::from_secs(1), at_least: 2 << 20 };
 
 /// See the module documentation.
+#[derive(Default)]
 pub(super) struct Outbox {
-    endpoint: Endpoint,
     /// Once it is released: most clients are never owed anything.
     delivery: Option<Box<Delivery>>,
     ids: PacketIds,
     /// Rows of the first window after a restart of the process may have been sent before it.
     doubtful: usize,
-    window: usize,
-    share: Share,
-    live: LiveShare,
     /// To be recorded with the next `Finish`; one is under way at a time.
     ends: Vec<(Key, End)>,
     is_finishing: bool,
     /// Came before the release; the parent has few of a device under way (link.md).
-    held: VecDeque<Locked>,
+    held: Vec<Locked>,
     /// Locks that were settled last. The parent that has not heard of it yet gives these messages
     /// again, and what says so may be on its way to `upstream` when they come.
     settled: VecDeque<String>,
@@ -60,34 +58,15 @@ struct Locked {
 }
 
 impl Outbox {
-    pub(super) fn new(endpoint: Endpoint, window: usize, share: Share, live: LiveShare) -> Self {
-        let (delivery, ids, doubtful) = (None, PacketIds::default(), 0);
-        let (held, settled) = (VecDeque::new(), VecDeque::new());
-        let (ends, is_finishing) = (Vec::new(), false);
-        Outbox {
-            endpoint,
-            delivery,
-            ids,
-            doubtful,
-            window,
-            share,
-            live,
-            ends,
-            is_finishing,
-            held,
-            settled,
-        }
-    }
-
     /// Takes up what an earlier connection of the session left behind.
-    pub(super) fn resume(&mut self, unacked: Vec<(u16, Key)>, is_present: bool) {
-        self.doubtful = if is_present && unacked.is_empty() { self.window } else { 0 };
+    pub(super) fn resume(&mut self, unacked: Vec<(u16, Key)>, is_present: bool, window: usize) {
+        self.doubtful = if is_present && unacked.is_empty() { window } else { 0 };
         self.ids = PacketIds::with_earlier(unacked);
     }
 
-    fn release(&mut self) {
-        let live = LiveShare { gaps: usize::MAX, ..self.live }; // a client remembers no numbers
-        let (window, share) = (self.window, self.share);
+    fn release(&mut self, settings: &ConnectionSettings) {
+        let live = LiveShare { gaps: usize::MAX, ..settings.live }; // a client remembers no numbers
+        let (window, share) = (settings.window, settings.share);
         let config = Config { window, share, live, pace: Some(PACE), ..Config::CLIENT };
         self.delivery = Some(Box::new(Delivery::new(config)));
     }
@@ -107,6 +86,10 @@ impl Outbox {
 }
 
 impl Connection {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::client(&self.identity)
+    }
+
     pub(super) fn start_outbox(&mut self, is_present: bool, ctx: &mut Context<Self>) {
         if is_present {
             ctx.run_later(HOLD, Self::release_outbox);
@@ -120,7 +103,7 @@ impl Connection {
         if self.outbox.delivery.is_some() || !(features.inputs && is_module || features.c2d) {
             return;
         }
-        self.outbox.release();
+        self.outbox.release(&self.settings);
         for locked in std::mem::take(&mut self.outbox.held) {
             self.send_now(locked);
         }
@@ -177,11 +160,11 @@ impl Connection {
         for effect in effects {
             match effect {
                 Effect::Load { from, max, max_bytes, without, live } => {
-                    let endpoint = self.outbox.endpoint.clone();
+                    let endpoint = self.endpoint();
                     self.load(Pull { endpoint, from, max, max_bytes, without, live }, ctx);
                 }
                 Effect::Publish { row, .. } => {
-                    let (endpoint, key) = (self.outbox.endpoint.clone(), row.key);
+                    let (endpoint, key) = (self.endpoint(), row.key);
                     if suspect::handle(&endpoint, key, || self.send_row(row, ctx)).is_none() {
                         given_up.push(key);
                     }
@@ -228,7 +211,7 @@ impl Connection {
         }
         self.outbox.is_finishing = true;
         let ends = std::mem::take(&mut self.outbox.ends);
-        let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends, is_last: false };
+        let finish = Finish { endpoint: self.endpoint(), ends, is_last: false };
         // A client may hang up right behind its PUBACK.
         let ended = self.backend.finish.order(finish, STORE).into_actor(self);
         ended
@@ -247,7 +230,7 @@ impl Connection {
     pub(super) fn finish_last(&mut self) {
         let ends = std::mem::take(&mut self.outbox.ends);
         if !ends.is_empty() || self.outbox.is_finishing {
-            let finish = Finish { endpoint: self.outbox.endpoint.clone(), ends, is_last: true };
+            let finish = Finish { endpoint: self.endpoint(), ends, is_last: true };
             drop(self.backend.finish.order(finish, STORE));
         }
     }
@@ -289,7 +272,7 @@ impl Connection {
         if self.outbox.delivery.is_some() {
             self.send_now(locked);
         } else if self.outbox.held.iter().all(|other| other.lock != locked.lock) {
-            self.outbox.held.push_back(locked);
+            self.outbox.held.push(locked);
         }
     }
 

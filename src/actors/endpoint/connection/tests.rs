@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::stream::ByteStream;
 use crate::actors::port::Port;
@@ -14,7 +15,7 @@ use crate::domain::bag::Bag;
 use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::packet::Connect;
 use crate::domain::row::{Key, Offset, Priority, Row};
-use crate::messages::identities::Refusal;
+use crate::messages::identities::{Granted, Refusal};
 use crate::messages::queue::{Finish, Ingest, Pull, Telemetry};
 use crate::messages::sessions::Settle;
 use crate::messages::twins::{DesiredTaken, GetTwin, PatchReported, TwinAnswer};
@@ -32,7 +33,7 @@ struct Scene {
     taken: Log<u64>,
     get_twin: Port<GetTwin>,
     line: Line,
-    _connection: Running,
+    _connection: Addr<Connection>,
 }
 
 impl Scene {
@@ -121,9 +122,14 @@ impl Scene {
             share: Share::NONE,
             live: LiveShare::NONE,
             unwritten: Default::default(),
+            watch: Default::default(),
         };
-        let _connection =
-            Connection::accept(greeted, Rc::new(backend), settings, Obituary::unsupervised());
+        let _connection = Connection::accept(
+            greeted,
+            Rc::new(backend),
+            Rc::new(settings),
+            Obituary::unsupervised(),
+        );
         let mut scene =
             Scene { client, stored, settled, ordered, owed, taken, get_twin, line, _connection };
         assert_eq!(scene.read(4).await, [0x20, 2, u8::from(is_present), 0]);
@@ -370,4 +376,11 @@ async fn a_patch_of_desired_properties_is_taken_with_its_puback_and_not_before()
     assert!(scene.taken.borrow().is_empty());
     scene.write(&[0x40, 2, 0, 1]).await;
     assert_eq!(*scene.taken.borrow(), [4]);
+}
+
+/// docs/performance.md says what an idle client takes as a whole.
+#[test]
+fn a_connection_and_what_reads_and_writes_for_it_stay_small() {
+    assert!(size_of::<Connection>() <= 512, "{}", size_of::<Connection>());
+    assert!(size_of::<Reader>() <= 96, "{}", size_of::<Reader>());
 }

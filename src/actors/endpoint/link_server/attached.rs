@@ -108,7 +108,8 @@ impl LinkServer {
         granted
             .map(move |granted, this, _| match granted {
                 Ok(Ok(granted)) => {
-                    this.granted = granted;
+                    this.by_device = granted.by_device;
+                    this.pulse.renew(granted.until);
                     this.answer(who, rid, 200, Bytes::new());
                 }
                 Ok(Err(refusal)) => {

@@ -5,7 +5,6 @@ use bytes::Bytes;
 
 use super::LinkServer;
 use super::uplink::Parked;
-use crate::actors::clock;
 use crate::actors::endpoint::reader::{ReadEnd, Sized};
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
@@ -22,7 +21,7 @@ impl StreamHandler<Batch> for LinkServer {
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
         match batch {
             Ok(packets) => {
-                self.heard.set(clock::now());
+                self.pulse.beat();
                 for (packet, reserved) in packets {
                     tracing::trace!(edge = %self.edge, ?packet, "from edge");
                     if let Err(why) = self.on_packet(packet, reserved, ctx) {

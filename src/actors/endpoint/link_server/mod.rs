@@ -9,10 +9,9 @@ mod inbound;
 mod outbox;
 mod uplink;
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -24,16 +23,16 @@ use super::budget::{Budget, Limits};
 use super::greeting::Greeted;
 use super::reader::Reader;
 use super::sessions::ConnectionSettings;
+use super::watch::Pulse;
 use super::writer::Writer;
-use crate::actors::clock;
-use crate::actors::supervision::{Obituary, Running, Supervised};
+use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::{ConnectCode, Publish, QoS, ServerPacket};
 use crate::domain::packet_ids::{PacketIds, Sent};
 use crate::domain::refusals::Refusals;
 use crate::messages::client::{Down, Downlink};
-use crate::messages::identities::{Granted, LogIn};
+use crate::messages::identities::LogIn;
 use crate::messages::sessions::{Closed, Detach, Open, Opened};
 use crate::messages::state::StoreError;
 use crate::messages::supervision::Health;
@@ -54,7 +53,7 @@ pub struct LinkServer {
     writer: Writer,
     budget: Rc<Budget>,
     reader: Option<Reader>,
-    granted: Granted,
+    by_device: bool,
     /// By what it came in; until it is open.
     log_in: Option<Box<LogIn>>,
     epoch: u64,
@@ -67,7 +66,7 @@ pub struct LinkServer {
     /// Of outboxes.
     births: u64,
     ids: PacketIds,
-    heard: Rc<Cell<Instant>>,
+    pulse: Rc<Pulse>,
     obituary: Obituary,
 }
 
@@ -78,20 +77,22 @@ impl LinkServer {
         backend: Rc<Backend>,
         settings: &ConnectionSettings,
         obituary: Obituary,
-    ) -> Running {
+    ) -> Addr<Self> {
         let Greeted { reader, half, log_in, granted, peer, .. } = greeted;
-        let heard = reader.heard();
         let budget = Budget::new(Rc::clone(&settings.parking), LIMITS);
-        let writer = Writer::of_link(settings.unwritten.clone());
+        let writer = Writer::of_link(half, settings.unwritten.clone());
+        let pulse = Pulse::new(PATIENCE, granted.until);
+        settings.watch.add(&pulse, &writer);
+        let reader = reader.of(Rc::clone(&budget), Rc::clone(&pulse)).patient();
         let link = LinkServer {
             edge: log_in.identity.clone(),
             log_in: Some(log_in),
             peer,
             backend,
-            writer: writer.clone(),
-            reader: Some(reader.with_budget(Rc::clone(&budget)).patient()),
+            writer,
+            reader: Some(reader),
             budget,
-            granted,
+            by_device: granted.by_device,
             epoch: 0,
             in_scope: HashSet::new(),
             parked: VecDeque::new(),
@@ -100,11 +101,11 @@ impl LinkServer {
             outboxes: HashMap::new(),
             births: 0,
             ids: PacketIds::default(),
-            heard,
+            pulse,
             obituary,
         };
-        let addr = LinkServer::create(move |ctx| {
-            let write = writer.start(half).into_actor(&link);
+        LinkServer::create(move |ctx| {
+            let write = link.writer.ended().into_actor(&link);
             write
                 .map(|end, this: &mut LinkServer, ctx| {
                     if let Err(why) = end {
@@ -113,8 +114,7 @@ impl LinkServer {
                 })
                 .spawn(ctx);
             link
-        });
-        Running::worker(&addr)
+        })
     }
 
     fn on_opened(&mut self, opened: Result<Opened, StoreError>, ctx: &mut Context<Self>) {
@@ -142,17 +142,6 @@ impl LinkServer {
         ctx.stop();
     }
 
-    fn watch(&mut self, ctx: &mut Context<Self>) {
-        let silent = clock::now().saturating_duration_since(self.heard.get());
-        if silent > PATIENCE {
-            return self.close("nothing heard from the edge", ctx);
-        }
-        if clock::unix_time().as_secs() > self.granted.until {
-            return self.close("its token has expired", ctx);
-        }
-        ctx.run_later(Duration::from_secs(1), Self::watch);
-    }
-
     fn publish(&mut self, topic: &LinkDown, qos: QoS, payload: Bytes) {
         // What is sent with QoS 1 is not sent again: a new link establishes everything anew.
         let id = match qos {
@@ -178,7 +167,6 @@ impl Actor for LinkServer {
                 this.on_opened(opened.unwrap_or(Err(StoreError::Unavailable)), ctx);
             })
             .spawn(ctx);
-        self.watch(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -232,7 +220,7 @@ impl Handler<Downlink> for LinkServer {
                 self.publish(&LinkDown::ScopePatch(to, version), QoS::AtLeastOnce, Bytes::new());
             }
             Down::Close(why) | Down::Gone(why) if to == self.edge => self.close(&why, ctx),
-            Down::DeviceKeysChanged if to == self.edge && self.granted.by_device => {
+            Down::DeviceKeysChanged if to == self.edge && self.by_device => {
                 self.close("the keys of its device were changed", ctx);
             }
             // The edge ends the connection: the change of its scope tells it.

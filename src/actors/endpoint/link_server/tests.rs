@@ -24,7 +24,7 @@ struct Scene {
     scope: Rc<RefCell<u16>>,
     /// Bodies, as they were stored.
     stored: Log<Bytes>,
-    _link: Running,
+    _link: Addr<LinkServer>,
 }
 
 fn leaf() -> Identity {
@@ -95,6 +95,7 @@ impl Scene {
             share: Share::NONE,
             live: LiveShare::NONE,
             unwritten: Default::default(),
+            watch: Default::default(),
         };
         let link =
             LinkServer::accept(greeted, Rc::new(backend), &settings, Obituary::unsupervised());

@@ -12,6 +12,7 @@ mod restore;
 mod tests;
 
 pub use self::owner::Accept;
+use self::owner::Line;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -22,10 +23,11 @@ use actix::prelude::*;
 
 use super::backend::Backend;
 use super::budget::{Limits, Shared};
+use super::watch::Watch;
 use super::writer::Unwritten;
 use crate::actors::clock;
 use crate::actors::port::Port;
-use crate::actors::supervision::{Obituary, Running, Supervised};
+use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::calls::Calls;
 use crate::domain::clients_report::ClientsReport;
 use crate::domain::delivery::{LiveShare, Share};
@@ -38,7 +40,7 @@ use crate::messages::client::{Down, Downlink};
 use crate::messages::queue::{Rewound, Stored};
 use crate::messages::sessions::{Closed, Open, Opened, Subscribe};
 use crate::messages::state::{Change, Save, Scan, StoreError};
-use crate::messages::supervision::{Health, Shutdown};
+use crate::messages::supervision::{ChildExited, Health};
 
 /// Table of `state/` (or of localhub's store) that sessions are kept in.
 pub const TABLE: &str = "sessions";
@@ -64,6 +66,8 @@ pub struct ConnectionSettings {
     pub live: LiveShare,
     /// What clients have not read yet.
     pub unwritten: Unwritten,
+    /// Who may not go on.
+    pub watch: Watch,
 }
 
 /// See the module documentation.
@@ -71,7 +75,7 @@ pub struct Sessions {
     backend: Rc<Backend>,
     save: Port<Save>,
     scan: Port<Scan>,
-    settings: ConnectionSettings,
+    settings: Rc<ConnectionSettings>,
     directory: Directory<Recipient<Downlink>>,
     is_restored: bool,
     epochs: u64,
@@ -83,7 +87,9 @@ pub struct Sessions {
     held: HashMap<u64, (Identity, Recipient<Downlink>)>,
     calls: Calls,
     callers: HashMap<u64, tokio::sync::oneshot::Sender<Outcome>>,
-    connections: HashMap<u64, (Identity, Running)>,
+    connections: HashMap<u64, (Identity, Line)>,
+    /// The path and the address that their obituaries share.
+    shared: Option<(Rc<str>, Rc<Recipient<ChildExited>>)>,
     /// What is reported of them; on an edge.
     clients: Option<ClientsReport>,
     /// Somebody came or left since it was looked at.
@@ -109,7 +115,7 @@ impl Sessions {
             backend: Rc::new(backend),
             save,
             scan,
-            settings,
+            settings: Rc::new(settings),
             directory: Directory::default(),
             is_restored: false,
             epochs: first,
@@ -119,6 +125,7 @@ impl Sessions {
             calls: Calls::after(first),
             callers: HashMap::new(),
             connections: HashMap::new(),
+            shared: None,
             is_leaving: false,
             obituary,
         }
@@ -157,8 +164,8 @@ impl Supervised for Sessions {
         if self.connections.is_empty() {
             return ctx.stop();
         }
-        for (_, running) in self.connections.values() {
-            running.shutdown.do_send(Shutdown); // idempotent
+        for (_, line) in self.connections.values() {
+            line.shut_down();
         }
         ctx.run_later(LEAVE, |_, ctx| ctx.stop());
     }
@@ -168,8 +175,8 @@ crate::supervised!(Sessions);
 /// A connection never outlives the sessions that know of it.
 impl Drop for Sessions {
     fn drop(&mut self) {
-        for (_, running) in self.connections.values() {
-            running.shutdown.do_send(Shutdown); // idempotent
+        for (_, line) in self.connections.values() {
+            line.shut_down();
         }
     }
 }

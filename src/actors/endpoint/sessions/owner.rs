@@ -11,11 +11,11 @@ use crate::actors::endpoint::connection::Connection;
 use crate::actors::endpoint::greeting::{Greeted, greet, turn_away};
 use crate::actors::endpoint::link_server::LinkServer;
 use crate::actors::endpoint::stream::Arrived;
-use crate::actors::supervision::{Obituary, panic_below, report_end, snapshot_of};
+use crate::actors::supervision::{Obituary, Running, panic_below, report_end, snapshot_of};
 use crate::domain::directory::Seat;
 use crate::domain::identity::Identity;
 use crate::domain::restart::{Exit, Verdict};
-use crate::messages::supervision::{ChildExited, PanicAt, Snapshot, TakeSnapshot};
+use crate::messages::supervision::{ChildExited, PanicAt, Shutdown, Snapshot, TakeSnapshot};
 
 /// The listener has a client for us.
 #[derive(Message)]
@@ -38,6 +38,32 @@ impl Handler<Accept> for Sessions {
                 None => {}
             })
             .spawn(ctx);
+    }
+}
+
+/// How the actor of a connection is reached.
+pub(super) enum Line {
+    /// Of one client.
+    Client(Addr<Connection>),
+    /// Of an edge.
+    Edge(Addr<LinkServer>),
+}
+
+impl Line {
+    /// Only when it is needed: there are many.
+    fn running(&self) -> Running {
+        match self {
+            Line::Client(connection) => Running::worker(connection),
+            Line::Edge(link) => Running::worker(link),
+        }
+    }
+
+    /// Ordered stop; idempotent.
+    pub(super) fn shut_down(&self) {
+        match self {
+            Line::Client(connection) => connection.do_send(Shutdown),
+            Line::Edge(link) => link.do_send(Shutdown),
+        }
     }
 }
 
@@ -72,14 +98,17 @@ impl Sessions {
     fn start_connection(&mut self, greeted: Greeted, ctx: &mut Context<Self>) {
         let number = self.next_epoch();
         let identity = greeted.log_in.identity.clone();
-        let owner = ctx.address().recipient();
-        let obituary = Obituary::new(self.obituary.path(), &name_of(&identity), number, owner);
-        let (backend, settings) = (Rc::clone(&self.backend), self.settings.clone());
-        let running = match greeted.log_in.link {
-            Some(_) => LinkServer::accept(greeted, backend, &settings, obituary),
-            None => Connection::accept(greeted, backend, settings, obituary),
+        let (above, own) = self.shared.get_or_insert_with(|| {
+            (self.obituary.path().into(), Rc::new(ctx.address().recipient()))
+        });
+        let (above, own) = (Rc::clone(above), Rc::clone(own));
+        let obituary = Obituary::new(above, &name_of(&identity), number, own);
+        let (backend, settings) = (Rc::clone(&self.backend), Rc::clone(&self.settings));
+        let line = match greeted.log_in.link {
+            Some(_) => Line::Edge(LinkServer::accept(greeted, backend, &settings, obituary)),
+            None => Line::Client(Connection::accept(greeted, backend, settings, obituary)),
         };
-        self.connections.insert(number, (identity, running));
+        self.connections.insert(number, (identity, line));
     }
 }
 
@@ -89,7 +118,7 @@ impl Handler<ChildExited> for Sessions {
     fn handle(&mut self, exited: ChildExited, ctx: &mut Self::Context) {
         if let Some((identity, _)) = self.connections.remove(&exited.birth) {
             self.clear_up(&identity, exited.exit, ctx);
-            report_end(self.obituary.path(), &exited, Verdict::Leave); // the client comes again
+            report_end(&self.obituary.path(), &exited, Verdict::Leave); // the client comes again
             if self.is_leaving && self.connections.is_empty() {
                 ctx.stop();
             }
@@ -101,9 +130,10 @@ impl Handler<TakeSnapshot> for Sessions {
     type Result = ResponseFuture<Vec<Snapshot>>;
 
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
-        let each = self.connections.values().map(|(identity, running)| {
-            snapshot_of(name_of(identity), Some(running.clone()), 0, None)
-        });
+        let each = self
+            .connections
+            .values()
+            .map(|(identity, line)| snapshot_of(name_of(identity), Some(line.running()), 0, None));
         let all = join_all(each.collect::<Vec<_>>());
         Box::pin(async move { all.await.concat() })
     }
@@ -116,6 +146,6 @@ impl Handler<PanicAt> for Sessions {
         let first = if path.is_empty() { String::new() } else { path.remove(0) };
         let mut all = self.connections.values();
         let found = all.find(|(identity, _)| name_of(identity) == first);
-        panic_below(found.map(|(_, running)| running.clone()), path)
+        panic_below(found.map(|(_, line)| line.running()), path)
     }
 }

@@ -46,6 +46,7 @@ impl House {
             share: Share::NONE,
             live: LiveShare::NONE,
             unwritten: Default::default(),
+            watch: Default::default(),
         };
         let (save, scan) = (shelf.save(), shelf.scan());
         let backend = Backend::default();

@@ -110,7 +110,8 @@ impl Cache {
         update
     }
 
-    fn put(&mut self, record: IdentityRecord, update: &mut Update) {
+    fn put(&mut self, mut record: IdentityRecord, update: &mut Update) {
+        record.keys.shrink_to_fit(); // there are many
         let id = record.id.clone();
         let old = self.records.insert(id.clone(), record);
         let new = &self.records[&id];
