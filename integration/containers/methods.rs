@@ -129,6 +129,10 @@ fn a_service_client_pings_reads_and_uploads_logs_restarts_a_module_and_gets_a_su
     });
     assert!(lines.iter().all(|it| it["timestamp"].as_str().unwrap().ends_with('Z')), "{lines:?}");
 
+    let log = |more: &[&str]| gateway.ctl.run(&[&["logs", SENSOR], more].concat());
+    assert!(log(&["--since", "1h"]).contains("temperature-sensor "));
+    assert_eq!(log(&["--until", "2020-01-01T00:00:00Z"]), "");
+
     // Uploads.
     let storage = Storage::start(TcpListener::bind((own_address(), 0)).unwrap());
     let url = format!("http://{}/logs?sv=1&sig=do-not-show%3D", storage.address);

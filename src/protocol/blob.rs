@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::http_client::{AskError, ClientRequest, Place, ask};
-use super::tls::TlsClient;
+use super::tls::{TlsClient, TlsError, Trust};
 use crate::domain::agent::methods::sas_url::SasUrl;
 
 /// A block.
@@ -18,8 +18,8 @@ const VERSION: &str = "2019-12-12";
 /// Where blobs may be written, and whom to trust.
 #[derive(Clone, Debug)]
 pub struct Uploads {
-    /// For https.
-    pub tls: TlsClient,
+    /// For https, beside the machine's own authorities: a storage may be anybody's.
+    pub trust: Trust,
     /// Stands for `$upstream`.
     pub parent: String,
 }
@@ -30,6 +30,9 @@ pub enum BlobError {
     /// It cannot be asked.
     #[error("{0}")]
     Ask(#[from] AskError),
+    /// There is nobody to trust.
+    #[error("https cannot be used: {0}")]
+    Tls(#[from] TlsError),
     /// It said no.
     #[error("{place} refused the blob {name}: status {status} {why}")]
     Refused {
@@ -56,17 +59,22 @@ pub struct Blob {
 
 impl Uploads {
     /// Begins a blob of this name.
-    pub fn blob(&self, url: &SasUrl, name: String, content_type: &'static str) -> Blob {
+    pub fn blob(
+        &self,
+        url: &SasUrl,
+        name: String,
+        content_type: &'static str,
+    ) -> Result<Blob, BlobError> {
         let host = match url.host.eq_ignore_ascii_case("$upstream") {
             true => self.parent.clone(),
             false => url.host.clone(),
         };
         let place = match url.is_tls {
-            true => Place::Tls(host, url.port, self.tls.clone()),
+            true => Place::Tls(host, url.port, TlsClient::of_anybody(&self.trust)?),
             false => Place::Tcp(host, url.port),
         };
         let (open, blocks) = (Vec::new(), Vec::new());
-        Blob { place, url: url.clone(), name, content_type, open, blocks }
+        Ok(Blob { place, url: url.clone(), name, content_type, open, blocks })
     }
 }
 
@@ -144,7 +152,7 @@ impl Blob {
 impl BlobError {
     fn may_pass(&self) -> bool {
         match self {
-            BlobError::Ask(AskError::Request(_)) => false,
+            BlobError::Ask(AskError::Request(_)) | BlobError::Tls(_) => false,
             BlobError::Ask(_) => true,
             BlobError::Refused { status, .. } => *status >= 500 || [408, 429].contains(status),
         }
@@ -160,8 +168,10 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::protocol::certs::{Authority, names_of};
+    use crate::protocol::http::serve_connection;
     use crate::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
-    use crate::protocol::tls::Trust;
+    use crate::protocol::tls::{ClientAuthorities, TlsServer};
 
     type Seen = Rc<RefCell<Vec<HttpRequest>>>;
 
@@ -180,16 +190,15 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let limits = Limits { body: 8 << 20, ..Limits::default() };
         let server = Server::tcp(listener, answer, limits);
-        let tls = TlsClient::new(&Trust::System).unwrap();
         let url = SasUrl::parse(&format!("http://$upstream:{port}/c?sig=a%2Bb")).unwrap();
-        (server, Uploads { tls, parent: "127.0.0.1".into() }, url, seen)
+        (server, Uploads { trust: Trust::System, parent: "127.0.0.1".into() }, url, seen)
     }
 
     #[tokio::test]
     async fn a_small_blob_goes_as_one_and_a_large_one_block_by_block() {
         let test = async {
             let (_server, uploads, url, seen) = storage(&[]).await;
-            let mut small = uploads.blob(&url, "h/small.log".into(), "text/plain");
+            let mut small = uploads.blob(&url, "h/small.log".into(), "text/plain").unwrap();
             small.write(b"all").await.unwrap();
             small.finish().await.unwrap();
             let one = seen.borrow_mut().remove(0);
@@ -198,7 +207,7 @@ mod tests {
             assert_eq!(one.header("x-ms-blob-type").as_deref(), Some("BlockBlob"));
             assert_eq!(one.body, "all");
 
-            let mut large = uploads.blob(&url, "large".into(), "text/plain");
+            let mut large = uploads.blob(&url, "large".into(), "text/plain").unwrap();
             let bytes: Vec<u8> = (0..2 * BLOCK + 5).map(|n| (n % 251) as u8).collect();
             for part in bytes.chunks(1 << 20) {
                 large.write(part).await.unwrap();
@@ -220,14 +229,47 @@ mod tests {
     async fn what_may_pass_is_tried_again_and_a_refusal_is_told_without_the_signature() {
         let test = async {
             let (_server, uploads, url, seen) = storage(&[503, 500]).await;
-            let blob = || uploads.blob(&url, "b".into(), "text/plain");
+            let blob = || uploads.blob(&url, "b".into(), "text/plain").unwrap();
             blob().finish().await.unwrap();
             assert_eq!(seen.borrow().len(), 3);
             let (_server, uploads, url, seen) = storage(&[403]).await;
-            let error = uploads.blob(&url, "b".into(), "text/plain").finish().await.unwrap_err();
+            let error = uploads.blob(&url, "b".into(), "text/plain").unwrap();
+            let error = error.finish().await.unwrap_err();
             let error = error.to_string();
             assert!(error.ends_with("refused the blob b: status 403 Busy"), "{error}");
             assert!(!error.contains("sig") && seen.borrow().len() == 1);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_storage_is_trusted_by_the_devices_own_authorities_and_not_without() {
+        let test = async {
+            let dir = tempfile::tempdir().unwrap();
+            let authority = Authority::load_or_make(&dir.path().join("ca.pem"), "storage").unwrap();
+            let names = names_of(&["127.0.0.1"], &[]);
+            let certificate = authority.certify(&names, Duration::ZERO).unwrap();
+            let server = TlsServer::new(&certificate, ClientAuthorities::default()).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://{}/c?sig=s", listener.local_addr().unwrap());
+            let url = SasUrl::parse(&url).unwrap();
+            tokio::task::spawn_local(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let Ok(stream) = server.accept(stream).await else { continue };
+                    let answer = handler(async |_| HttpResponse::empty(201));
+                    let _ = serve_connection(stream, answer, Limits::default()).await;
+                }
+            });
+            let put = async |trust: Trust| {
+                let blob = Uploads { trust, parent: String::new() }.blob(&url, "b".into(), "x/y");
+                blob.unwrap().put("", &[], Vec::new()).await
+            };
+            let ours = Trust::Pem(authority.pem().as_bytes().to_vec(), "ca.pem".into());
+            put(ours).await.unwrap();
+            let other = Authority::load_or_make(&dir.path().join("other.pem"), "other").unwrap();
+            let other = Trust::Pem(other.pem().as_bytes().to_vec(), "other.pem".into());
+            tokio::time::pause(); // it is tried again
+            assert!(matches!(put(other).await, Err(BlobError::Ask(AskError::Connect { .. }))));
         };
         LocalSet::new().run_until(test).await;
     }

@@ -173,6 +173,19 @@ impl TlsClient {
         Ok(TlsClient(Arc::new(config)))
     }
 
+    /// Trusts these authorities and the machine's own: for servers of anybody.
+    pub fn of_anybody(trust: &Trust) -> Result<Self, TlsError> {
+        let mut roots = trust.roots()?;
+        if let (Trust::Pem(..), Ok(system)) = (trust, Trust::System.roots()) {
+            roots.extend(system.roots);
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(TlsClient(Arc::new(config)))
+    }
+
     /// Trusts these authorities, and shows a certificate of its own: chain and key in PEM.
     pub fn with_identity(trust: &Trust, chain: &str, key: &str) -> Result<Self, TlsError> {
         let unusable = |what: &str| TlsError::NoCertificate(what.into());

@@ -133,7 +133,7 @@ pub fn run(
     let address = settings.upstream.address.clone().unwrap_or_else(|| format!("{hub}:8883"));
     let https = settings.upstream.https_address.clone().unwrap_or_else(|| format!("{hub}:443"));
     let (https_host, https_port) = host_and_port(&https, 443);
-    let uploads = Uploads { tls: client.clone(), parent: https_host.clone() };
+    let uploads = Uploads { trust: trust.clone(), parent: https_host.clone() };
     let parent = Place::Tls(https_host, https_port, client);
     let parent_rest = ParentRest {
         place: parent.clone(),

@@ -152,19 +152,12 @@ impl Answers {
                 HttpResponse::error(400, format!("tail={tail} is not a number of lines"))
             })?),
         };
-        let time = |name: &str| match request.query.get(name) {
-            None => Ok(None),
-            Some(text) => match since(text, clock::unix_time()) {
-                Ok(at) => Ok(Some(at.as_secs())),
-                Err(why) => Err(HttpResponse::error(400, format!("{name}: {why}"))),
-            },
-        };
         let flag = |name: &str| request.query.get(name).is_some_and(|flag| flag != "false");
         let ask = GetLogs {
             module: module.into(),
             tail,
-            since: time("since")?,
-            until: time("until")?,
+            since: time(request, "since")?.map(|at| at.as_secs()),
+            until: time(request, "until")?.map(|at| at.as_secs()),
             is_stamped: flag("timestamps"),
             follow: flag("follow"),
         };
@@ -220,6 +213,13 @@ impl Answers {
             false => Err(HttpResponse::error(404, format!("there is no actor {path}"))),
         }
     }
+}
+
+/// A time in the query.
+pub(super) fn time(request: &HttpRequest, name: &str) -> Result<Option<Duration>, HttpResponse> {
+    let Some(text) = request.query.get(name) else { return Ok(None) };
+    let at = since(text, clock::unix_time());
+    at.map(Some).map_err(|why| HttpResponse::error(400, format!("{name}: {why}")))
 }
 
 pub(super) fn away(who: &str, _: NoAnswer) -> HttpResponse {

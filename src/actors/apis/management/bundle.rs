@@ -1,10 +1,8 @@
 //! `GET /systeminfo/supportbundle`: `edgectl support-bundle`.
 
-use super::answers::Answers;
+use super::answers::{Answers, time};
 use crate::actors::apis::bundle::Bundler;
-use crate::actors::clock;
 use crate::domain::agent::methods::BundleAsked;
-use crate::domain::agent::methods::since::since;
 use crate::protocol::http::{HttpRequest, HttpResponse};
 
 impl Answers {
@@ -12,16 +10,10 @@ impl Answers {
         &self,
         request: &HttpRequest,
     ) -> Result<HttpResponse, HttpResponse> {
-        let time = |name: &str| match request.query.get(name) {
-            None => Ok(None),
-            Some(text) => since(text, clock::unix_time())
-                .map(Some)
-                .map_err(|why| HttpResponse::error(400, format!("{name}: {why}"))),
-        };
         let is = |name: &str| request.query.get(name).is_some_and(|flag| flag != "false");
         let asked = BundleAsked {
-            since: time("since")?,
-            until: time("until")?,
+            since: time(request, "since")?,
+            until: time(request, "until")?,
             runtime_only: is("edge_runtime_only"),
         };
         let (about, ports) = (self.about.clone(), self.ports.clone());

@@ -17,7 +17,7 @@ use crate::messages::agent::ModuleStatusLine;
 use crate::protocol::blob::Uploads;
 use crate::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
 use crate::protocol::logging::LogRing;
-use crate::protocol::tls::{TlsClient, Trust};
+use crate::protocol::tls::Trust;
 
 /// Names and bodies.
 type Blobs = Rc<RefCell<Vec<(String, Vec<u8>)>>>;
@@ -50,8 +50,7 @@ impl Bench {
         probe.agent.modules.push(filter);
         let (probe, ports) = probe.plugged();
         let logs = Logs::new(LogRing::default(), ports.logs.clone());
-        let tls = TlsClient::new(&Trust::System).unwrap();
-        let uploads = Uploads { tls, parent: "parent".into() };
+        let uploads = Uploads { trust: Trust::System, parent: "parent".into() };
         let bundler = Bundler::new(about(), ports.clone(), logs.clone());
         let work = Work { about: about(), ports, logs, uploads, bundler };
         let methods = Methods::new(work, Obituary::unsupervised()).start();

@@ -137,7 +137,8 @@ impl Work {
             (false, true) => "application/json",
             (false, false) => "text/plain; charset=utf-8",
         };
-        let mut blob = self.uploads.blob(url, name.clone(), kind);
+        let blob = self.uploads.blob(url, name.clone(), kind);
+        let mut blob = blob.map_err(|e| e.to_string())?;
         let mut written = Written::new(form(asked, filter));
         let source = self.source(module);
         // With a tail, what comes last is known at the end only.
@@ -178,7 +179,8 @@ impl Work {
         url: &SasUrl,
     ) -> Result<String, String> {
         let name = self.blob_name("support-bundle-", "zip");
-        let mut blob = self.uploads.blob(url, name.clone(), "application/zip");
+        let blob = self.uploads.blob(url, name.clone(), "application/zip");
+        let mut blob = blob.map_err(|e| e.to_string())?;
         let mut pieces = self.bundler.stream(asked);
         while let Some(piece) = pieces.next().await {
             blob.write(&piece?).await.map_err(|e| e.to_string())?;
