@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::apis::{Audit, Management};
 use super::checks::{at_least, check_client_ca, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
 use super::images::{self, Images};
@@ -16,7 +17,6 @@ use super::values::{Age, Log, Size};
 use crate::domain::budget::{Budget, FullPolicy, LEAST_BUDGET};
 use crate::domain::connection_string::{ConnectionString, Secret};
 use crate::domain::identity::Identity;
-use crate::protocol::audit::AuditFile;
 use crate::protocol::files::read_text;
 use crate::protocol::groups::group_id;
 
@@ -153,43 +153,6 @@ pub struct RegistryCredential {
     pub username: String,
     /// The password, or what stood in its file.
     pub password: Secret,
-}
-
-/// See [`EdgeSettings`].
-#[derive(Clone, Debug, Deserialize)]
-pub struct Management {
-    /// Path of the socket.
-    pub socket: PathBuf,
-    /// Of the socket, octal.
-    mode: String,
-    /// Its group.
-    pub group: Option<String>,
-}
-
-impl Management {
-    /// Of the socket.
-    pub fn mode(&self) -> u32 {
-        u32::from_str_radix(&self.mode, 8).unwrap_or(0o600)
-    }
-}
-
-/// See [`EdgeSettings`].
-#[derive(Clone, Debug, Deserialize)]
-pub struct Audit {
-    /// The newest file.
-    pub file: PathBuf,
-    /// Of each.
-    pub max_bytes: Size,
-    /// Older ones.
-    pub kept: u32,
-}
-
-impl Audit {
-    /// For the log.
-    pub fn to_file(&self) -> AuditFile {
-        let Size(max_bytes) = self.max_bytes;
-        AuditFile { path: self.file.clone(), max_bytes, kept: self.kept }
-    }
 }
 
 /// See [`EdgeSettings`].

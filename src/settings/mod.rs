@@ -3,6 +3,7 @@
 //! `schema.rs` lists the keys, `layers.rs` puts the sources on top of each other,
 //! `edge.rs` and `hub.rs` are what the programs get.
 
+mod apis;
 mod checks;
 mod edge;
 mod error;
@@ -17,9 +18,9 @@ mod schema;
 mod tests;
 mod values;
 
+pub use self::apis::{Audit, Management};
 pub use self::edge::{
-    Agent, Device, EdgeSettings, Hub, Management, Metrics, RegistryCredential, State, Store,
-    Upstream,
+    Agent, Device, EdgeSettings, Hub, Metrics, RegistryCredential, State, Store, Upstream,
 };
 pub use self::error::SettingsError;
 pub use self::hub::{LocalhubSettings, Telemetry};
