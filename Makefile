@@ -40,7 +40,7 @@ podman: ## the tests of the agent against Podman in Docker's place
 fuzz: ## libFuzzer on packets, topics, bags, log-ins [RUNS=1000000] [TARGET=codec]
 	@scripts/fuzz.sh
 
-bench: ## benchmarks beside mosquitto and rumqttd [BENCH_QUICK=1] [BENCH="load pace idle stored disk link-bytes"]
+bench: ## benchmarks beside mosquitto and rumqttd [BENCH_QUICK=1] [BENCH="load pace idle stored disk link-bytes agent"]
 	@scripts/bench.sh
 
 break: ## while run-local runs: break something and watch it come back WHAT=link|hub|runtime|module|disk

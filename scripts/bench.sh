@@ -67,6 +67,8 @@ source "$root/scripts/bench/stored.sh"
 source "$root/scripts/bench/link-bytes.sh"
 # shellcheck source=scripts/bench/own.sh
 source "$root/scripts/bench/own.sh"
+# shellcheck source=scripts/bench/agent.sh
+source "$root/scripts/bench/agent.sh"
 
 trap stop_all EXIT
 need_rust
@@ -81,7 +83,7 @@ flock -n 8 || die "another run of this script uses $world" "wait for it"
 busy=$(cut -d' ' -f1-3 /proc/loadavg)
 note "load of the machine before: $busy"
 names=${BENCH:-load pace idle stored disk link-bytes}
-if [ "$names" = all ]; then names='load pace idle stored disk link-bytes refused local-topics routes'; fi
+if [ "$names" = all ]; then names='load pace idle stored disk link-bytes refused local-topics routes agent'; fi
 begin=$SECONDS
 for name in $names; do
     case $name in
@@ -92,10 +94,15 @@ for name in $names; do
             "bench_${name//-/_}"
             stop_all
             ;;
+        agent)
+            build_edge
+            bench_agent
+            stop_all
+            ;;
         refused) bench_refused ;;
         routes) bench_routes ;;
         local-topics) bench_local_topics ;;
-        *) die "there is no benchmark $name" "BENCH='load pace idle stored disk link-bytes refused local-topics routes'" ;;
+        *) die "there is no benchmark $name" "BENCH='load pace idle stored disk link-bytes refused local-topics routes agent'" ;;
     esac
 done
 note "took $((SECONDS - begin)) s"

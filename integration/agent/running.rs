@@ -134,6 +134,7 @@ pub(crate) fn config(instance: &Instance, images: ImagesConfig) -> AgentConfig {
         state: instance.state.clone(),
         instance: instance.id.clone(),
         version: "0.0.0".into(),
+        vault: None,
         restart_backoff: instance.restart_backoff,
         update_deadline: UPDATE,
         startup_deadline: Duration::from_secs(20),

@@ -21,10 +21,11 @@ use super::support::world::{EDGE, World};
 
 /// Here and below a panic ends no other client's connection (architecture 3); any other actor takes
 /// the sessions with it.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 9] = [
     "/listener",
     "/upstream",
     "/local-topics",
+    "/certificates",
     "/edge-agent",
     "/apis",
     "/rest",

@@ -10,9 +10,14 @@ key='YSBrZXkgZm9yIGFsbCBvZiB0aGUgY3Jvd2QsIDMyIGI='
 filter='devices/+/messages/events/'
 declare -A pids=()
 
-build_programs() {
-    step "building edge-runtime, localhub, edgectl (${BENCH_PROFILE:-release}), edge-load and rumqttd"
+build_edge() {
+    step "building edge-runtime, localhub, edgectl (${BENCH_PROFILE:-release})"
     cargo build --quiet --locked --profile "${BENCH_PROFILE:-release}" --bins >&2 || die "edge-runtime does not build"
+}
+
+build_programs() {
+    build_edge
+    step "building edge-load and rumqttd"
     # One after the other, so that no feature of one gets into the other.
     cargo build --quiet --locked --profile bench -p edge-load >&2 || die "edge-load does not build"
     cargo build --quiet --locked --profile bench -p peer-rumqttd --features tls >&2 || die "peer-rumqttd does not build"

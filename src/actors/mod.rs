@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod apis;
+pub mod certificates;
 pub mod clock;
 pub mod endpoint;
 pub mod hub;

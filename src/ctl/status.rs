@@ -69,6 +69,7 @@ fn text(status: &Value) -> String {
             if refused > 0 { " (edgectl refused)" } else { "" }
         );
     }
+    certificates(&mut text, &status["certificates"]);
     deployment(&mut text, status);
     members(&status["warnings"])
         .filter_map(Value::as_str)
@@ -85,6 +86,22 @@ fn place(text: &mut String, queue: &Value) {
         let (done, all) = (number(moving, "done_bytes"), number(moving, "all_bytes"));
         let (to, done, all) = (text_of(moving, "to"), bytes(done), bytes(all));
         _ = writeln!(text, "              is being moved to {to}: {done} of {all} in this pass");
+    }
+}
+
+fn certificates(text: &mut String, certificates: &Value) {
+    let one = |it: &Value| {
+        let (name, ends) = (text_of(it, "name"), text_of(it, "ends"));
+        let renewal = match (it["trouble"].as_str(), it["renewed_from"].as_str()) {
+            (Some(why), _) => format!(" (CANNOT BE RENEWED: {why})"),
+            (None, Some(from)) => format!(" (renewed from {from} on)"),
+            (None, None) => " (your own: renew it yourself)".into(),
+        };
+        format!("{name} until {ends}{renewal}")
+    };
+    let all: Vec<_> = members(certificates).map(one).collect();
+    if !all.is_empty() {
+        _ = writeln!(text, "certificates  {}", all.join(", "));
     }
 }
 
@@ -193,6 +210,8 @@ mod tests {
                 "routes": [{ "received": 10, "stored": 3, "delivered": 6, "dead_lettered": 1 }] },
             "clients": [{ "identity": "gw/sensor" }, { "identity": "far", "is_behind_edge": true }],
             "twins": { "twins": 4, "pending_patches": 1, "dead_letters": 0 },
+            "certificates": [{ "name": "server", "ends": "2027-01-01T00:00:00Z",
+                "renewed_from": "2026-12-01T00:00:00Z" }],
             "agent": { "desired_version": 7 },
             "differences": [{ "module": "sensor", "what": "is backoff", "since": null }],
         });
@@ -208,6 +227,7 @@ queue         4.0 KiB on disk, in /data/queue (store 0af3)
 conservation: 10 routed = 3 stored + 6 delivered + 1 dead-lettered: holds (12 messages in, 2 unrouted, 1 second copies)
 clients       2 online (1 behind edges): gw/sensor, far
 twins         4; reported patches not sent yet: 1, refused: 0
+certificates  server until 2027-01-01T00:00:00Z (renewed from 2026-12-01T00:00:00Z on)
 deployment    NOT IN SYNC with version 7
               sensor: is backoff
 warning       mind the step

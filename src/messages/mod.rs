@@ -1,6 +1,7 @@
 //! The words actors exchange: one file for each actor, or kind of actor, that answers to them.
 
 pub mod agent;
+pub mod certificates;
 pub mod chain;
 pub mod client;
 pub mod dead_letters;

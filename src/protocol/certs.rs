@@ -1,10 +1,12 @@
 //! Certificates that the runtime and the local hub make for themselves.
 //!
 //! On first start a certificate authority of this device's own; at each start, in memory, a
-//! server certificate that names what clients may call us by. Clients need the authority only.
+//! server certificate that names what clients may call us by. Clients need the authority only. What
+//! ends is followed by another in time (`certs/device.rs`, `certs/authority.rs`).
 //!
 //! Neither depends much on the clock: a device may have been started first in 1970.
 
+mod authority;
 mod device;
 mod module;
 #[cfg(test)]
@@ -17,13 +19,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
-pub use self::device::DeviceCertificates;
+use self::authority::{authority_params, time_of};
+pub use self::device::{
+    CurrentAuthority, DeviceCertificates, DeviceNames, Life, Renewed, TrustBundle,
+};
 pub use self::module::ModuleCertificate;
 use super::files::{FileError, read_text, write_atomically};
 
@@ -63,6 +68,8 @@ pub enum CertError {
 /// A certificate authority: its certificate, and the key to sign with.
 pub struct Authority {
     pem: String,
+    /// Its certificate by the authority before it, if there was one.
+    cross: Option<String>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -79,6 +86,14 @@ fn refused(names: &str, why: &rcgen::Error) -> CertError {
 impl Authority {
     /// Reads the authority at `path` (its key: the same with the extension `key`), or makes it.
     pub fn load_or_make(path: &Path, name: &str) -> Result<Self, CertError> {
+        Self::load_or_make_until(path, name, date_time_ymd(2099, 12, 31))
+    }
+
+    fn load_or_make_until(
+        path: &Path,
+        name: &str,
+        ends: OffsetDateTime,
+    ) -> Result<Self, CertError> {
         let key_path = path.with_extension("key");
         match (optional(path)?, optional(&key_path)?) {
             (Some(pem), Some(key)) => {
@@ -86,14 +101,14 @@ impl Authority {
                     |e: rcgen::Error| CertError::Damaged { path: path.into(), why: e.to_string() };
                 let key = KeyPair::from_pem(&key).map_err(damaged)?;
                 let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(damaged)?;
-                Ok(Authority { pem, issuer })
+                Ok(Authority::of(pem, issuer))
             }
             (None, None) => {
                 let refused = |e: rcgen::Error| refused(name, &e);
                 let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(refused)?;
                 // The key first: with it alone the certificate is made after a crash.
                 write_atomically(&key_path, key.serialize_pem().as_bytes(), 0o600)?;
-                Self::make(path, key, name)
+                Self::make(path, key, name, ends)
             }
             (Some(_), None) => Err(CertError::Half { there: path.into(), missing: key_path }),
             // The power was cut between the two. Whoever trusts the key trusts what is made of it.
@@ -101,23 +116,23 @@ impl Authority {
                 let key = KeyPair::from_pem(&key);
                 let key =
                     key.map_err(|e| CertError::Damaged { path: key_path, why: e.to_string() });
-                Self::make(path, key?, name)
+                Self::make(path, key?, name, ends)
             }
         }
     }
 
-    fn make(path: &Path, key: KeyPair, name: &str) -> Result<Self, CertError> {
+    fn make(
+        path: &Path,
+        key: KeyPair,
+        name: &str,
+        ends: OffsetDateTime,
+    ) -> Result<Self, CertError> {
         let refused = |e: rcgen::Error| refused(name, &e);
-        let mut params = CertificateParams::new(Vec::new()).map_err(refused)?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(2099, 12, 31);
+        let params = authority_params(name, ends).map_err(refused)?;
         let pem = params.self_signed(&key).map_err(refused)?.pem();
         write_atomically(path, pem.as_bytes(), 0o644)?;
         tracing::info!(path = %path.display(), "made a certificate authority");
-        Ok(Authority { pem, issuer: Issuer::new(params, key) })
+        Ok(Authority::of(pem, Issuer::new(params, key)))
     }
 
     /// Its certificate.
@@ -129,6 +144,15 @@ impl Authority {
     pub fn certify(
         &self,
         names: &BTreeSet<String>,
+        unix_time: Duration,
+    ) -> Result<ServerCertificate, CertError> {
+        self.certify_until(names, ten_years_from(unix_time), unix_time)
+    }
+
+    fn certify_until(
+        &self,
+        names: &BTreeSet<String>,
+        ends: OffsetDateTime,
         unix_time: Duration,
     ) -> Result<ServerCertificate, CertError> {
         let list = || names.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -148,10 +172,12 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = ten_years_from(unix_time);
+        params.not_after = ends;
         let certificate = params.signed_by(&key, &self.issuer).map_err(refused)?;
-        let chain = format!("{}{}", certificate.pem(), self.pem);
-        Ok(ServerCertificate { der: certificate.der().clone(), key: key.serialize_der(), chain })
+        let (cross_pem, cross) = self.cross(unix_time).unzip();
+        let chain = format!("{}{}{}", certificate.pem(), cross_pem.unwrap_or_default(), self.pem);
+        let (der, key) = (certificate.der().clone(), key.serialize_der());
+        Ok(ServerCertificate { der, cross, key, chain })
     }
 }
 
@@ -164,17 +190,24 @@ fn optional(path: &Path) -> Result<Option<String>, CertError> {
     }
 }
 
-/// Counted from 2026 on a clock that is behind.
+/// On a clock that is behind it is 2026.
+fn counted_from_2026(unix_time: Duration) -> Duration {
+    let at = |year| {
+        let seconds = date_time_ymd(year, 1, 1).unix_timestamp();
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    };
+    unix_time.clamp(at(2026), at(2089))
+}
+
 fn ten_years_from(unix_time: Duration) -> OffsetDateTime {
-    let now = i64::try_from(unix_time.as_secs()).unwrap_or_default();
-    let now = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let from = now.clamp(date_time_ymd(2026, 1, 1), date_time_ymd(2089, 1, 1));
-    from + time::Duration::days(3650)
+    time_of(counted_from_2026(unix_time)) + time::Duration::days(3650)
 }
 
 /// A server certificate and its key. Lives in memory only.
 pub struct ServerCertificate {
     der: CertificateDer<'static>,
+    /// For those who trust the authority before ours only.
+    cross: Option<CertificateDer<'static>>,
     key: Vec<u8>,
     chain: String,
 }
@@ -187,7 +220,7 @@ impl fmt::Debug for ServerCertificate {
 
 impl ServerCertificate {
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.der.clone()]
+        [&self.der].into_iter().chain(&self.cross).cloned().collect()
     }
 
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
@@ -220,13 +253,13 @@ pub fn names_of(names: &[&str], listen: &[SocketAddr]) -> BTreeSet<String> {
     all
 }
 
-/// Writes the trust bundle: the device's authority, and what the device itself trusts upstream.
+/// Writes the trust bundle: the device's authorities, and what the device itself trusts upstream.
 pub fn write_trust_bundle(
     path: &Path,
-    authority: &Authority,
+    authorities: &str,
     trusted_ca: Option<&Path>,
 ) -> Result<String, CertError> {
-    let mut bundle = authority.pem.clone();
+    let mut bundle = authorities.to_owned();
     if let Some(upstream) = trusted_ca {
         bundle.push_str(read_text(upstream)?.trim_end());
         bundle.push('\n');

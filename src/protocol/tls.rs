@@ -11,12 +11,14 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -52,6 +54,7 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
+    shown: Arc<Shown>,
     authorities: ClientAuthorities,
 }
 
@@ -61,6 +64,21 @@ impl fmt::Debug for TlsServer {
     }
 }
 
+/// The certificate for who comes now.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn certified(certificate: &ServerCertificate) -> Result<Arc<CertifiedKey>, Error> {
+    let provider = ring::default_provider();
+    CertifiedKey::from_der(certificate.chain(), certificate.key(), &provider).map(Arc::new)
+}
+
 impl TlsServer {
     /// Serves with this certificate; who comes with one of these authorities is known.
     pub fn new(
@@ -68,11 +86,19 @@ impl TlsServer {
         authorities: ClientAuthorities,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
+        let shown = Arc::new(Shown(RwLock::new(certified(certificate)?)));
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(Arc::new(AskAndAcceptAny(provider)))
-            .with_single_cert(certificate.chain(), certificate.key())?;
-        Ok(TlsServer { config: Arc::new(config), authorities })
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        Ok(TlsServer { config: Arc::new(config), shown, authorities })
+    }
+
+    /// Shows this one to who comes from now on; who is there stays.
+    pub fn show(&self, certificate: &ServerCertificate) -> Result<(), TlsError> {
+        let new = certified(certificate)?;
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// Shakes hands. The caller sets the deadline.

@@ -31,6 +31,8 @@ pub struct EdgeSettings {
     pub hub: Hub,
     /// Topics that are none of IoT Hub's.
     pub local_topics: LocalTopics,
+    /// Certificates that this device makes.
+    pub certificates: Certificates,
     /// The parent.
     pub upstream: Upstream,
     /// Store-and-forward.
@@ -84,6 +86,15 @@ pub struct Hub {
     pub priority_share_percent: u8,
     /// What live messages have while there is a backlog.
     pub live_share_percent: u8,
+}
+
+/// See [`EdgeSettings`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Certificates {
+    /// Of a server certificate.
+    pub server_life: Age,
+    /// Of the device's authority, if it is made anew.
+    pub ca_life: Age,
 }
 
 /// See [`EdgeSettings`].
@@ -169,6 +180,7 @@ struct Raw {
     state: State,
     hub: Hub,
     local_topics: local_topics::Raw,
+    certificates: Certificates,
     upstream: Upstream,
     store: Store,
     agent: RawAgent,
@@ -253,6 +265,7 @@ impl EdgeSettings {
             state: State { path: whole(raw.state.path) },
             hub: raw.hub,
             local_topics: local_topics::read(raw.local_topics, &merged)?,
+            certificates: certificates(raw.certificates, &merged)?,
             upstream: raw.upstream,
             store: Store { queue: whole(raw.store.queue), ..raw.store },
             agent,
@@ -332,6 +345,19 @@ fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
         )));
     }
     Ok(Device { connection: Some(connection), gateway_hostname })
+}
+
+fn certificates(raw: Certificates, merged: &Merged) -> Result<Certificates, SettingsError> {
+    for (key, Age(life)) in
+        [("certificates.server_life", raw.server_life), ("certificates.ca_life", raw.ca_life)]
+    {
+        if life.as_secs() < 5 {
+            return Err(
+                merged.wrong(key, "is shorter than 5 s: it would be made anew all the time")
+            );
+        }
+    }
+    Ok(raw)
 }
 
 fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {

@@ -37,6 +37,8 @@ pub(super) const EDGE: Schema = Schema {
         ("local_topics.max_retained", Number(1_000_000)),
         ("local_topics.retained_bytes", Size),
         ("local_topics.rules", Tables(RULE, &["effect", "identities", "operations", "topics"])),
+        ("certificates.server_life", Age),
+        ("certificates.ca_life", Age),
         ("upstream.address", HostPort),
         ("upstream.https_address", HostPort),
         ("upstream.trusted_ca", Path),

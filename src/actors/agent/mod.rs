@@ -40,6 +40,7 @@ use crate::messages::modules::{
 use crate::messages::state::{Fetch, Save, Scan};
 use crate::messages::twins::{DesiredChanged, GetDesired, GetTwin, PatchReported};
 use crate::protocol::docker::DAEMON_FILE;
+use crate::store::vault::Vault;
 
 /// The table of the state store that EdgeAgent keeps the last good deployment in.
 pub const TABLE: &str = "agent";
@@ -73,6 +74,8 @@ pub struct AgentConfig {
     pub update_deadline: Duration,
     /// So long modules wait for those of an earlier `startupOrder`.
     pub startup_deadline: Duration,
+    /// Seals the last good deployment. None: it is kept as it is.
+    pub vault: Option<Rc<Vault>>,
     /// The delay before the first restart of a container.
     pub restart_backoff: Duration,
 }

@@ -12,6 +12,7 @@ use crate::domain::identity::Identity;
 use crate::messages::agent::{
     AgentStatus, GetAgentStatus, GetLogs, InspectModule, RestartModule, StopModules,
 };
+use crate::messages::certificates::{CertificateStatus, GetCertificates};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
 use crate::messages::engine::{GetEngineStatus, ListContainers, Run};
 use crate::messages::identities::Lookup;
@@ -67,6 +68,8 @@ pub struct ApiPorts {
     pub peek: Port<Peek>,
     /// Sessions.
     pub online: Port<ListOnline>,
+    /// Certificates.
+    pub certificates: Port<GetCertificates>,
     /// Local topics.
     pub local: Port<GetLocalStatus>,
     /// Twins.
@@ -126,6 +129,8 @@ pub struct Overview {
     pub local_topics: Option<LocalStatus>,
     /// Against the parent's.
     pub twins: Option<TwinsStatus>,
+    /// Until when each is good.
+    pub certificates: Vec<CertificateStatus>,
     /// Modules.
     pub agent: Option<AgentStatus>,
     /// Actual is as desired.
@@ -184,6 +189,7 @@ impl ApiPorts {
             desired("$edgeHub"),
             desired("$edgeAgent"),
         );
+        let certificates = self.certificates.ask(GetCertificates, DEADLINE).await;
         let parts = vec![
             part("twins", true, &twins, |_| None),
             part("queue", true, &queue, |queue| match queue {
@@ -218,6 +224,7 @@ impl ApiPorts {
             clients: clients.ok(),
             local_topics: local.ok().filter(|local| local.is_enabled),
             twins: twins.ok(),
+            certificates: certificates.unwrap_or_default(),
             agent: agent.ok(),
             in_sync: differences.is_empty(),
             differences,

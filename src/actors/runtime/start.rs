@@ -13,6 +13,7 @@ use crate::actors::apis::clients::ClientsApi;
 use crate::actors::apis::overview::About;
 use crate::actors::apis::socket::Rights;
 use crate::actors::apis::workload::WorkloadConfig;
+use crate::actors::certificates::CertificateHouse;
 use crate::actors::clock;
 use crate::actors::endpoint::budget::{Limits, Shared};
 use crate::actors::endpoint::doorkeeper::Doorkeeper;
@@ -34,7 +35,7 @@ use crate::domain::delivery::{LiveShare, Share};
 use crate::domain::tree::EDGE_RUNTIME;
 use crate::messages::salvage::Report;
 use crate::protocol::blob::Uploads;
-use crate::protocol::certs::DeviceCertificates;
+use crate::protocol::certs::{DeviceCertificates, DeviceNames};
 use crate::protocol::files::make_dir;
 use crate::protocol::groups::group_id;
 use crate::protocol::http;
@@ -104,16 +105,18 @@ pub fn run(
     make_dir(&path, 0o700)?;
     let _lock = StateLock::take(&path)?; // held until the process ends
     let listen = [settings.hub.listen.as_slice(), &settings.hub.listen_https].concat();
-    let certificates = DeviceCertificates::prepare(
-        &path,
-        device.device_id(),
-        &settings.device.gateway_hostname,
-        &listen,
-        settings.upstream.trusted_ca.as_deref(),
-        clock::unix_time(),
-    )?;
+    let names = DeviceNames {
+        state: path.clone(),
+        device: device.device_id().to_owned(),
+        gateway_hostname: settings.device.gateway_hostname.clone(),
+        listen,
+        trusted_ca: settings.upstream.trusted_ca.clone(),
+        server_life: settings.certificates.server_life.0,
+        ca_life: settings.certificates.ca_life.0,
+    };
+    let certificates = DeviceCertificates::prepare(names, clock::unix_time())?;
     let authorities = ClientAuthorities::read(settings.hub.client_ca.as_deref())?;
-    let tls = TlsServer::new(&certificates.server, authorities)?;
+    let tls = TlsServer::new(certificates.server(), authorities)?;
 
     let directory = path.join("state");
     let open = || Kv::open(&directory, &tables(), Options::state());
@@ -168,6 +171,7 @@ pub fn run(
         state: path.clone(),
         instance: format!("{:032x}", state.id().0),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        vault: Some(Rc::clone(&vault)),
         restart_backoff: settings.agent.restart_backoff.0,
         update_deadline: settings.agent.update_deadline,
         startup_deadline: settings.agent.startup_deadline,
@@ -233,12 +237,13 @@ pub fn run(
         workload: WorkloadConfig {
             hub: hub.clone(),
             gateway_hostname: gateway_hostname.clone(),
-            authority: certificates.authority,
+            authority: certificates.authority(),
             state: path.clone(),
             device: device.clone(),
-            trust_bundle: certificates.trust_bundle,
+            trust_bundle: certificates.trust_bundle(),
             development_socket: settings.agent.workload_development_socket.clone(),
         },
+        certificates: CertificateHouse::new(certificates, tls),
         about: About { device, hub, gateway_hostname, state: path, warnings, settings: shown },
         log,
         uploads,

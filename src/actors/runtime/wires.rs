@@ -22,6 +22,7 @@ use crate::actors::apis::metrics::Metrics;
 use crate::actors::apis::overview::{About, ApiPorts};
 use crate::actors::apis::socket::Rights;
 use crate::actors::apis::workload::{Keys, Workload, WorkloadConfig, WorkloadPorts};
+use crate::actors::certificates::{CertificateHouse, Certificates};
 use crate::actors::endpoint::backend::Backend;
 use crate::actors::endpoint::doorkeeper::Doorkeeper;
 use crate::actors::endpoint::listener::{Bound, Listener};
@@ -71,6 +72,7 @@ pub(super) struct Wires {
     pub(super) agent: AgentConfig,
     pub(super) parent: ParentRest,
     pub(super) workload: WorkloadConfig,
+    pub(super) certificates: CertificateHouse,
     pub(super) about: About,
     pub(super) log: LogRing,
     pub(super) uploads: Uploads,
@@ -128,6 +130,11 @@ impl Factory for Wires {
             "sessions" => self.start_sessions(obituary),
             "upstream" => self.start_upstream(obituary),
             "local-topics" => self.start_local_topics(obituary),
+            "certificates" => {
+                let certificates = Certificates::new(self.certificates.clone(), obituary).start();
+                self.ports.apis.certificates.plug(&certificates);
+                Running::worker(&certificates)
+            }
             "engine" => {
                 let engine = Engine::new(self.agent.clone(), self.agent_ports(), obituary);
                 Running::worker(&engine.start())
@@ -183,7 +190,8 @@ impl Wires {
             edge_hub: all.hub_changed,
             edge_agent: all.agent.desired_changed,
         };
-        let twins = Twins::new(&self.device, ports, obituary).start();
+        let twins =
+            Twins::new(&self.device, ports, obituary).sealing(Rc::clone(&self.vault)).start();
         all.backend.get_twin.plug(&twins);
         all.backend.patch_reported.plug(&twins);
         all.backend.watch_desired.plug(&twins);

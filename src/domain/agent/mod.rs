@@ -8,6 +8,7 @@ pub mod body;
 pub mod create_options;
 pub mod diff;
 pub mod fields;
+pub mod fit;
 pub mod garbage;
 pub mod gateway;
 pub mod image;

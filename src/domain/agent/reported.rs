@@ -1,7 +1,8 @@
 //! The reported properties of `$edgeAgent`, in the shape that IoT Edge gives them.
 //!
-//! No secrets: passwords, and the values of environment variables, are left out. Whole documents
-//! are built; `diff` makes of them the patches that are sent.
+//! No secrets: log-ins of registries, and the values of environment variables, are left out. Whole
+//! documents are built, cut to what a twin holds (`fit.rs`); `diff` makes of them the patches that are
+//! sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::create_options::{pieces, without_secrets};
 use super::fields::{Invalid, Object};
+use super::fit::{LIMIT, fit};
 use super::manifest::{LAST, Manifest, ModuleSpec, Rejected, SYSTEM_MODULES};
 use super::state::ModuleState;
 use super::when::{NEVER, iso};
@@ -43,7 +45,7 @@ pub struct Report<'a> {
 pub fn document(report: &Report<'_>, before: &Value) -> Value {
     let mut document = json!({
         "schemaVersion": "1.0",
-        "version": {"version": report.version},
+        "version": {"version": report.version, "build": "", "commit": ""},
         "lastDesiredVersion": report.desired_version,
         "lastDesiredStatus": {"code": report.outcome.0, "description": report.outcome.1},
     });
@@ -58,6 +60,7 @@ pub fn document(report: &Report<'_>, before: &Value) -> Value {
                 "settings": {
                     "minDockerVersion": settings.min_docker_version,
                     "loggingOptions": settings.logging_options,
+                    "registryCredentials": {},
                 },
                 "platform": platform,
             });
@@ -82,6 +85,7 @@ pub fn document(report: &Report<'_>, before: &Value) -> Value {
             }
         }
     }
+    fit(&mut document, LIMIT);
     document
 }
 
@@ -100,24 +104,26 @@ fn system_modules(report: &Report<'_>, manifest: &Manifest) -> Value {
     let mut modules = Object::new();
     for name in SYSTEM_MODULES {
         let image = manifest.system.get(name).map_or("", |system| system.image.as_str());
-        let mut module = json!({
-            "type": "docker",
-            "exitCode": 0,
-            "statusDescription": format!("part of edge-runtime {}; its image is not run", report.version),
-            "lastStartTimeUtc": iso(report.started),
-            "lastExitTimeUtc": NEVER,
-            "runtimeStatus": status,
-            "version": report.version,
-            "imagePullPolicy": "on-create",
-            "settings": {"image": image, "imageHash": "", "createOptions": "{}"},
-            "env": {},
-        });
-        if name == "edgeHub" {
-            module["status"] = json!("running");
-            module["restartPolicy"] = json!("always");
-            module["restartCount"] = json!(0);
-            module["lastRestartTimeUtc"] = json!(NEVER);
-        }
+        let (is_hub, always) = (name == "edgeHub", "always");
+        let description = format!("part of edge-runtime {}", report.version);
+        let fields = [
+            ("exitCode", Some(json!(0))),
+            ("statusDescription", Some(json!(description))),
+            ("lastStartTimeUtc", Some(json!(iso(report.started)))),
+            ("lastExitTimeUtc", Some(json!(NEVER))),
+            ("restartCount", is_hub.then(|| json!(0))),
+            ("lastRestartTimeUtc", is_hub.then(|| json!(NEVER))),
+            ("runtimeStatus", Some(json!(status))),
+            ("status", is_hub.then(|| json!("running"))),
+            ("restartPolicy", is_hub.then(|| json!(always))),
+            ("imagePullPolicy", Some(json!("on-create"))),
+            ("startupOrder", Some(json!(0))),
+            ("type", Some(json!("docker"))),
+            ("settings", Some(json!({"image": image, "imageHash": "", "createOptions": "{}"}))),
+            ("env", Some(json!({}))),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
+        let module = Value::Object(fields.collect());
         modules.insert(name.into(), module);
     }
     Value::Object(modules)
@@ -166,19 +172,20 @@ fn add_spec(module: &mut Object, spec: &ModuleSpec, state: &ModuleState) {
     for (name, piece) in pieces(&without_secrets(&spec.create_options)) {
         settings.insert(name, json!(piece));
     }
+    let hidden = |name: &String| (name.clone(), json!({"value": "***"}));
+    let env: Object = spec.env.keys().map(hidden).collect();
+    let order = Some(spec.startup_order).filter(|order| *order != LAST);
     for (name, value) in [
-        ("status", json!(spec.status.as_str())),
-        ("restartPolicy", json!(restart_policy_word(spec.restart_policy))),
-        ("imagePullPolicy", json!(spec.pull_policy.as_str())),
-        ("type", json!("docker")),
-        ("version", json!(spec.version)),
-        ("settings", Value::Object(settings)),
-        ("env", json!({})),
+        ("status", Some(json!(spec.status.as_str()))),
+        ("restartPolicy", Some(json!(restart_policy_word(spec.restart_policy)))),
+        ("imagePullPolicy", Some(json!(spec.pull_policy.as_str()))),
+        ("startupOrder", order.map(|order| json!(order))),
+        ("type", Some(json!("docker"))),
+        ("settings", Some(Value::Object(settings))),
+        ("env", Some(Value::Object(env))),
+        ("version", Some(json!(spec.version))),
     ] {
-        module.insert(name.into(), value);
-    }
-    if spec.startup_order != LAST {
-        module.insert("startupOrder".into(), json!(spec.startup_order));
+        value.into_iter().for_each(|value| _ = module.insert(name.into(), value));
     }
 }
 
@@ -255,9 +262,45 @@ mod tests {
                 "version": "1.0", "startupOrder": 2,
                 "settings": {"image": "i:latest", "imageHash": "sha256:1",
                              "createOptions": "{\"Env\":[\"K=***\"]}"},
-                "env": {},
+                "env": {"PASSWORD": {"value": "***"}},
             })
         );
+        assert_eq!(document["runtime"]["settings"]["registryCredentials"], json!({}));
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(
+            names(&document),
+            [
+                "schemaVersion",
+                "version",
+                "lastDesiredVersion",
+                "lastDesiredStatus",
+                "runtime",
+                "systemModules",
+                "modules"
+            ],
+        );
+        let common = [
+            "exitCode",
+            "statusDescription",
+            "lastStartTimeUtc",
+            "lastExitTimeUtc",
+            "restartCount",
+            "lastRestartTimeUtc",
+            "runtimeStatus",
+            "status",
+            "restartPolicy",
+            "imagePullPolicy",
+            "startupOrder",
+            "type",
+            "settings",
+            "env",
+        ];
+        assert_eq!(names(&document["modules"]["m"])[..14], common);
+        assert_eq!(names(&document["systemModules"]["edgeHub"]), common);
+        let of_agent = names(&document["systemModules"]["edgeAgent"]);
+        for absent in ["status", "restartPolicy", "restartCount", "lastRestartTimeUtc", "version"] {
+            assert!(!of_agent.contains(&absent.to_owned()), "{absent}");
+        }
         assert_eq!(document["modules"]["bad"]["runtimeStatus"], "failed");
         assert!(!document.to_string().contains("s3cret"), "{document}");
     }

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::{Authority, CertError, refused, ten_years_from};
+use super::{Authority, CertError, refused, ten_years_from, time_of};
 use crate::domain::identity::Identity;
 
 /// Modules ask again at each start; this is how long one may run.
@@ -82,11 +82,12 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = end(unix_time);
+        params.not_after = end(unix_time).min(time_of(self.ends()));
         let expires = params.not_after.unix_timestamp();
         let certificate = params.signed_by(&key, &self.issuer).map_err(refused)?;
+        let (cross, _) = self.cross(unix_time).unzip();
         Ok(ModuleCertificate {
-            chain: format!("{}{}", certificate.pem(), self.pem),
+            chain: format!("{}{}{}", certificate.pem(), cross.unwrap_or_default(), self.pem),
             key: key.serialize_pem(),
             expires: Duration::from_secs(u64::try_from(expires).unwrap_or_default()),
         })

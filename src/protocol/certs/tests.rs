@@ -70,8 +70,8 @@ fn the_trust_bundle_is_the_device_authority_and_what_is_trusted_upstream() {
     let ours = Authority::load_or_make(&dir.path().join("ca.pem"), "ours").unwrap();
     let theirs = Authority::load_or_make(&dir.path().join("hub.pem"), "theirs").unwrap();
     let path = dir.path().join("trust-bundle.pem");
-    assert_eq!(write_trust_bundle(&path, &ours, None).unwrap(), ours.pem());
-    let both = write_trust_bundle(&path, &ours, Some(&dir.path().join("hub.pem"))).unwrap();
+    assert_eq!(write_trust_bundle(&path, ours.pem(), None).unwrap(), ours.pem());
+    let both = write_trust_bundle(&path, ours.pem(), Some(&dir.path().join("hub.pem"))).unwrap();
     assert!(both.starts_with(ours.pem()) && both.ends_with(theirs.pem()));
     assert_eq!(read_text(&path).unwrap(), both);
 }

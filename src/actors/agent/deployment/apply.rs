@@ -106,13 +106,13 @@ async fn apply(
     let good = match &desired {
         Some((_, Ok(manifest), properties)) => {
             if good.as_ref() != Some(manifest) {
-                keep(&ports, properties).await;
+                keep(&config, &ports, properties).await;
             }
             Some(manifest.clone())
         }
         _ => match good {
             Some(good) => Some(good),
-            None => fetch(&ports, parent).await,
+            None => fetch(&config, &ports).await,
         },
     };
     let result = match &good {
@@ -124,12 +124,18 @@ async fn apply(
 }
 
 /// Written only when it changes; if it cannot be kept, modules run all the same.
-async fn keep(ports: &AgentPorts, properties: &Value) {
+async fn keep(config: &AgentConfig, ports: &AgentPorts, properties: &Value) {
     let text = properties.to_string().into_bytes();
-    let known = ports.fetch.ask(Fetch(TABLE, GOOD.to_vec()), SHORT).await;
-    if matches!(&known, Ok(Ok(Some(known))) if *known == text) {
+    if kept(config, ports).await.is_some_and(|known| known == text) {
         return;
     }
+    let sealed = config.vault.as_ref().map_or(Ok(text.clone()), |vault| vault.seal(GOOD, &text));
+    let text = match sealed {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            return tracing::warn!(%error, "the deployment cannot be kept for offline starts");
+        }
+    };
     match ports.save.ask(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -139,10 +145,17 @@ async fn keep(ports: &AgentPorts, properties: &Value) {
     }
 }
 
-async fn fetch(ports: &AgentPorts, parent: Option<&str>) -> Option<Manifest> {
+/// What was kept last, as text.
+async fn kept(config: &AgentConfig, ports: &AgentPorts) -> Option<Vec<u8>> {
     let known = ports.fetch.ask(Fetch(TABLE, GOOD.to_vec()), SHORT).await.ok()?.ok()??;
-    let properties: Value = serde_json::from_slice(&known).ok()?;
-    Manifest::parse(&properties, parent).ok()
+    let Some(vault) = &config.vault else { return Some(known) };
+    let opened = vault.open_or_plain(GOOD, &known);
+    opened.inspect_err(|error| tracing::warn!(%error, "the last good deployment")).ok()
+}
+
+async fn fetch(config: &AgentConfig, ports: &AgentPorts) -> Option<Manifest> {
+    let properties: Value = serde_json::from_slice(&kept(config, ports).await?).ok()?;
+    Manifest::parse(&properties, config.parent_hostname.as_deref()).ok()
 }
 
 async fn assign(

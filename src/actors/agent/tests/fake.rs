@@ -212,6 +212,7 @@ impl Agent {
             state: "/s".into(),
             instance: "i1".into(),
             version: "0.1.0".into(),
+            vault: None,
             restart_backoff: restarts::UNIT,
             update_deadline: Duration::from_secs(60),
             startup_deadline: Duration::from_secs(60),

@@ -26,6 +26,7 @@ pub(super) fn write(overview: &Overview, tree: &[Snapshot], memory: &str) -> Str
     if let Some(local) = &overview.local_topics {
         local_topics(&mut text, local);
     }
+    certificates(&mut text, overview);
     modules(&mut text, overview);
     actors(&mut text, tree);
     let help = "Panics in the process; each ended an actor, or a piece of work";
@@ -37,6 +38,20 @@ pub(super) fn write(overview: &Overview, tree: &[Snapshot], memory: &str) -> Str
         }
     }
     text.0
+}
+
+fn certificates(text: &mut Text, overview: &Overview) {
+    let help = "When the certificate ends, in seconds since the epoch";
+    text.head("certificate_ends_timestamp_seconds", "gauge", help);
+    for it in &overview.certificates {
+        let name = "certificate_ends_timestamp_seconds";
+        text.value(name, &[("certificate", it.name)], it.ends_unix);
+    }
+    let help = "How often the certificate was made anew since the start";
+    text.head("certificate_renewals_total", "counter", help);
+    for it in &overview.certificates {
+        text.value("certificate_renewals_total", &[("certificate", it.name)], it.renewals);
+    }
 }
 
 fn link(text: &mut Text, overview: &Overview) {

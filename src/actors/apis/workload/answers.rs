@@ -73,7 +73,7 @@ impl Answers {
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["trust-bundle"]) => {
                 check(request, FIRST)?;
-                Ok(certificate(&self.config.trust_bundle))
+                Ok(certificate(&self.config.trust_bundle.pem()))
             }
             ("GET", ["manifest-trust-bundle"]) => {
                 check(request, MANIFEST)?;

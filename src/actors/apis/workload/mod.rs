@@ -31,7 +31,7 @@ use crate::domain::identity::Identity;
 use crate::domain::workload::{SOCKET, directory};
 use crate::messages::agent::ModulesChanged;
 use crate::messages::supervision::Health;
-use crate::protocol::certs::Authority;
+use crate::protocol::certs::{CurrentAuthority, TrustBundle};
 use crate::protocol::http::{Limits, Server, handler};
 
 /// Whoever the module runs as; its directory lies in the state directory, which is the runtime's.
@@ -54,13 +54,13 @@ pub struct WorkloadConfig {
     /// By which modules and clients reach this device.
     pub gateway_hostname: String,
     /// Signs certificates of modules.
-    pub authority: Rc<Authority>,
+    pub authority: CurrentAuthority,
     /// State directory, absolute.
     pub state: PathBuf,
     /// This device.
     pub device: Identity,
     /// The trust bundle, PEM.
-    pub trust_bundle: String,
+    pub trust_bundle: TrustBundle,
     /// `agent.workload_development_socket`.
     pub development_socket: Option<PathBuf>,
 }

@@ -83,12 +83,12 @@ impl Answers {
         if !asked.eq_ignore_ascii_case(own) {
             names.push(own);
         }
-        let made = self.config().authority.certify_server(&names, clock::unix_time());
+        let made = self.config().authority.now().certify_server(&names, clock::unix_time());
         shown(made)
     }
 
     pub(super) fn certify_identity(&self, identity: &Identity) -> Answer {
-        let (authority, hub) = (&self.config().authority, &self.config().hub);
+        let (authority, hub) = (self.config().authority.now(), &self.config().hub);
         shown(authority.certify_identity(hub, identity, clock::unix_time()))
     }
 }

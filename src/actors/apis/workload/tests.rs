@@ -11,6 +11,7 @@ use crate::actors::stand_in::Shelf;
 use crate::messages::agent::{AgentStatus, GetAgentStatus, ModuleStatusLine};
 use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup, Sign, SignError};
 use crate::messages::state::StoreError;
+use crate::protocol::certs::Authority;
 use crate::protocol::http_client::{ClientAnswer, ClientRequest, Place, ask};
 use crate::store::vault::Vault;
 
@@ -95,7 +96,7 @@ impl Bench {
         let config = WorkloadConfig {
             hub: "hub.local".into(),
             gateway_hostname: "gw.local".into(),
-            authority: Rc::new(authority.unwrap()),
+            authority: authority.unwrap().into(),
             state: self.dir.path().into(),
             device: Identity::device("gw").unwrap(),
             trust_bundle: "PEM".into(),

@@ -62,7 +62,13 @@ impl Twins {
     fn read(&mut self, tables: &[Pairs]) {
         let [twins, patches, refused, changes] = tables else { return };
         for (key, value) in &**twins {
-            match (identity(key), serde_json::from_slice(value)) {
+            let opened = match &self.vault {
+                Some(vault) if key == self.edge_agent.as_str().as_bytes() => {
+                    vault.open_or_plain(key, value).unwrap_or_default()
+                }
+                _ => value.clone(),
+            };
+            match (identity(key), serde_json::from_slice(&opened)) {
                 (Some(identity), Ok(twin)) => self.entry(&identity).twin = twin,
                 _ => error!(key = %String::from_utf8_lossy(key), "a twin cannot be read: left out"),
             }
@@ -110,7 +116,13 @@ impl Twins {
     }
 
     pub(super) fn twin_change(&mut self, identity: &Identity) -> Change {
-        let twin = serde_json::to_vec(&self.entry(identity).twin).expect("a twin is JSON");
+        let mut twin = serde_json::to_vec(&self.entry(identity).twin).expect("a twin is JSON");
+        if let Some(vault) = self.vault.as_ref().filter(|_| *identity == self.edge_agent) {
+            match vault.seal(identity.as_str().as_bytes(), &twin) {
+                Ok(sealed) => twin = sealed,
+                Err(error) => error!(%error, "the twin of $edgeAgent is kept as it is"),
+            }
+        }
         Change::put(TWINS, identity.as_str(), twin)
     }
 }

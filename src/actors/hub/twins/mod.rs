@@ -19,6 +19,7 @@ mod tests;
 mod watched;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -40,6 +41,7 @@ use crate::messages::twins::{
     DesiredChanged, GetTwinsStatus, PatchReported, TwinAnswer, TwinsStatus,
 };
 use crate::messages::upstream::Request;
+use crate::store::vault::Vault;
 
 /// Whom the actor asks and tells.
 #[derive(Clone, Default)]
@@ -82,6 +84,8 @@ pub struct Twins {
     talking: usize,
     /// Everything was read from disk: until then nobody is answered.
     is_loaded: watch::Sender<bool>,
+    /// Seals the twin of `$edgeAgent`: a deployment holds log-ins of registries.
+    vault: Option<Rc<Vault>>,
     obituary: Obituary,
 }
 
@@ -134,8 +138,16 @@ impl Twins {
             due: VecDeque::new(),
             talking: 0,
             is_loaded: watch::channel(false).0,
+            vault: None,
             obituary,
         }
+    }
+
+    /// With a vault for what must not lie open.
+    #[must_use]
+    pub fn sealing(mut self, vault: Rc<Vault>) -> Self {
+        self.vault = Some(vault);
+        self
     }
 
     fn entry(&mut self, identity: &Identity) -> &mut Entry {
