@@ -7,14 +7,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::apis::{Audit, Management};
+use super::certificates::Certificates;
 use super::checks::{at_least, check_client_ca, check_host_name, check_trust, unreadable};
 use super::error::SettingsError;
 use super::images::{self, Images};
 use super::layers::{Layers, Loaded, Merged};
 use super::local_topics::{self, LocalTopics};
 use super::schema::EDGE;
+use super::store::Store;
 use super::values::{Age, Log, Size};
-use crate::domain::budget::{Budget, FullPolicy, LEAST_BUDGET};
+use crate::domain::budget::LEAST_BUDGET;
 use crate::domain::connection_string::{ConnectionString, Secret};
 use crate::domain::identity::Identity;
 use crate::protocol::files::read_text;
@@ -90,15 +92,6 @@ pub struct Hub {
 
 /// See [`EdgeSettings`].
 #[derive(Clone, Debug, Deserialize)]
-pub struct Certificates {
-    /// Of a server certificate.
-    pub server_life: Age,
-    /// Of the device's authority, if it is made anew.
-    pub ca_life: Age,
-}
-
-/// See [`EdgeSettings`].
-#[derive(Clone, Debug, Deserialize)]
 pub struct Upstream {
     /// `host:port` of the parent, if it is not `HostName:8883`.
     pub address: Option<String>,
@@ -108,30 +101,6 @@ pub struct Upstream {
     pub trusted_ca: Option<PathBuf>,
     /// `multiplexed`.
     pub dialect: String,
-}
-
-/// See [`EdgeSettings`].
-#[derive(Clone, Debug, Deserialize)]
-pub struct Store {
-    /// Where the queue lies at first.
-    pub queue: PathBuf,
-    /// Under which directories a twin may move it.
-    pub allowed_roots: Vec<PathBuf>,
-    /// Budget; none without.
-    pub max_bytes: Option<Size>,
-    /// What happens at full budget.
-    pub full_policy: FullPolicy,
-    /// Kept free for ends, twins and the agent's state.
-    pub reserve_bytes: Size,
-    /// Messages that have ended and are remembered.
-    pub trace_ended: usize,
-}
-
-impl Store {
-    /// What the queue may take, as far as this device is concerned.
-    pub fn budget(&self) -> Budget {
-        Budget { max: self.max_bytes.map(|Size(max)| max), policy: self.full_policy }
-    }
 }
 
 /// See [`EdgeSettings`].
@@ -265,7 +234,7 @@ impl EdgeSettings {
             state: State { path: whole(raw.state.path) },
             hub: raw.hub,
             local_topics: local_topics::read(raw.local_topics, &merged)?,
-            certificates: certificates(raw.certificates, &merged)?,
+            certificates: raw.certificates.checked(&merged)?,
             upstream: raw.upstream,
             store: Store { queue: whole(raw.store.queue), ..raw.store },
             agent,
@@ -345,19 +314,6 @@ fn device(raw: RawDevice, merged: &Merged) -> Result<Device, SettingsError> {
         )));
     }
     Ok(Device { connection: Some(connection), gateway_hostname })
-}
-
-fn certificates(raw: Certificates, merged: &Merged) -> Result<Certificates, SettingsError> {
-    for (key, Age(life)) in
-        [("certificates.server_life", raw.server_life), ("certificates.ca_life", raw.ca_life)]
-    {
-        if life.as_secs() < 5 {
-            return Err(
-                merged.wrong(key, "is shorter than 5 s: it would be made anew all the time")
-            );
-        }
-    }
-    Ok(raw)
 }
 
 fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
