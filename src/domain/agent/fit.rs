@@ -14,8 +14,11 @@ pub const LIMIT: usize = 31 * 1024;
 /// Of a text: the hub takes 4 KiB.
 const LONGEST_TEXT: usize = 2048;
 
-/// What goes, in this order.
-const STEPS: [(&str, fn(&mut Object)); 6] = [
+/// What goes, and how.
+type Step = (&'static str, fn(&mut Object));
+
+/// In this order.
+const STEPS: [Step; 6] = [
     ("createOptions", drop_create_options),
     ("env", |module| drop_from(module, "env")),
     ("imageHash", drop_image_hash),
