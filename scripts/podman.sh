@@ -29,8 +29,8 @@ stop() {
 for last in 1 2 3 4 5 6 7; do
     printf '[[registry]]\nlocation = "127.44.0.%s"\ninsecure = true\n' "$last"
 done >"$place/registries.conf"
-# As in Docker: no more than this process has. Podman asks for a million, which not every machine allows.
-printf '[containers]\ndefault_ulimits = ["nofile=%s:%s"]\n' "$(ulimit -Hn)" "$(ulimit -Hn)" >"$place/containers.conf"
+# Podman asks for a million of each, which not every machine allows.
+printf '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n' >"$place/containers.conf"
 step "starting podman system service ($(podman --version))"
 CONTAINERS_CONF=$place/containers.conf CONTAINERS_REGISTRIES_CONF=$place/registries.conf \
     podman --root "$place/root" --runroot "$place/run" system service --time=0 "unix://$place/podman.sock" >"$log" 2>&1 &

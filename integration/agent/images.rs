@@ -36,12 +36,12 @@ pub(super) fn is(status: &AgentStatus, module: &str, word: &str) -> bool {
     status.modules.iter().any(|it| it.name == module && it.status == word)
 }
 
-/// The container of a module was made of this image.
+/// The running container of a module was made of this image: one that it replaced may lie beside it.
 #[track_caller]
 fn assert_made_of(instance: &Instance, module: &str, image: &str) {
     let label = format!("label=io.edge-runtime.instance={}", instance.id);
     let name = format!("label=io.edge-runtime.module={module}");
-    let id = instance.command(&["ps", "-aq", "--filter", &label, "--filter", &name]);
+    let id = instance.command(&["ps", "-q", "--filter", &label, "--filter", &name]);
     let is = instance.command(&["inspect", "-f", "{{.Image}}", &id]);
     assert_eq!(is, instance.command(&["image", "inspect", "-f", "{{.Id}}", image]));
 }
