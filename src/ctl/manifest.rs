@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::CtlError;
+pub(super) use crate::domain::agent::layers::desired;
 
 /// The `modulesContent` of a manifest: bare, wrapped in `content`, or in `modulesContent`.
 pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CtlError> {
@@ -61,23 +62,6 @@ fn unexpanded(manifest: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk("", manifest, &mut found);
     found
-}
-
-/// The desired properties that the manifest gives a module, on top of those that it leaves.
-pub(super) fn desired(given: &Value, current: &Value) -> Value {
-    let mut desired = given.get("properties.desired").map_or(current.clone(), Clone::clone);
-    for (key, value) in given.as_object().into_iter().flatten() {
-        let Some(path) = key.strip_prefix("properties.desired.") else { continue };
-        let mut at = &mut desired;
-        for name in path.split('.') {
-            if !at.is_object() {
-                *at = Value::Object(Map::new());
-            }
-            at = &mut at[name];
-        }
-        *at = value.clone();
-    }
-    desired
 }
 
 /// What changes in the desired properties of one module: a line each, with `+`, `-` or `~`.

@@ -13,6 +13,7 @@ mod hub;
 mod manifest;
 mod modules;
 mod output;
+mod plan;
 mod queue;
 mod rest;
 mod route;
@@ -74,6 +75,10 @@ async fn carry_out(line: Edgectl) -> Result<ExitCode, CtlError> {
         Command::Queue(Queue::Discard(args)) => queue::discard(&runtime, output, &args).await?,
         Command::Queue(Queue::Peek(args)) => trace::peek(&runtime, output, &args).await?,
         Command::Trace { id } => trace::trace(&runtime, output, &id).await?,
+        Command::Plan { file } => return plan::plan(&runtime, output, &file).await,
+        Command::Deploy(deploy) if deploy.dry_run => {
+            return plan::plan(&runtime, output, &deploy.file).await;
+        }
         Command::Deploy(deploy) => deploy::deploy(&hub()?, &runtime, output, &deploy).await?,
         Command::Telemetry(args) => telemetry::telemetry(&hub()?, output, &args).await?,
         Command::Hub(command) => hub::run(&hub()?, output, command).await?,

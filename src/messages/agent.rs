@@ -46,6 +46,21 @@ pub struct ModuleStatusLine {
     pub differences: Vec<String>,
 }
 
+/// What a deployment would do to this device; nothing is changed. The content of `$edgeAgent` as a
+/// manifest gives it (`properties.desired`, and layers of it). An error names code and reason.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Previewed, String>")]
+pub struct PreviewDeployment(pub serde_json::Value);
+
+/// See [`PreviewDeployment`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Previewed {
+    /// Module by module.
+    pub modules: Vec<crate::domain::agent::preview::ModuleChange>,
+    /// Images of which a container would be made, and their bytes if they are here.
+    pub images: Vec<(String, Option<u64>)>,
+}
+
 /// Restarts the container of a module; answers when the engine has done it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), String>")]

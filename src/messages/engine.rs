@@ -73,6 +73,10 @@ pub enum Run {
         /// Its new name.
         name: String,
     },
+    /// Looks for the modules' network.
+    FindNetwork(String),
+    /// Looks for an image.
+    FindImage(String),
     /// Creates the modules' network if it is not there.
     EnsureNetwork(String),
 }
@@ -84,6 +88,8 @@ pub enum Done {
     Plain,
     /// The id of the new container.
     Created(String),
+    /// The bytes of an image that is here.
+    Image(Option<u64>),
     /// The address of the host in the network, if it has one.
     Network(Option<String>),
 }

@@ -29,8 +29,8 @@ use crate::domain::agent::image_rules::ImageRules;
 use crate::domain::agent::manifest::Credential;
 use crate::domain::identity::Identity;
 use crate::messages::agent::{
-    GetAgentStatus, GetLogs, GetWantedImages, InspectModule, ModulesChanged, RestartModule,
-    StopModules,
+    GetAgentStatus, GetLogs, GetWantedImages, InspectModule, ModulesChanged, PreviewDeployment,
+    RestartModule, StopModules,
 };
 use crate::messages::engine::{EngineNotice, GetEngineStatus, ListContainers, PullImage, Run};
 use crate::messages::identities::Lookup;
@@ -138,6 +138,8 @@ pub struct AgentPorts {
     pub desired_changed: Port<DesiredChanged>,
     /// Answered by `deployment`.
     pub status: Port<GetAgentStatus>,
+    /// Answered by `deployment`.
+    pub preview: Port<PreviewDeployment>,
     /// Taken by `deployment`.
     pub module_changed: Port<ModuleChanged>,
     /// Taken by `deployment`.

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::actors::port::{NoAnswer, Port};
 use crate::domain::identity::Identity;
 use crate::messages::agent::{
-    AgentStatus, GetAgentStatus, GetLogs, InspectModule, RestartModule, StopModules,
+    AgentStatus, GetAgentStatus, GetLogs, InspectModule, PreviewDeployment, RestartModule,
+    StopModules,
 };
 use crate::messages::certificates::{CertificateStatus, GetCertificates};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
@@ -34,6 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub struct ApiPorts {
     /// EdgeAgent: modules.
     pub agent: Port<GetAgentStatus>,
+    /// EdgeAgent.
+    pub preview: Port<PreviewDeployment>,
     /// EdgeAgent.
     pub restart: Port<RestartModule>,
     /// EdgeAgent.

@@ -375,6 +375,7 @@ impl Wires {
         let all = self.ports.clone();
         ApiPorts {
             agent: all.agent.status,
+            preview: all.agent.preview,
             restart: all.agent.restart,
             logs: all.agent.logs,
             inspect: all.agent.inspect,

@@ -144,6 +144,11 @@ pub enum Command {
         /// gave it
         id: String,
     },
+    /// What a manifest would do to this device (exit status 0 nothing, 2 changes, 1 wrong)
+    Plan {
+        /// Manifest, as `deploy` takes it
+        file: PathBuf,
+    },
     /// Deploy a manifest, as `az iot edge set-modules` takes it
     Deploy(Deploy),
     /// Telemetry that reached the hub
@@ -204,6 +209,9 @@ pub struct Deploy {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true,
           default_missing_value = "120s", value_parser = time)]
     pub wait: Option<Duration>,
+    /// Only say what it would do to this device, as `edgectl plan` does
+    #[arg(long, conflicts_with_all = ["device", "wait"])]
+    pub dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

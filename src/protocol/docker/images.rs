@@ -41,6 +41,15 @@ pub struct Image {
 }
 
 impl Docker {
+    /// The bytes of the image of this name, if it is on this machine.
+    pub async fn image_size(&self, image: &str) -> Result<Option<u64>, EngineError> {
+        match self.json("GET", &format!("/images/{image}/json"), None, LOOK_DEADLINE).await {
+            Ok(found) => Ok(found["Size"].as_u64()),
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The image of this name or id, if it is on this machine.
     pub async fn image(&self, image: &str) -> Result<Option<Image>, EngineError> {
         match self.json("GET", &format!("/images/{image}/json"), None, LOOK_DEADLINE).await {

@@ -30,6 +30,11 @@ impl Docker {
         Ok(gateway(&network.ok_or_else(missing)?))
     }
 
+    /// The address of the host in the network, if it is there.
+    pub async fn find_network(&self, name: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.network(name).await?.as_ref().and_then(gateway))
+    }
+
     /// Removes the network if we made it and nothing is on it. `Ok(false)`: it was left alone.
     pub async fn remove_network(&self, name: &str) -> Result<bool, EngineError> {
         let Some(network) = self.network(name).await? else { return Ok(false) };

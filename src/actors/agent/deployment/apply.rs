@@ -20,8 +20,8 @@ use crate::messages::modules::{Assign, Assignment, ModulesWanted};
 use crate::messages::state::{Change, Fetch, Save};
 use crate::messages::twins::{Desired, GetDesired};
 
-const SHORT: Duration = Duration::from_secs(10);
-const ENGINE: Duration = Duration::from_secs(130);
+pub(super) const SHORT: Duration = Duration::from_secs(10);
+pub(super) const ENGINE: Duration = Duration::from_secs(130);
 /// The port that the SDKs of modules connect to.
 const MQTTS: u16 = 8883;
 const GOOD: &[u8] = b"last-good";
@@ -172,7 +172,7 @@ async fn assign(
     let network = ports.run.ask(network, ENGINE).await.map_err(|error| error.to_string())?;
     let gateway = match network.map_err(|error| format!("network {}: {error}", config.network))? {
         Done::Network(gateway) => gateway,
-        Done::Plain | Done::Created(_) => None,
+        Done::Plain | Done::Created(_) | Done::Image(_) => None,
     };
     let modules = assignments(config, manifest, gateway.as_deref());
     let kept = manifest.modules.iter().filter(|(_, spec)| spec.is_err());
@@ -196,7 +196,7 @@ async fn assign(
     Ok(())
 }
 
-fn assignments(
+pub(super) fn assignments(
     config: &AgentConfig,
     manifest: &Manifest,
     gateway: Option<&str>,

@@ -6,6 +6,7 @@
 //! next: `apply.rs`, then `actors/agent/modules/mod.rs`; `report.rs` for the way back.
 
 mod apply;
+mod preview;
 mod report;
 mod status;
 
@@ -101,6 +102,7 @@ impl Actor for Deployment {
         self.ports.engine_to_deployment.plug(&own);
         self.ports.desired_changed.plug(&own);
         self.ports.status.plug(&own);
+        self.ports.preview.plug(&own);
         self.ports.wanted_images.plug(&own);
         self.ports.module_changed.plug(&own);
         self.ports.module_gone.plug(&own);

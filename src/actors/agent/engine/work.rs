@@ -41,6 +41,8 @@ impl Handler<Run> for Engine {
                 Run::Rename { id, name } => {
                     docker.rename(&id, &name).await.map(|()| Done::Plain)?
                 }
+                Run::FindNetwork(name) => Done::Network(docker.find_network(&name).await?),
+                Run::FindImage(name) => Done::Image(docker.image_size(&name).await?),
                 Run::EnsureNetwork(name) => Done::Network(docker.ensure_network(&name).await?),
             })
         })

@@ -8,6 +8,7 @@ use super::fake::{Agent, deployment, module};
 use super::none;
 use super::world::{Habit, World};
 use crate::domain::agent::observed::{Health, Observed, Phase};
+use crate::messages::agent::{PreviewDeployment, Previewed};
 use crate::messages::engine::EngineNotice;
 
 const OLD: &str = "i:1";
@@ -269,4 +270,32 @@ async fn the_time_of_a_trial_can_be_no_time() {
     agent.deploy(1, json!({"a": module(OLD, none())})).await;
     agent.deploy(2, json!({"a": module(NEW, none())})).await;
     assert_eq!(only(&agent).image, NEW);
+}
+
+#[actix::test]
+async fn a_preview_tells_what_a_deployment_would_do_and_changes_nothing() {
+    let agent = Agent::start(World::default()).await;
+    agent.deploy(1, json!({"a": module(OLD, none()), "b": module(OLD, none())})).await;
+    changes(&agent);
+    let ask = async |given: Value| {
+        let ask = PreviewDeployment(given);
+        agent.ports.preview.ask(ask, Duration::from_secs(5)).await.unwrap()
+    };
+    let told = |previewed: Result<Previewed, String>| -> Vec<String> {
+        let modules = previewed.unwrap().modules.into_iter();
+        modules.map(|it| format!("{} {}", it.name, it.change)).collect()
+    };
+    let same = deployment(json!({"a": module(OLD, none()), "b": module(OLD, none())}));
+    let previewed = ask(json!({ "properties.desired": same })).await;
+    assert_eq!(told(previewed), ["a untouched", "b untouched"]);
+    let other = deployment(json!({"a": module(NEW, none()), "c": module(OLD, none())}));
+    let previewed = ask(json!({ "properties.desired": other })).await;
+    assert_eq!(told(previewed), ["a changed", "c added", "b removed"]);
+    // A layer on top of what is deployed.
+    let layer = json!({ "properties.desired.modules.c": module(OLD, none()) });
+    assert_eq!(told(ask(layer).await), ["a untouched", "b untouched", "c added"]);
+    let old = ask(json!({ "properties.desired": {"schemaVersion": "9.0"} })).await;
+    assert!(old.unwrap_err().starts_with("412 "));
+    agent.settle(5).await;
+    assert_eq!(changes(&agent), [""; 0]);
 }
