@@ -8,6 +8,8 @@ mod certificates;
 mod changes;
 #[path = "authentication/house.rs"]
 mod house;
+#[path = "authentication/renewal.rs"]
+mod renewal;
 #[path = "authentication/rest.rs"]
 mod rest;
 mod support;

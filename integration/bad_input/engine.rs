@@ -97,6 +97,13 @@ impl Scene {
         panic!("{module} is not {status}: {last:#}");
     }
 
+    /// Containers of this test, running or not.
+    fn all_containers(&self) -> Vec<String> {
+        let filter = format!("network={}", self.network.0);
+        let ids = image::run("docker", &["ps", "-aq", "--filter", &filter]);
+        ids.lines().map(str::to_owned).collect()
+    }
+
     /// Containers of this test that run.
     fn running(&self) -> usize {
         let filter = format!("network={}", self.network.0);
@@ -260,4 +267,95 @@ fn an_engine_that_is_away_is_said_and_tried_until_it_is_there() {
     let line = scene.wait_status(&name, "running");
     assert_eq!(line["restarts"], 0, "it ran all the time: {line}");
     witness.is_served();
+}
+
+/// Everything that may be there, or not, when the edge starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Comes {
+    Hub,
+    Engine,
+}
+
+#[test]
+fn the_last_good_deployment_runs_in_whatever_order_the_hub_and_the_engine_come() {
+    use Comes::{Engine, Hub};
+    const PASSWORD: &str = "pass-word-of-a-registry";
+    let mut scene = Scene::start("boot");
+    let mut door = Some(Door::open(&scene.socket));
+    let name = format!("boots-{}", std::process::id());
+    let credentials = json!({ "r": {
+        "address": "registry.test", "username": "u", "password": PASSWORD,
+    }});
+    let desired = json!({
+        "schemaVersion": "1.1", "systemModules": {}, "modules": { &name: module(json!({})) },
+        "runtime": { "type": "docker", "settings": { "registryCredentials": credentials } },
+    });
+    scene.world.hub.service.apply("edge", &json!({ "$edgeAgent": desired }));
+    scene.wait_status(&name, "running");
+    scene.world.wait_reported("$edgeAgent", "success", |it| it["lastDesiredStatus"]["code"] == 200);
+    // What is there before the edge starts, and what comes then.
+    for (before, after) in [
+        (vec![], vec![Engine, Hub]),
+        (vec![], vec![Hub, Engine]),
+        (vec![Engine], vec![Hub]),
+        (vec![Hub], vec![Engine]),
+        (vec![Engine, Hub], vec![]),
+    ] {
+        scene.world.edge.kill();
+        scene.world.hub.program.kill();
+        drop(door.take());
+        for id in scene.all_containers() {
+            image::run("docker", &["rm", "-f", &id]); // as if the machine was made anew
+        }
+        let mut here = Vec::new();
+        let all = before.iter().map(Some).chain([None]).chain(after.iter().map(Some));
+        for comes in all {
+            match comes {
+                Some(Engine) => door = Some(Door::open(&scene.socket)),
+                Some(Hub) => {
+                    scene.world.hub.program.again();
+                    scene.world.hub.program.wait_ready();
+                }
+                None => {
+                    scene.world.edge.again();
+                    scene.world.edge.wait_ready();
+                }
+            }
+            here.push(comes.copied());
+            let is_up = here.contains(&None) && here.contains(&Some(Engine));
+            if is_up {
+                let line = scene.wait_status(&name, "running");
+                assert_eq!(line["restarts"], 0, "{before:?}, then {after:?}: {line}");
+            }
+            assert_eq!(scene.running(), usize::from(is_up), "{before:?}, then {after:?}: {here:?}");
+        }
+        wait_for("all to be in sync", DONE, || {
+            scene.edgectl(&["status"]).status.success().then_some(())
+        });
+        scene.world.wait_reported("$edgeAgent", "success", |reported| {
+            reported["lastDesiredStatus"]["code"] == 200
+                && reported["modules"][&name]["runtimeStatus"] == "running"
+        });
+    }
+    // What was needed for it lies on no disk in the open.
+    let twin = scene.world.hub.service.twin("edge", "$edgeAgent")["properties"].clone();
+    assert!(twin["desired"].to_string().contains(PASSWORD), "it is deployed");
+    assert!(!twin["reported"].to_string().contains(PASSWORD), "{}", twin["reported"]);
+    scene.world.edge.kill();
+    let mut bytes = Vec::new();
+    bytes_below(&scene.world.folder.path().join("edge"), &mut bytes);
+    assert!(!bytes.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes()));
+    scene.world.edge.again();
+    scene.world.edge.wait_ready();
+}
+
+fn bytes_below(directory: &std::path::Path, all: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => bytes_below(&entry.path(), all),
+            kind if kind.is_file() => all.extend(std::fs::read(entry.path()).unwrap()),
+            _ => {} // a socket
+        }
+    }
 }
