@@ -9,12 +9,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, PingReq, Publish};
 use rumqttd::{Notification, Router, RouterConfig};
+use tokio::sync::watch;
 
 /// Links at a time: the router's queue has a thousand places, and a link uses four at most, so
 /// that nobody waits for one.
@@ -41,7 +43,11 @@ fn broken(why: &dyn std::fmt::Display) -> BusError {
 
 /// See the module documentation. Cheap to clone.
 #[derive(Clone)]
-pub struct Bus(Arc<Open>);
+pub struct Bus {
+    open: Arc<Open>,
+    /// Whether the router is known to have ended.
+    is_over: watch::Receiver<bool>,
+}
 
 impl Bus {
     /// Starts a router; the future ends when its thread has.
@@ -63,22 +69,40 @@ impl Bus {
         let spawned = std::thread::Builder::new().name("bus".into()).spawn(spawn);
         let router = spawned.map_err(|error| broken(&error))?.join();
         let router = router.map_err(|_| broken(&"its thread cannot be started"))?;
+        let events = router.clone();
         let open = move |id: &str| {
-            let built = LinkBuilder::new(id, router.clone()).build();
+            let built = LinkBuilder::new(id, events.clone()).build();
             built.map(|(tx, rx, _)| (tx, rx)).map_err(|error| broken(&error))
         };
-        let bus = Bus(Arc::new(open));
-        let (_, mut watch) = bus.link("watch".into()).await?;
-        // Nothing is sent to it: it only hears of the end.
-        let ended = async move { while watch.next().await.is_ok() {} };
+        let (over, is_over) = watch::channel(false);
+        let bus = Bus { open: Arc::new(open), is_over };
+        let (_, mut hears) = bus.link("watch".into()).await?;
+        let ended = async move {
+            while hears.next().await.is_ok() {} // nothing is sent to it: it only hears of the end
+            while !router.is_disconnected() {
+                tokio::time::sleep(Duration::from_millis(1)).await; // it takes events to its last moment
+            }
+            over.send_replace(true);
+        };
         Ok((bus, ended))
     }
 
     /// Building waits for the router: not on this thread.
     async fn link(&self, id: String) -> Result<(LinkTx, LinkRx), BusError> {
-        let open = Arc::clone(&self.0);
-        let opened = tokio::task::spawn_blocking(move || open(&id)).await;
-        opened.map_err(|error| broken(&error))?
+        let open = Arc::clone(&self.open);
+        let opened = tokio::task::spawn_blocking(move || open(&id));
+        let mut is_over = self.is_over.clone();
+        // An event that the router took in its last moment is answered by nobody.
+        let is_over = async {
+            if is_over.wait_for(|is_over| *is_over).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = is_over => Err(broken(&"its router has ended")),
+            opened = opened => opened.map_err(|error| broken(&error))?,
+        }
     }
 
     /// A link for a client, to which references for `slot` come.
