@@ -140,6 +140,7 @@ mod tests {
             ServerPacket::ConnAck(false, ConnectCode::ServerUnavailable),
             ServerPacket::ConnAck(false, ConnectCode::NotAuthorized),
             ServerPacket::Publish(publish(300_000)),
+            ServerPacket::Publish(Publish { topic: "m/a+b#c".into(), ..publish(3) }),
             ServerPacket::PubAck(9),
             ServerPacket::SubAck(3, vec![Some(QoS::AtLeastOnce), None]),
             ServerPacket::UnsubAck(4),

@@ -33,8 +33,8 @@ pub(super) fn take_publish(
     }
     let topic = str::from_utf8(&packet[..length.into()]);
     let topic = topic.map_err(|_| malformed("topic name that is not UTF-8"))?;
-    if topic.is_empty() || topic.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0)) {
-        return Err(malformed("topic name with a wildcard, or empty"));
+    if topic.is_empty() || topic.contains('\0') {
+        return Err(malformed("topic name that is empty, or has a NUL"));
     }
     let topic = topic.to_owned();
     packet.advance(length.into());
