@@ -49,14 +49,15 @@ bench_stored() {
 
     step "to the hub"
     stored=$(queue_total stored)
+    # From before the hub's own start: the first look may come when many are there already.
+    echo "$(now_ms) $stored" >"$samples"
     hub_start
-    : >"$samples"
     begin=$SECONDS
     while :; do
         last=$(queue_total stored)
         echo "$(now_ms) $last" >>"$samples"
         if [ "$last" = 0 ] || [ $((SECONDS - begin)) -ge 120 ]; then break; fi
-        sleep 0.1
+        sleep 0.05
     done
     # From the last moment at which all were there to the first at which none was.
     line=$(awk -v all="$stored" '$2 >= all { from = $1 } { to = $1; left = $2 } END {
