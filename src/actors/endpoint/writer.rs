@@ -1,7 +1,8 @@
 //! Writes packets to a client: what was encoded since the last write goes out in one.
 //!
 //! It writes on a task of its own, which is there only while there is something to be written: an
-//! actor that ends leaves nothing unwritten behind, and most clients are idle. A client that does not read is cut off when too much waits for it, so that it costs no other client its memory.
+//! actor that ends leaves nothing unwritten behind, and most clients are idle. A client that does
+//! not read is cut off when too much waits for it, so that it costs no other client its memory.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -148,6 +148,11 @@ impl Observed {
     }
 }
 
+/// Of a module's containers the one to look at: the one that runs, else the one started last.
+pub fn newest(containers: &[Observed]) -> Option<&Observed> {
+    containers.iter().max_by_key(|it| (it.phase == Phase::Running, it.started))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
 use crate::actors::clock;
-use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::observed::{Phase, newest};
 use crate::domain::iso8601;
 use crate::messages::agent::{GetLogs, LogChunk, ModuleLogs};
 use crate::protocol::docker::{Docker, LogStream};
@@ -19,11 +19,6 @@ use crate::protocol::docker::{Docker, LogStream};
 const LOOK: Duration = Duration::from_millis(500);
 /// Looks in vain, without any container, until the module is taken to be gone.
 const GONE: u32 = 60;
-
-/// The container whose log is asked for.
-pub(super) fn newest(containers: Vec<Observed>) -> Option<Observed> {
-    containers.into_iter().max_by_key(|it| (it.phase == Phase::Running, it.started))
-}
 
 /// The last lines of this container, and what the module writes from now on.
 pub(super) fn follow(docker: Docker, container: &str, ask: GetLogs) -> ModuleLogs {
@@ -81,7 +76,7 @@ impl Read {
         loop {
             tokio::time::sleep(LOOK).await;
             let Ok(containers) = self.docker.list(Some(&self.ask.module)).await else { continue };
-            match newest(containers) {
+            match newest(&containers) {
                 Some(it) if it.phase == Phase::Running => {
                     self.floor = self.last;
                     let since = Some(self.last.as_secs());

@@ -6,9 +6,9 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::Engine;
-use super::follow::{follow, newest};
+use super::follow::follow;
 use super::gate::find;
-use crate::domain::agent::observed::Observed;
+use crate::domain::agent::observed::{Observed, newest};
 use crate::messages::agent::{GetLogs, InspectModule, ModuleLogs};
 use crate::messages::engine::{Done, EngineError, ListContainers, PullImage, Pulled, Run};
 use crate::protocol::docker::Docker;
@@ -105,9 +105,7 @@ impl Handler<GetLogs> for Engine {
         let docker = self.docker();
         Box::pin(async move {
             let docker = docker.map_err(|error| error.to_string())?;
-            let containers = docker.list(Some(&ask.module)).await.map_err(|it| it.to_string())?;
-            let container = newest(containers)
-                .ok_or_else(|| format!("module {} has no container", ask.module))?;
+            let container = container_of(&docker, &ask.module).await?;
             if ask.follow {
                 return Ok(follow(docker, &container.id, ask));
             }
@@ -116,6 +114,12 @@ impl Handler<GetLogs> for Engine {
             Ok(logs.boxed())
         })
     }
+}
+
+/// The one that is asked about.
+async fn container_of(docker: &Docker, module: &str) -> Result<Observed, String> {
+    let containers = docker.list(Some(module)).await.map_err(|it| it.to_string())?;
+    newest(&containers).cloned().ok_or_else(|| format!("module {module} has no container"))
 }
 
 impl Handler<InspectModule> for Engine {
@@ -129,9 +133,7 @@ impl Handler<InspectModule> for Engine {
         let docker = self.docker();
         Box::pin(async move {
             let docker = docker.map_err(|error| error.to_string())?;
-            let containers = docker.list(Some(&module)).await.map_err(|it| it.to_string())?;
-            let container =
-                newest(containers).ok_or_else(|| format!("module {module} has no container"))?;
+            let container = container_of(&docker, &module).await?;
             docker.inspect(&container.id).await.map_err(|error| error.to_string())
         })
     }

@@ -8,7 +8,7 @@ use super::Module;
 use crate::actors::agent::AgentPorts;
 use crate::actors::agent::container::refusal::forget;
 use crate::actors::clock;
-use crate::domain::agent::observed::{Observed, Phase};
+use crate::domain::agent::observed::{Observed, Phase, newest};
 use crate::domain::agent::plan::{Step, removal};
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
 use crate::messages::engine::{ListContainers, Run};
@@ -101,8 +101,8 @@ async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), 
         forget(&ports, &module).await;
     }
     if halt == Halt::Restart {
-        let newest = have.iter().max_by_key(|it| (it.phase == Phase::Running, it.started));
-        let newest = newest.ok_or_else(|| format!("module {module} has no container yet"))?;
+        let newest =
+            newest(&have).ok_or_else(|| format!("module {module} has no container yet"))?;
         run(&ports, Run::Start(newest.id.clone())).await?;
     }
     Ok(())

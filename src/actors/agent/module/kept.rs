@@ -31,9 +31,9 @@ impl Module {
     /// As it was when the runtime ended, if it is still the same container that is wanted.
     pub(super) fn restore(&mut self, kept: Kept) {
         self.saved = Some(kept.clone());
-        let hash = self.assignment.as_ref().map(|it| it.want.hash.clone()).unwrap_or_default();
-        if kept.hash != hash {
-            self.kept = Kept { hash, ..Kept::default() };
+        let fresh = self.fresh();
+        if kept.hash != fresh.hash {
+            self.kept = fresh;
             return;
         }
         self.restarts.restore(kept.in_a_row);
@@ -52,9 +52,13 @@ impl Module {
 
     /// Nothing is counted of what is wanted from now on.
     pub(super) fn forget(&mut self) {
-        let hash = self.assignment.as_ref().map(|it| it.want.hash.clone()).unwrap_or_default();
-        self.kept = Kept { hash, ..Kept::default() };
+        self.kept = self.fresh();
         self.keep();
+    }
+
+    fn fresh(&self) -> Kept {
+        let hash = self.assignment.as_ref().map(|it| it.want.hash.clone()).unwrap_or_default();
+        Kept { hash, ..Kept::default() }
     }
 
     /// Its run ended; whether that was counted already.
