@@ -114,6 +114,12 @@ async fn what_cannot_be_removed_is_shown_until_it_is() {
     let line = agent.module("a").await;
     assert!(line.why.contains("cannot be removed"), "{line:?}");
     assert_eq!(line.differences.len(), 1);
+    agent.settle(1_800).await; // with six looks at everything
+    agent.world.borrow_mut().took();
+    agent.settle(100).await;
+    let tries = agent.world.borrow_mut().took();
+    let tries = tries.iter().filter(|it| *it == "stuck a").count();
+    assert!((9..=11).contains(&tries), "every 10 s, however long it takes: {tries}");
     agent.world.borrow_mut().is_stuck = false;
     agent.settle(12).await;
     assert_eq!(agent.status().await.modules.len(), 2, "edgeAgent and edgeHub");

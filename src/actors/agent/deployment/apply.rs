@@ -30,6 +30,8 @@ const GOOD: &[u8] = b"last-good";
 pub(super) struct Applied {
     desired: Option<(u64, Result<Manifest, Rejected>)>,
     good: Option<Manifest>,
+    /// It is on disk.
+    is_kept: bool,
     engine: EngineStatus,
     /// Why the modules could not be assigned.
     result: Result<(), String>,
@@ -47,7 +49,8 @@ impl Deployment {
             ctx.cancel_future(retry);
         }
         let (config, ports) = (self.config.clone(), self.ports.clone());
-        let work = apply(config, ports, self.own.clone(), self.good.clone());
+        let known = (self.good.clone(), self.is_kept);
+        let work = apply(config, ports, self.own.clone(), known);
         ctx.spawn(work.into_actor(self).map(|applied, this, ctx| {
             this.is_applying = false;
             this.on_applied(applied, ctx);
@@ -70,6 +73,7 @@ impl Deployment {
             self.current = Some(current);
         }
         self.good = applied.good;
+        self.is_kept = applied.is_kept;
         self.engine = applied.engine;
         self.trouble = applied.result.err();
         self.reporting.mark();
@@ -95,7 +99,7 @@ async fn apply(
     config: AgentConfig,
     ports: AgentPorts,
     own: Identity,
-    good: Option<Manifest>,
+    (good, mut is_kept): (Option<Manifest>, bool),
 ) -> Applied {
     let engine = ports.engine_status.ask(GetEngineStatus, SHORT).await.unwrap_or_default();
     let parent = config.parent_hostname.as_deref();
@@ -105,8 +109,8 @@ async fn apply(
     });
     let good = match &desired {
         Some((_, Ok(manifest), properties)) => {
-            if good.as_ref() != Some(manifest) {
-                keep(&config, &ports, properties).await;
+            if good.as_ref() != Some(manifest) || !is_kept {
+                is_kept = keep(&config, &ports, properties).await;
             }
             Some(manifest.clone())
         }
@@ -120,29 +124,28 @@ async fn apply(
         None => Ok(()),
     };
     let desired = desired.map(|(version, manifest, _)| (version, manifest));
-    Applied { desired, good, engine, result }
+    Applied { desired, good, is_kept, engine, result }
 }
 
-/// Written only when it changes; if it cannot be kept, modules run all the same.
-async fn keep(config: &AgentConfig, ports: &AgentPorts, properties: &Value) {
+/// Written only when it changes; whether it is on disk. If it cannot be kept, modules run all the
+/// same, and it is tried again at the next look.
+async fn keep(config: &AgentConfig, ports: &AgentPorts, properties: &Value) -> bool {
     let text = properties.to_string().into_bytes();
     if kept(config, ports).await.is_some_and(|known| known == text) {
-        return;
+        return true;
     }
     let sealed = config.vault.as_ref().map_or(Ok(text.clone()), |vault| vault.seal(GOOD, &text));
-    let text = match sealed {
-        Ok(sealed) => sealed,
-        Err(error) => {
-            return tracing::warn!(%error, "the deployment cannot be kept for offline starts");
+    let saved = match sealed {
+        Ok(text) => {
+            let saved = ports.save.ask(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await;
+            saved.map_err(|it| it.to_string()).and_then(|it| it.map_err(|it| it.to_string()))
         }
+        Err(error) => Err(error.to_string()),
     };
-    match ports.save.ask(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the deployment cannot be kept for offline starts")
-        }
-        Err(error) => tracing::debug!(%error, "the deployment is not kept"),
+    if let Err(why) = &saved {
+        tracing::warn!(why, "the deployment cannot be kept for offline starts; again later");
     }
+    saved.is_ok()
 }
 
 /// What was kept last, as text.

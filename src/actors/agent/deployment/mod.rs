@@ -46,6 +46,8 @@ pub struct Deployment {
     current: Option<Result<Manifest, Rejected>>,
     /// The last one that could be used: modules follow it.
     good: Option<Manifest>,
+    /// That one is on disk, for a start without a parent.
+    is_kept: bool,
     states: BTreeMap<String, ModuleState>,
     engine: EngineStatus,
     /// Why the modules cannot be assigned now.
@@ -69,6 +71,7 @@ impl Deployment {
             version: None,
             current: None,
             good: None,
+            is_kept: false,
             states: BTreeMap::new(),
             engine: EngineStatus::default(),
             trouble: None,

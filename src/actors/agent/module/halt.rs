@@ -69,12 +69,17 @@ impl Module {
                     state.why = why;
                     state.next_attempt = Some(clock::now() + AGAIN);
                 });
-                ctx.run_later(AGAIN, |this, ctx| {
+                // One timer, however often it was told meanwhile.
+                if let Some(earlier) = self.timer.take() {
+                    ctx.cancel_future(earlier);
+                }
+                self.timer = Some(ctx.run_later(AGAIN, |this, ctx| {
+                    this.timer = None;
                     let is_unwanted = this.is_halted;
                     if is_unwanted {
                         ctx.notify(Halt::Remove);
                     }
-                });
+                }));
             }
         }
     }

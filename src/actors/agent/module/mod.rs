@@ -54,7 +54,7 @@ pub struct Module {
     saved: Option<Kept>,
     /// What is to replace the container that runs.
     updating: Updating,
-    /// The timer of the next start.
+    /// The timer of the next start; or, of what is not wanted any more, of its removal.
     timer: Option<SpawnHandle>,
     /// What happened to the container while nobody looked: since our start, or the engine's.
     is_unwatched: bool,

@@ -140,6 +140,9 @@ answers!(Fetch, Result<Option<Vec<u8>>, StoreError>, |world, ask| {
 answers!(Save, Result<(), StoreError>, |world, ask| {
     alive(&world).await;
     let mut world = world.borrow_mut();
+    if world.is_full {
+        return Err(StoreError::Full { used: 1, limit: 1 });
+    }
     for change in ask.0 {
         match change.value {
             _ if change.key == GOOD => world.kept = change.value,

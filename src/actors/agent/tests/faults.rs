@@ -78,6 +78,18 @@ async fn a_refused_deployment_leaves_the_last_good_one_in_force_after_a_restart_
 }
 
 #[actix::test]
+async fn a_deployment_that_could_not_be_stored_is_stored_when_there_is_room() {
+    let agent = Agent::start(World { is_full: true, ..World::default() }).await;
+    agent.deploy(1, json!({"a": module("i:1", none())})).await;
+    assert_eq!(agent.module("a").await.status, "running", "it runs all the same");
+    assert_eq!(agent.world.borrow().kept, None);
+    agent.world.borrow_mut().is_full = false;
+    agent.settle(310).await;
+    let kept = agent.world.borrow().kept.clone().unwrap();
+    assert!(String::from_utf8(kept).unwrap().contains("i:1"), "for a start without a parent");
+}
+
+#[actix::test]
 async fn identities_are_made_once_and_a_parent_that_is_away_stops_only_new_modules() {
     let agent = Agent::start(World::default()).await;
     agent.world.borrow_mut().unknown.insert("new".into());

@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) is_away: bool,
     /// Nothing can be removed.
     pub(super) is_stuck: bool,
+    /// Nothing can be stored.
+    pub(super) is_full: bool,
     pub(super) containers: Vec<Observed>,
     pub(super) bodies: BTreeMap<String, Value>,
     /// In order: `pull i`, `create m`, `start m`, …
@@ -110,12 +112,13 @@ impl World {
             Run::Remove(id) => ("remove", id),
             Run::Rename { id, name } => return self.rename(&id, name),
         };
-        if word == "remove" && self.is_stuck {
-            return Err(EngineError::Refused("device or resource busy".into()));
-        }
         let at = self.containers.iter().position(|it| it.id == id);
         let at = at.ok_or_else(|| EngineError::NotFound(format!("no container {id}")))?;
         let module = self.containers[at].module.clone();
+        if word == "remove" && self.is_stuck {
+            self.log.push(format!("stuck {module}"));
+            return Err(EngineError::Refused("device or resource busy".into()));
+        }
         self.log.push(format!("{word} {module}"));
         let container = &mut self.containers[at];
         let habit = self.habits.get(&container.image);
