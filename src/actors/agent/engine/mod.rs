@@ -7,6 +7,8 @@ mod collect;
 mod follow;
 mod gate;
 mod pulls;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::time::Duration;
@@ -34,7 +36,7 @@ pub struct Engine {
     ports: AgentPorts,
     connection: Connection,
     tries: u32,
-    /// The timer of the next ping: one at a time.
+    /// The ping under way, or the timer of the next: one at a time.
     next_ping: Option<SpawnHandle>,
     pulls: Pulls,
     gate: Gate,
@@ -90,7 +92,11 @@ impl Engine {
                 }
             })
         };
-        ctx.spawn(asked.into_actor(self).map(|pinged, this, ctx| this.on_pinged(pinged, ctx)));
+        let asked = asked.into_actor(self).map(|pinged, this, ctx| {
+            this.next_ping = None;
+            this.on_pinged(pinged, ctx);
+        });
+        self.next_ping = Some(ctx.spawn(asked));
     }
 
     fn on_pinged(&mut self, Pinged(result): Pinged, ctx: &mut Context<Self>) {
@@ -118,14 +124,12 @@ impl Engine {
         }
     }
 
+    /// What a ping under way would find is of no use any more.
     fn ping_later(&mut self, delay: Duration, ctx: &mut Context<Self>) {
         if let Some(pending) = self.next_ping.take() {
             ctx.cancel_future(pending);
         }
-        self.next_ping = Some(ctx.run_later(delay, |this, ctx| {
-            this.next_ping = None;
-            this.ping(ctx);
-        }));
+        self.next_ping = Some(ctx.run_later(delay, Self::ping));
     }
 
     fn on_lost(&mut self, why: String, ctx: &mut Context<Self>) {
