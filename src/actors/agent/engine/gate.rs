@@ -23,6 +23,8 @@ use crate::protocol::registry::Registry;
 use crate::protocol::registry::signature::{Signature, verify};
 
 const STORE: Duration = Duration::from_secs(10);
+/// Digests whose signatures are held in memory: years of updates are more.
+const MOST_KNOWN: usize = 100;
 
 /// See the module documentation.
 #[derive(Clone)]
@@ -118,7 +120,13 @@ impl Gate {
 
     async fn keep(&self, digest: &str, signatures: Vec<Signature>) {
         let text = serde_json::to_vec(&signatures).unwrap_or_default();
-        self.known.borrow_mut().insert(digest.to_owned(), signatures);
+        {
+            let mut known = self.known.borrow_mut();
+            if known.len() >= MOST_KNOWN {
+                known.pop_first(); // it is in `state/`
+            }
+            known.insert(digest.to_owned(), signatures);
+        }
         let change = Change::put(TABLE, key(digest), text);
         if let Err(error) = self.save.ask(Save(vec![change]), STORE).await {
             tracing::debug!(%error, digest, "signature is not kept");
