@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::{StreamExt, iter};
 
 use super::overview::{About, ApiPorts};
-use crate::domain::agent::observed::Observed;
+use crate::domain::agent::observed::{Observed, Phase};
 use crate::domain::features::Features;
 use crate::domain::identity::Identity;
 use crate::domain::row::Offset;
@@ -144,10 +144,11 @@ answers!(InspectModule, |self, m| match m.0.as_str() {
     other => Err(format!("module {other} has no container")),
 });
 answers!(ListContainers, |self, m| {
-    let id = "c1".to_owned();
-    let found =
-        Observed { id, module: m.module.clone().unwrap_or_default(), ..Observed::default() };
-    Ok(vec![found])
+    let found = |id: &str, phase| {
+        let (id, module) = (id.to_owned(), m.module.clone().unwrap_or_default());
+        Observed { id, module, phase, ..Observed::default() }
+    };
+    Ok(vec![found("aside", Phase::Exited), found("c1", Phase::Running)])
 });
 answers!(Run, |self, m| {
     self.restarted.push(format!("{m:?}"));

@@ -10,6 +10,7 @@ use super::answers::{Answers, LONG, away};
 use crate::actors::apis::details::details;
 use crate::actors::apis::logs::is_ours;
 use crate::actors::apis::versions::check;
+use crate::domain::agent::observed::newest;
 use crate::messages::engine::{EngineError, ListContainers, Run};
 use crate::protocol::http::{HttpRequest, HttpResponse};
 use crate::protocol::system_info::{resources, system_info};
@@ -92,12 +93,16 @@ impl Answers {
         let containers = self.ports.list.ask(list, ENGINE).await;
         let containers = containers.map_err(|e| away("the container engine", e))?;
         let containers = containers.map_err(|why| of_engine(&why))?;
-        if containers.is_empty() {
+        let Some(newest) = newest(&containers) else {
             let message = format!("module {name} has no container now: see `edgectl why {name}`");
             return Err(HttpResponse::error(404, message));
-        }
-        for container in containers {
-            let run = if is_start { Run::Start(container.id) } else { Run::Stop(container.id) };
+        };
+        // While an update is on trial there are two: never are both to run.
+        let runs = match is_start {
+            true => vec![Run::Start(newest.id.clone())],
+            false => containers.iter().map(|it| Run::Stop(it.id.clone())).collect(),
+        };
+        for run in runs {
             let done = self.ports.run.order(run, LONG).await;
             done.map_err(|e| away("the container engine", e))?.map_err(|why| of_engine(&why))?;
         }
