@@ -71,6 +71,8 @@ pub struct Workload {
     answers: Rc<Answers>,
     sockets: BTreeMap<String, Server>,
     development: Option<Server>,
+    /// The list of modules that is on disk, as far as is known.
+    saved: Option<Vec<String>>,
     trouble: Option<String>,
     obituary: Obituary,
 }
@@ -84,8 +86,8 @@ impl Workload {
         obituary: Obituary,
     ) -> Self {
         let answers = Rc::new(Answers::new(config.clone(), ports, keys));
-        let (sockets, development, trouble) = (BTreeMap::new(), None, None);
-        Workload { config, answers, sockets, development, trouble, obituary }
+        let (sockets, development, saved, trouble) = (BTreeMap::new(), None, None, None);
+        Workload { config, answers, sockets, development, saved, trouble, obituary }
     }
 
     fn serve(&self, path: &Path, caller: Caller) -> Result<Server, String> {
@@ -155,8 +157,12 @@ impl Handler<ModulesChanged> for Workload {
         _: &mut Self::Context,
     ) -> Self::Result {
         let listening = self.set_modules(&modules);
+        if self.saved.as_ref() == Some(&modules) {
+            return listening; // the agent tells it again and again
+        }
         // After the sockets: what is written is what a restart brings back.
         let saved = save(&self.config.state, &modules).map_err(|e| e.to_string());
+        self.saved = saved.is_ok().then_some(modules);
         listening.and(saved)
     }
 }
