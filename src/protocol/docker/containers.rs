@@ -7,7 +7,7 @@ use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOp
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::observed::observed;
+use super::observed::{listed, observed};
 use super::{DEADLINE, Docker, from_bollard};
 use crate::domain::agent::names::{INSTANCE, MODULE};
 use crate::domain::agent::observed::Observed;
@@ -24,12 +24,18 @@ impl Docker {
         let filters = json!({ "label": labels }).to_string();
         let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
         let target = format!("/containers/json?all=1&filters={filters}");
-        let listed = self.json("GET", &target, None, LOOK_DEADLINE).await?;
+        let found = self.json("GET", &target, None, LOOK_DEADLINE).await?;
         let mut containers = Vec::new();
-        for id in listed.as_array().into_iter().flatten().filter_map(|it| it["Id"].as_str()) {
+        for item in found.as_array().into_iter().flatten() {
+            let Some(id) = item["Id"].as_str() else { continue };
             match self.json("GET", &format!("/containers/{id}/json"), None, LOOK_DEADLINE).await {
                 Ok(inspect) => containers.push(observed(&inspect)),
                 Err(EngineError::NotFound(_)) => {} // it has just gone
+                // Damaged, say: that is its module's trouble, and not that of all others.
+                Err(EngineError::Refused(why)) if module.is_none() => {
+                    tracing::warn!(id, why, "a container cannot be looked at");
+                    containers.push(listed(item));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -83,5 +89,44 @@ fn as_done(result: Result<(), Error>, good: &[u16]) -> Result<(), EngineError> {
             Ok(())
         }
         other => other.map_err(from_bollard),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::agent::observed::Phase;
+    use crate::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
+
+    async fn engine(request: HttpRequest) -> HttpResponse {
+        let labels = json!({ MODULE: "good" });
+        match request.path.as_str() {
+            "/containers/json" => {
+                let bad = json!({ "Id": "c1", "Labels": { MODULE: "bad" }, "State": "running" });
+                HttpResponse::json(200, &json!([bad, { "Id": "c2" }, { "Id": "c3" }]))
+            }
+            "/containers/c1/json" => HttpResponse::error(500, "layer does not exist"),
+            "/containers/c2/json" => {
+                HttpResponse::json(200, &json!({ "Id": "c2", "Config": { "Labels": labels } }))
+            }
+            "/version" => HttpResponse::json(200, &json!({ "ApiVersion": "1.47" })),
+            _ => HttpResponse::error(404, "no such container"),
+        }
+    }
+
+    #[actix::test]
+    async fn a_container_that_cannot_be_looked_at_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let _server = Server::unix(listener, handler(engine), Limits::default());
+        let address = format!("unix://{}", socket.display());
+        let nowhere = std::path::Path::new("/nowhere");
+        let (docker, _) = Docker::connect(&address, "i", nowhere).await.unwrap();
+        let all = docker.list(None).await.unwrap();
+        let names: Vec<&str> = all.iter().map(|it| it.module.as_str()).collect();
+        assert_eq!((names, all[0].phase), (vec!["bad", "good"], Phase::Running));
+        let own = docker.list(Some("bad")).await.unwrap_err();
+        assert_eq!(own, EngineError::Refused("layer does not exist".into()), "its own trouble");
     }
 }

@@ -35,6 +35,23 @@ pub(super) fn observed(inspect: &Value) -> Observed {
     }
 }
 
+/// An item of `/containers/json`: whose it is, and whether it runs; nothing of how it ended.
+pub(super) fn listed(item: &Value) -> Observed {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let labels = &item["Labels"];
+    Observed {
+        id: text(&item["Id"]),
+        name: text(&item["Names"][0]).trim_start_matches('/').to_owned(),
+        module: text(&labels[MODULE]),
+        spec_hash: text(&labels[SPEC_HASH]),
+        image: text(&labels[IMAGE]),
+        generation: text(&labels[GENERATION]),
+        image_id: text(&item["ImageID"]),
+        phase: Phase::parse(item["State"].as_str().unwrap_or_default()),
+        ..Observed::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
