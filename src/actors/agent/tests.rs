@@ -137,6 +137,7 @@ async fn modules_start_by_their_order_and_none_waits_for_ever() {
     };
     let log = agent.world.borrow_mut().took();
     assert_eq!(started(log), ["start z"], "a waits for m");
+    assert_eq!(agent.module("a").await.why, "waits 60 s at most for m, by startupOrder");
     let line = agent.module("m").await;
     assert_eq!(
         (line.status.as_str(), line.why.as_str()),
@@ -182,6 +183,31 @@ async fn those_that_start_later_wait_until_the_earlier_run_and_are_healthy_or_th
     let done = json!({"y": at("done:1", 0), "a": at("i:1", 1), "b": at("i:1", 1)});
     agent.deploy(2, done).await;
     assert_eq!(started(&agent), ["start b"], "what has ended, and is to, is not waited for");
+}
+
+#[actix::test]
+async fn what_waits_for_its_turn_says_so_and_is_not_carried_out_yet() {
+    let at = |image: &str, order: u32| module(image, json!({"startupOrder": order}));
+    let slow_images = ["slow:1".to_owned()].into();
+    let agent = Agent::start(World { slow_images, ..World::default() }).await;
+    agent.deploy(1, json!({"z": at("i:1", 0), "a": at("i:1", 1)})).await;
+    assert_eq!(agent.status().await.code, 200);
+    let policy = json!({"startupOrder": 1, "restartPolicy": "always"});
+    agent
+        .deploy(2, json!({"z": at("slow:1", 0), "a": module("i:1", policy), "b": at("i:1", 1)}))
+        .await;
+    let a = agent.module("a").await;
+    let waits = "waits 60 s at most for z, by startupOrder";
+    assert_eq!((a.status.as_str(), a.why.as_str()), ("running", waits));
+    assert_eq!(a.differences, ["its desired properties are being applied"]);
+    let b = agent.module("b").await;
+    assert_eq!((b.status.as_str(), b.why.as_str()), ("unknown", waits));
+    agent.deploy(3, json!({"z": at("slow:1", 0), "a": at("i:1", 1)})).await;
+    assert_eq!(agent.status().await.modules.len(), 4, "b never had its turn, and is gone");
+    agent.world.borrow_mut().slow_images.clear();
+    agent.settle(80).await;
+    let status = agent.status().await;
+    assert_eq!((status.code, agent.module("a").await.why.as_str()), (200, ""), "{status:?}");
 }
 
 #[actix::test]

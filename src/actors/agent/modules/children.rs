@@ -8,6 +8,7 @@ use super::Modules;
 use crate::actors::agent::module::{Module, ModuleSeed};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Running, report_end};
+use crate::domain::agent::state::ModuleState;
 use crate::domain::restart::{Exit, Intensity, RestartLog, RestartPolicy, Verdict};
 use crate::messages::modules::{Adapt, Assignment, Halt, Look, ModuleGone};
 use crate::messages::supervision::ChildExited;
@@ -26,6 +27,8 @@ pub(super) struct Child {
     pub(super) links: Option<Links>,
     /// None: it is to be removed.
     pub(super) assignment: Option<Assignment>,
+    /// What it said last of how it does.
+    pub(super) last: Option<ModuleState>,
     birth: u64,
     log: RestartLog,
     pub(super) restarts: u64,
@@ -45,6 +48,7 @@ impl Child {
             running: None,
             links: None,
             assignment,
+            last: None,
             birth: 0,
             log: RestartLog::new(RestartPolicy::Always, Intensity::NEVER_ESCALATES),
             restarts: 0,

@@ -1,9 +1,10 @@
 //! The supervisor of modules: one child for each, by startup order; one's trouble is one's own.
 //!
 //! Started by `edge-agent`. It keeps no state: `deployment` assigns, after each start of it too.
-//! next: `children.rs`, then `actors/agent/module/mod.rs`.
+//! next: `turns.rs`, `children.rs`, then `actors/agent/module/mod.rs`.
 
 mod children;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use futures_util::future::join_all;
 use self::children::Child;
 use super::{AgentConfig, AgentPorts, Registrar};
 use crate::actors::supervision::{Obituary, Supervised, panic_below, snapshot_of};
-use crate::domain::agent::state::ModuleState;
 use crate::messages::agent::{RestartModule, StopModules};
 use crate::messages::engine::EngineNotice;
 use crate::messages::modules::{Assign, Assignment, Halt, Look, ModuleChanged, ModulesStarted};
@@ -35,6 +35,8 @@ pub struct Modules {
     groups: VecDeque<Vec<Assignment>>,
     /// Modules of the present group that are not settled yet.
     unsettled: BTreeSet<String>,
+    /// Modules of later groups that are to be otherwise when their turn comes; and why not yet.
+    waiting: BTreeMap<String, String>,
     patience: Option<SpawnHandle>,
     is_leaving: bool,
     obituary: Obituary,
@@ -55,30 +57,10 @@ impl Modules {
             children: BTreeMap::new(),
             groups: VecDeque::new(),
             unsettled: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             patience: None,
             is_leaving: false,
             obituary,
-        }
-    }
-
-    /// The next group, once all of the present one are settled.
-    fn advance(&mut self, ctx: &mut Context<Self>) {
-        while self.unsettled.is_empty() {
-            let Some(group) = self.groups.pop_front() else { break };
-            self.unsettled = group.iter().map(|it| it.spec.name.clone()).collect();
-            for assignment in group {
-                self.adapt(assignment, ctx);
-            }
-        }
-        if let Some(patience) = self.patience.take() {
-            ctx.cancel_future(patience);
-        }
-        if !self.groups.is_empty() {
-            self.patience = Some(ctx.run_later(self.config.startup_deadline, |this, ctx| {
-                let slow = std::mem::take(&mut this.unsettled);
-                tracing::warn!(?slow, "modules that start later do not wait for them any longer");
-                this.advance(ctx);
-            }));
         }
     }
 }
@@ -152,9 +134,7 @@ impl Handler<Assign> for Modules {
         for assignment in assign.modules {
             groups.entry(assignment.want.startup_order).or_default().push(assignment);
         }
-        self.groups = groups.into_values().collect();
-        self.unsettled.clear();
-        self.advance(ctx);
+        self.take_turns(groups.into_values().collect(), ctx);
     }
 }
 
@@ -162,11 +142,7 @@ impl Handler<ModuleChanged> for Modules {
     type Result = ();
 
     fn handle(&mut self, ModuleChanged(state): ModuleChanged, ctx: &mut Self::Context) {
-        let (name, is_settled) = (state.name.clone(), ModuleState::is_settled(&state));
-        self.ports.module_changed.tell(ModuleChanged(state));
-        if is_settled && self.unsettled.remove(&name) && self.unsettled.is_empty() {
-            self.advance(ctx);
-        }
+        self.on_module(state, ctx);
     }
 }
 
