@@ -38,7 +38,10 @@ async fn a_container_lives_as_the_engine_is_told_and_nothing_of_its_body_is_lost
     });
     let body = json!({
         "Image": image, "Cmd": ["env"], "Env": ["A=1"], "Labels": labels, "hostname": "lower",
-        "HostConfig": {"NanoCPUs": 500_000_000, "NetworkMode": instance.network},
+        "HostConfig": {
+            "NanoCPUs": 500_000_000, "NetworkMode": instance.network,
+            "PortBindings": {"7/tcp": [{"HostIp": "127.46.2.1", "HostPort": ""}]},
+        },
         "FutureTopLevel": {"x": 1},
     });
     let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() - 1;
@@ -51,6 +54,8 @@ async fn a_container_lives_as_the_engine_is_told_and_nothing_of_its_body_is_lost
     let inspect =
         run("docker", &["inspect", "-f", "{{.Config.Hostname}} {{.HostConfig.NanoCpus}}", &id]);
     assert_eq!(inspect, "lower 500000000", "names in any case arrive");
+    let ports = run("docker", &["port", &id]);
+    assert!(ports.contains("7/tcp -> 127.46.2.1:"), "published, though not exposed: {ports}");
 
     let observed = docker.list(Some("m")).await.unwrap();
     assert_eq!(observed.len(), 1);

@@ -6,6 +6,8 @@ mod lives;
 mod updates;
 mod world;
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use self::fake::{Agent, deployment, module};
@@ -214,11 +216,14 @@ async fn what_waits_for_its_turn_says_so_and_is_not_carried_out_yet() {
 async fn a_container_that_runs_is_adopted() {
     let first = Agent::start(World::default()).await;
     first.deploy(1, json!({"a": module("i:1", none())})).await;
-    let containers = first.world.borrow().containers.clone();
+    let mut containers = first.world.borrow().containers.clone();
+    containers[0].started = Some(Duration::from_secs(1_700_000_000));
     let desired = Some((1, deployment(json!({"a": module("i:1", none())}))));
     let agent = Agent::start(World { containers, desired, ..World::default() }).await;
     let log = agent.world.borrow_mut().took();
     assert!(log.iter().all(|it| it.starts_with("sockets")), "{log:?}");
+    let since = agent.module("a").await.since.unwrap();
+    assert!(since.starts_with("2023-11-14T22:13:20"), "since it was started: {since}");
     assert_eq!(
         (agent.module("a").await.status.as_str(), agent.status().await.code),
         ("running", 200)

@@ -67,7 +67,8 @@ impl Docker {
     }
 
     /// A body with what an engine would do otherwise: a time to stop (Podman kills at once, where
-    /// Docker waits 10 s) and limits of the log, which fills the disk without.
+    /// Docker waits 10 s), limits of the log, which fills the disk without, and ports that are bound:
+    /// Docker publishes them only if they are exposed, too, and says nothing of the others.
     pub(super) fn with_defaults(&self, body: &Value) -> Value {
         let mut body = body.clone();
         let Some(members) = body.as_object_mut() else { return body };
@@ -83,6 +84,17 @@ impl Docker {
                 let limits = json!({"max-size": "10m", "max-file": "3"});
                 host.insert("LogConfig".into(), json!({"Type": "json-file", "Config": limits}));
             }
+        }
+        let bound = host.as_object().and_then(|host| some_field(host, "PortBindings"));
+        if let Some(bound) = bound.and_then(Value::as_object).filter(|bound| !bound.is_empty()) {
+            let mut exposed = take_field(members, "ExposedPorts").filter(Value::is_object);
+            let ports = exposed.get_or_insert_with(|| json!({}));
+            for port in bound.keys() {
+                if ports.get(port).is_none() {
+                    ports[port] = json!({});
+                }
+            }
+            members.insert("ExposedPorts".into(), exposed.unwrap_or_default());
         }
         members.insert("HostConfig".into(), host);
         body
@@ -144,6 +156,18 @@ mod tests {
         }
         let own = json!({"stopTimeout": 30});
         assert_eq!(docker(&plain, &none).with_defaults(&own)["StopTimeout"], Value::Null);
+    }
+
+    #[test]
+    fn a_port_that_is_bound_is_exposed_whatever_its_image_says() {
+        let docker = docker(&Value::Null, &Value::Null);
+        let body = json!({"exposedports": {"53/udp": {"x": 1}, "1/tcp": {}}, "HostConfig": {
+            "portBindings": {"53/udp": [{"HostPort": "53"}], "8080/tcp": [{"HostPort": "80"}]},
+        }});
+        let body = docker.with_defaults(&body);
+        let exposed = json!({"53/udp": {"x": 1}, "1/tcp": {}, "8080/tcp": {}});
+        assert_eq!((&body["ExposedPorts"], &body["exposedports"]), (&exposed, &Value::Null));
+        assert!(docker.with_defaults(&json!({})).get("ExposedPorts").is_none());
     }
 
     #[test]

@@ -90,10 +90,12 @@ fn line(
 }
 
 fn plain(name: &str, state: &ModuleState) -> ModuleStatusLine {
+    // What runs does so since its container was started: we may have come later.
+    let runs = matches!(state.status, ModuleStatus::Running | ModuleStatus::Unhealthy);
     ModuleStatusLine {
         name: name.into(),
         status: state.status.to_string(),
-        since: state.since.map(iso),
+        since: state.started.filter(|_| runs).or(state.since).map(iso),
         restarts: state.restarts,
         why: state.line(),
         next_attempt: state
