@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod agent;
+#[path = "agent/collecting.rs"]
+mod collecting;
 #[path = "agent/engines.rs"]
 mod engines;
 #[path = "agent/images.rs"]
@@ -180,9 +182,8 @@ async fn modules_of_a_deployment_run_in_real_containers_and_outlive_the_agent() 
     );
     assert_eq!(hosts, format!("[gw.test:{gateway}]"));
     let rotation = inspect("{{.HostConfig.LogConfig}}");
-    let parts = run("docker", &["version", "-f", "{{range .Server.Components}}{{.Name}} {{end}}"]);
-    let is_podman = parts.contains("Podman"); // which has it, and does not show it here
-    assert!(rotation.contains("max-size:10m") || is_podman, "{rotation}");
+    // Podman has it, and does not show it here.
+    assert!(rotation.contains("max-size:10m") || agent::is_podman(), "{rotation}");
     let logs = agent.logs("steady").await;
     assert!(logs.contains("present"), "the directory of its socket is mounted: {logs}");
 

@@ -26,7 +26,7 @@ stop() {
 }
 
 # Docker speaks to 127.0.0.0/8 without TLS; Podman must be told.
-for last in 1 2 3 4 5 6 7; do
+for last in 1 2 3 4 5 6 7 8; do
     printf '[[registry]]\nlocation = "127.44.0.%s"\ninsecure = true\n' "$last"
 done >"$place/registries.conf"
 # Podman asks for a million of each, which not every machine allows.

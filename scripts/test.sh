@@ -30,8 +30,10 @@ kind "unit, actor and integration tests" env CYCLES=0 cargo test --locked --work
 # Of the fault loops a small number: `make crash CYCLES=N` runs more.
 export POWER_CYCLES=8 DAMAGE_CYCLES=15
 export TRIES=2 # of a scenario of the SDKs: see scripts/sdk-world.sh
-for script in conformance node-suite cases crash faults mutants; do
+for script in podman conformance node-suite cases crash faults mutants; do
     case $script in
+        # A part: containers, their logs, an update, restarts by policy; `make podman` runs all.
+        podman) kind podman scripts/podman.sh a_container_lives modules_of_a_deployment updates:: ;;
         crash) kind crash env CYCLES="${CYCLES:-25}" scripts/crash.sh ;;
         *) kind "$script" "scripts/$script.sh" ;;
     esac

@@ -78,7 +78,7 @@ async fn what_is_others_is_left_alone_and_what_the_engine_refuses_is_told() {
         1,
         deployment(json!({
             &taken: module(image, &["run"], json!({})),
-            "volume": module(image, &["run"], binds),
+            "volume": module(image, &["run"], binds.clone()),
             "refused": module(image, &["run"], refused),
         })),
     );
@@ -91,7 +91,27 @@ async fn what_is_others_is_left_alone_and_what_the_engine_refuses_is_told() {
     assert!(is(&agent.status().await, "refused", "backoff"));
     assert_eq!(instance.containers().len(), 2);
     run("docker", &["network", "inspect", &instance.network]);
-    agent.deploy(2, deployment(json!({})));
+
+    // What lies in its volume is there after an update, in another container.
+    let container = || {
+        let name = "label=io.edge-runtime.module=volume";
+        let label = format!("label=io.edge-runtime.instance={}", instance.id);
+        run("docker", &["ps", "-q", "--filter", &label, "--filter", name])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("in"), "kept over an update").unwrap();
+    let first = container();
+    run("docker", &["cp", &file("in"), &format!("{first}:/data/kept")]);
+    let mut changed = binds;
+    changed["env"] = json!({"V": {"value": "2"}});
+    agent.deploy(2, deployment(json!({"volume": module(image, &["run"], changed)})));
+    let is_new = |it: &AgentStatus| it.code == 200 && it.modules.len() == 3 && container() != first;
+    agent.until("it is updated", is_new).await;
+    run("docker", &["cp", &format!("{}:/data/kept", container()), &file("out")]);
+    assert_eq!(std::fs::read_to_string(file("out")).unwrap(), "kept over an update");
+
+    agent.deploy(3, deployment(json!({})));
     agent.until("all are gone", |it| it.code == 200 && it.modules.len() == 2).await;
     assert!(instance.containers().is_empty());
     assert_eq!(run("docker", &["inspect", "-f", "{{.State.Running}}", &theirs]), "true");

@@ -192,13 +192,79 @@ async fn only_images_that_the_devices_rules_allow_and_somebody_signed_are_starte
     assert_made_of(&instance, "signed", &to_the_bit);
 
     // Nobody answers any more; the signature is known, to another life of the agent too.
-    let offline = modules(4);
+    let (offline, last) = (modules(4), modules(5));
     registry.stop();
     agent.stop().await;
     instance.command(&["rm", "-f", &instance.containers()[0]]);
     let agent = Agent::start_with(&instance, images());
     agent.deploy(4, offline);
     agent.until("it runs again", |it| is(it, "signed", "running")).await;
+
+    // Its tag is moved to what nobody signed: what runs runs on.
+    make_fresh_image("edge-runtime-test/signed:2", 1000);
+    registry.start();
+    let moved = registry.take("edge-runtime-test/signed:2", "plant/signed:1");
+    agent.deploy(5, last);
+    let unsigned = format!("there is no signature of {moved}");
+    agent.until("it is refused", |it| it.description.contains(&unsigned)).await;
+    assert_made_of(&instance, "signed", &to_the_bit);
+    agent.stop().await;
+}
+
+#[actix::test]
+async fn what_runs_when_the_rules_change_runs_on_is_named_and_is_not_started_again() {
+    make_fresh_image("edge-runtime-test/ruled:1", 1000);
+    let registry = Registry::running("127.44.0.8", false);
+    registry.take("edge-runtime-test/ruled:1", "plant/ruled:1");
+    let images = |require: Option<Require>| {
+        let keys = |it| if it == Require::Signature { vec![Signer::new().key] } else { Vec::new() };
+        let place =
+            if require.is_some() { registry.image("plant") } else { "elsewhere.test".into() };
+        let require = require.unwrap_or(Require::Nothing);
+        let rules = ImageRules::new(vec![ImageRule { image: place, require, keys: keys(require) }]);
+        ImagesConfig { rules: rules.unwrap(), ..ImagesConfig::default() }
+    };
+    let mut instance = Instance::new("ruled");
+    instance.restart_backoff = Duration::from_millis(500);
+    let image = registry.image("plant/ruled:1");
+    let modules = || deployment(json!({"ruled": pulled(&image, json!({}))}));
+    let agent = Agent::start(&instance);
+    agent.deploy(1, modules());
+    agent.until("it runs", |it| is(it, "ruled", "running") && it.code == 200).await;
+    let ids = instance.containers();
+    agent.stop().await;
+    for (require, said) in [
+        (None, format!("no rule of images.rules allows images of {}", registry.address)),
+        (Some(Require::Digest), "wants a digest".into()),
+        (Some(Require::Signature), "there is no signature of".into()),
+    ] {
+        let agent = Agent::start_with(&instance, images(require));
+        agent.deploy(1, modules());
+        let is_named = |it: &AgentStatus| {
+            let why = why(it, "ruled");
+            why.contains("would not be started any more") && why.contains(&said)
+        };
+        agent.until(&format!("{said}, is named"), is_named).await;
+        assert!(is(&agent.status().await, "ruled", "running"));
+        assert_eq!(instance.containers(), ids);
+        agent.stop().await;
+    }
+    let agent = Agent::start_with(&instance, images(None));
+    agent.deploy(1, modules());
+    agent.until("it is adopted", |it| is(it, "ruled", "running")).await;
+    instance.command(&["kill", &ids[0]]);
+    let is_refused = |it: &AgentStatus| {
+        let why = why(it, "ruled");
+        is(it, "ruled", "backoff") && why.contains("is refused") && why.contains("no rule")
+    };
+    agent.until("it is not started again", is_refused).await;
+    assert_eq!(instance.command(&["inspect", "-f", "{{.State.Running}}", &ids[0]]), "false");
+    agent.stop().await;
+    let agent = Agent::start_with(&instance, images(Some(Require::Nothing)));
+    agent.deploy(1, modules());
+    agent.until("it is allowed again", |it| is(it, "ruled", "running")).await;
+    assert_eq!(why(&agent.status().await, "ruled"), "");
+    assert_eq!(instance.containers(), ids);
     agent.stop().await;
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod own_engine;
 pub(crate) mod registry;
 mod running;
 pub(crate) mod signing;
+mod traits;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) use self::image::{address, make_image, run};
-pub(crate) use self::running::{Agent, config};
+pub(crate) use self::running::{Agent, config, plug_store};
+pub(crate) use self::traits::{are_health_checks_run, is_podman};
 use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};
 
 /// Keys and values.

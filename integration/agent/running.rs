@@ -136,9 +136,19 @@ pub(crate) fn config(instance: &Instance, images: ImagesConfig) -> AgentConfig {
         version: "0.0.0".into(),
         vault: None,
         restart_backoff: instance.restart_backoff,
+        boot: "boot".into(),
         update_deadline: UPDATE,
         startup_deadline: Duration::from_secs(20),
     }
+}
+
+/// A store for actors that are started one by one.
+pub(crate) fn plug_store(ports: &AgentPorts, instance: &Instance) {
+    let hub = Hub { store: instance.store.clone(), ..Hub::default() };
+    let others = Others(Rc::new(RefCell::new(hub))).start();
+    ports.fetch.plug(&others);
+    ports.save.plug(&others);
+    ports.scan.plug(&others);
 }
 
 /// A running EdgeAgent.

@@ -317,7 +317,8 @@ fn apply_restart(given: &Value, expect: &Value) -> Verdict {
         restarts.on_ended(Exit::Failed, now);
     }
     let next = {
-        let found = Found { ago: Duration::from_secs(ago), is_counted: false };
+        let found =
+            Found { ago: Duration::from_secs(ago), is_counted: false, is_before_boot: false };
         restarts.on_found_ended(Exit::Failed, found, now)
     };
     let starts_now = matches!(next, Next::Again(Duration::ZERO, _));

@@ -171,9 +171,12 @@ impl Drop for Program {
 
 fn command(name: &str, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(binary(name));
-    if environment.iter().any(|(name, _)| name == OPEN_FILES) {
+    let by_shell = |(name, _): &(String, String)| name == OPEN_FILES || name == "WATCHDOG_USEC";
+    if environment.iter().any(by_shell) {
+        let script = "[ -z \"${TEST_OPEN_FILES-}\" ] || ulimit $TEST_OPEN_FILES; \
+                      export WATCHDOG_PID=$$; exec \"$0\"";
         command = Command::new("sh");
-        command.args(["-c", "ulimit $TEST_OPEN_FILES; exec \"$0\""]).arg(binary(name));
+        command.args(["-c", script]).arg(binary(name));
     }
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();

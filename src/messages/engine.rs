@@ -60,8 +60,15 @@ pub enum Run {
         /// JSON, as it is.
         body: Value,
     },
-    /// Starts a container.
+    /// Starts a container, if the rules for images allow it.
     Start(String),
+    /// Whether the rules for images would let a container start now; an error says why not.
+    Judge {
+        /// Which.
+        id: String,
+        /// For the registry that has its signature.
+        credential: Option<Credential>,
+    },
     /// Stops a container, with the time that it was given to end by itself.
     Stop(String),
     /// Removes a container; volumes with a name are kept.

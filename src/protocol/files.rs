@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What could not be done with a file, and where.
@@ -30,6 +30,13 @@ impl FileError {
 /// Reads a text file.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))
+}
+
+/// Whether a file system of its own is mounted there.
+pub fn is_mounted(path: &Path) -> bool {
+    let device = |at: &Path| fs::metadata(at).ok().map(|found| found.dev());
+    let (own, above) = (device(path), device(&path.join("..")));
+    own.is_some() && own != above
 }
 
 /// Makes a directory and those above it; one that is there keeps its mode.

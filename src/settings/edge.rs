@@ -67,6 +67,8 @@ pub struct Device {
 pub struct State {
     /// State directory.
     pub path: PathBuf,
+    /// Where the disk that it lies on is mounted, if it has one of its own.
+    pub mount_point: Option<PathBuf>,
 }
 
 /// See [`EdgeSettings`].
@@ -231,7 +233,10 @@ impl EdgeSettings {
         }
         let settings = EdgeSettings {
             device: device(raw.device, &merged)?,
-            state: State { path: whole(raw.state.path) },
+            state: State {
+                path: whole(raw.state.path),
+                mount_point: raw.state.mount_point.map(whole),
+            },
             hub: raw.hub,
             local_topics: local_topics::read(raw.local_topics, &merged)?,
             certificates: raw.certificates.checked(&merged)?,

@@ -22,6 +22,7 @@ pub(super) const EDGE: Schema = Schema {
         ("device.connection_string_file", Path),
         ("device.gateway_hostname", Text),
         ("state.path", Path),
+        ("state.mount_point", Path),
         ("hub.listen", Addresses),
         ("hub.listen_https", Addresses),
         ("hub.listen_plain", LoopbackAddresses),

@@ -78,6 +78,8 @@ pub struct AgentConfig {
     pub vault: Option<Rc<Vault>>,
     /// The delay before the first restart of a container.
     pub restart_backoff: Duration,
+    /// This boot of the machine; empty: it is not known.
+    pub boot: String,
 }
 
 /// See [`AgentConfig`].

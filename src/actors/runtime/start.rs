@@ -36,7 +36,7 @@ use crate::domain::tree::EDGE_RUNTIME;
 use crate::messages::salvage::Report;
 use crate::protocol::blob::Uploads;
 use crate::protocol::certs::{DeviceCertificates, DeviceNames};
-use crate::protocol::files::make_dir;
+use crate::protocol::files::{is_mounted, make_dir, read_text};
 use crate::protocol::groups::group_id;
 use crate::protocol::http;
 use crate::protocol::http::Handler;
@@ -59,6 +59,9 @@ const PARKED: usize = 100;
 /// Rows in flight to one module, and 4 MiB of them at most, or 2 MiB while it acknowledges fewer:
 /// each keeps its place until its end is on disk, so fewer would be sent per commit.
 const WINDOW: usize = 4_096;
+
+/// Another one after each restart of the machine.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Tables of `state/`, beside those of the twins.
 const TABLES: [&str; 4] = ["meta", identities::TABLE, agent::TABLE, sessions::TABLE];
@@ -102,6 +105,14 @@ pub fn run(
     let open_files = open_files::raise();
     let key = connection.key.clone();
     let path = settings.state.path.clone();
+    if let Some(disk) = settings.state.mount_point.as_deref().filter(|disk| !is_mounted(disk)) {
+        let disk = disk.display();
+        return Err(format!(
+            "nothing is mounted at {disk} (state.mount_point), so there is no state: is the disk \
+             plugged in? nothing is begun anew elsewhere; it goes on at the first start with it"
+        )
+        .into());
+    }
     make_dir(&path, 0o700)?;
     let _lock = StateLock::take(&path)?; // held until the process ends
     let listen = [settings.hub.listen.as_slice(), &settings.hub.listen_https].concat();
@@ -173,6 +184,7 @@ pub fn run(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         vault: Some(Rc::clone(&vault)),
         restart_backoff: settings.agent.restart_backoff.0,
+        boot: read_text(BOOT.as_ref()).map_or_else(|_| String::new(), |id| id.trim().into()),
         update_deadline: settings.agent.update_deadline,
         startup_deadline: settings.agent.startup_deadline,
     };

@@ -259,4 +259,6 @@ fn canonical(value: &Value) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod properties;
+#[cfg(test)]
 mod tests;

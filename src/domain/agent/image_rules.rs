@@ -104,9 +104,14 @@ impl ImageRules {
         Ok(ImageRules(all))
     }
 
+    /// There are none: every image may run.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The rule for an image, `None` if there are no rules at all; or why it may not run.
     pub fn rule_for(&self, image: &str) -> Result<Option<&ImageRule>, String> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Ok(None);
         }
         let location = Location::of(image);

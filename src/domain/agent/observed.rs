@@ -84,6 +84,8 @@ pub struct Observed {
     pub spec_hash: String,
     /// Label: image as in the deployment.
     pub image: String,
+    /// What the engine was asked to make it of: with the digest that was looked at, if one was.
+    pub made_of: String,
     /// Label: generation of the identity.
     pub generation: String,
     /// The image that it runs, by its hash.

@@ -55,6 +55,9 @@ pub struct Kept {
     pub restarts: u32,
     /// The last of them, since the epoch.
     pub last_restart: Option<Duration>,
+    /// The boot of the machine in which it ran last.
+    #[serde(default)]
+    pub boot: String,
     /// The run whose end is among them, or was the last: see [`run_that_ended`].
     pub ended: Option<String>,
 }
@@ -71,6 +74,8 @@ pub struct Found {
     pub ago: Duration,
     /// It was seen, and counted, by an earlier life of the runtime.
     pub is_counted: bool,
+    /// The machine was restarted since it ran.
+    pub is_before_boot: bool,
 }
 
 impl Next {
@@ -151,10 +156,13 @@ impl Restarts {
 
     /// It was found ended, some time ago, when nobody watched: before this process, or while the
     /// engine was away. A clean end is then as likely a shutdown of the machine as work done: all
-    /// but `never` run anew, at once. An end that was watched, and counted, goes on as it was.
+    /// but `never` run anew, at once. An end that was watched, and counted, goes on as it was. After
+    /// a restart of the machine all but `never` run anew in any case: how the last run ended says
+    /// more of the machine than of the module.
     pub fn on_found_ended(&mut self, exit: Exit, found: Found, now: Instant) -> Next {
-        let Found { ago, is_counted } = found;
-        if exit == Exit::Normal && self.policy > RestartPolicy::Never && !is_counted {
+        let Found { ago, is_counted, is_before_boot } = found;
+        let is_by_machine = is_before_boot || (exit == Exit::Normal && !is_counted);
+        if is_by_machine && self.policy > RestartPolicy::Never {
             return Next::Again(Duration::ZERO, ModuleStatus::Backoff);
         }
         let counted = self.log.last_delay().filter(|_| is_counted && self.log.restarts_after(exit));
@@ -277,7 +285,7 @@ mod tests {
     #[test]
     fn an_end_that_nobody_saw_is_made_good() {
         let found = |policy, exit, ago| {
-            let found = Found { ago: SECOND * ago, is_counted: false };
+            let found = Found { ago: SECOND * ago, is_counted: false, is_before_boot: false };
             Restarts::new(policy, UNIT).on_found_ended(exit, found, any_time())
         };
         let at_once = Next::Again(Duration::ZERO, Status::Backoff);
@@ -289,11 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn after_a_restart_of_the_machine_all_but_never_run_anew_at_once_and_nothing_is_counted() {
+        for is_counted in [false, true] {
+            for (policy, exit) in [(OnFailure, Normal), (OnUnhealthy, Failed), (Always, Failed)] {
+                let mut restarts = Restarts::new(policy, UNIT);
+                restarts.restore(3);
+                let found = Found { ago: SECOND, is_counted, is_before_boot: true };
+                let next = restarts.on_found_ended(exit, found, any_time());
+                assert_eq!(next, Next::Again(Duration::ZERO, Status::Backoff), "{policy:?}");
+                assert_eq!(restarts.in_a_row(), 3);
+            }
+            let found = Found { ago: SECOND, is_counted, is_before_boot: true };
+            let next = Restarts::new(Never, UNIT).on_found_ended(Failed, found, any_time());
+            assert_eq!(next, Next::Rest(Status::Failed));
+        }
+    }
+
+    #[test]
     fn what_was_counted_before_a_restart_of_the_runtime_goes_on() {
         let found = |policy, in_a_row, exit, ago| {
             let mut restarts = Restarts::new(policy, UNIT);
             restarts.restore(in_a_row);
-            let found = Found { ago: SECOND * ago, is_counted: true };
+            let found = Found { ago: SECOND * ago, is_counted: true, is_before_boot: false };
             let next = restarts.on_found_ended(exit, found, any_time());
             assert_eq!(restarts.in_a_row(), in_a_row, "it is not counted twice");
             next

@@ -42,6 +42,11 @@ impl Docker {
         Ok(containers)
     }
 
+    /// A container, whosever it is.
+    pub async fn observe(&self, id: &str) -> Result<Observed, EngineError> {
+        Ok(observed(&self.inspect(id).await?))
+    }
+
     /// All that the engine says of a container.
     pub async fn inspect(&self, id: &str) -> Result<Value, EngineError> {
         self.json("GET", &format!("/containers/{id}/json"), None, LOOK_DEADLINE).await

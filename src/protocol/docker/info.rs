@@ -124,6 +124,7 @@ fn traits(info: &Value, daemon_file: &Value) -> Traits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::agent::body::properties::{assert_nothing_lost, body_of, options};
 
     fn docker(info: &Value, daemon_file: &Value) -> Docker {
         Docker::unconnected(traits(info, daemon_file))
@@ -156,6 +157,16 @@ mod tests {
         }
         let own = json!({"stopTimeout": 30});
         assert_eq!(docker(&plain, &none).with_defaults(&own)["StopTimeout"], Value::Null);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn defaults_take_nothing_away(options in options()) {
+            for info in [json!({"LoggingDriver": "json-file"}), json!({"LoggingDriver": "local"})] {
+                let body = docker(&info, &Value::Null).with_defaults(&body_of(&options));
+                assert_nothing_lost(&options, &body);
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn observed(inspect: &Value) -> Observed {
         module,
         spec_hash: text(&labels[SPEC_HASH]),
         image: text(&labels[IMAGE]),
+        made_of: text(&inspect["Config"]["Image"]),
         generation: text(&labels[GENERATION]),
         image_id: text(&inspect["Image"]),
         phase: Phase::parse(state["Status"].as_str().unwrap_or_default()),

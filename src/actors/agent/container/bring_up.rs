@@ -228,6 +228,8 @@ impl BringUp {
     }
 
     async fn start(&self, id: String, course: &mut Course) -> Result<(), EngineError> {
+        let credential = self.assignment.credential.clone();
+        self.engine(Run::Judge { id: id.clone(), credential }).await?;
         self.tell(Doing::Starting);
         self.engine(Run::Start(id.clone())).await?;
         course.trial = Some((id, clock::now()));

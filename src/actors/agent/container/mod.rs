@@ -9,6 +9,7 @@ mod bring_up;
 pub(super) mod engine;
 mod firewall;
 pub(super) mod refusal;
+mod rules;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use actix::prelude::*;
 pub use self::bring_up::Update;
 use self::bring_up::{BringUp, Down, Failure, Up};
 use self::firewall::Way;
+use self::rules::Rules;
 use super::{AgentPorts, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
@@ -89,6 +91,8 @@ pub struct Container {
     was_up: bool,
     /// Whether EdgeHub can be reached from within: what is said of it.
     way: Way,
+    /// What the device's rules say of its image.
+    rules: Rules,
     /// Until when the timer of a trial runs.
     trial: Option<Instant>,
     report: Recipient<RunReport>,
@@ -125,6 +129,7 @@ impl Container {
             look_again: false,
             was_up: false,
             way: Way::Unknown,
+            rules: Rules::Unknown,
             trial: None,
             report,
             obituary,
@@ -202,7 +207,8 @@ impl Container {
             _ if wants_run && is_sick => self.stop_sick(observed, update, ctx),
             _ => {
                 self.try_way(&observed, ctx);
-                let note = self.way.added_to(note);
+                self.ask_rules(&observed, ctx);
+                let note = self.rules.added_to(self.way.added_to(note));
                 self.tell(RunReport::Seen { observed: Box::new(observed), note, update });
             }
         }

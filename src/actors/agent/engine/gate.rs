@@ -1,6 +1,6 @@
 //! Whether an image may run: pinned digests, and the rules of this device. Looked at after the
 //! image was pulled, so that what runs is not stopped for one that may not, and again before a
-//! container is made, by whomever.
+//! container is made or started, by whomever. What runs when the rules change runs on, and is named.
 //!
 //! Signatures that were good once are kept in `state/`: a device without a link can look at them
 //! again. A tag that moves between the look and the container changes nothing: the container is
@@ -16,6 +16,7 @@ use crate::actors::port::Port;
 use crate::domain::agent::image::{Location, without_tag};
 use crate::domain::agent::image_rules::{ImageRule, ImageRules, PublicKey, Require};
 use crate::domain::agent::manifest::Credential;
+use crate::domain::agent::observed::Observed;
 use crate::messages::engine::EngineError;
 use crate::messages::state::{Change, Fetch, Save};
 use crate::protocol::docker::{Docker, Image};
@@ -40,6 +41,11 @@ impl Gate {
     pub(super) fn new(rules: &ImageRules, ports: &AgentPorts) -> Self {
         let (rules, known) = (Rc::new(rules.clone()), Rc::default());
         Gate { rules, known, fetch: ports.fetch.clone(), save: ports.save.clone() }
+    }
+
+    /// Whether there are rules at all.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
     }
 
     /// Whether it may be asked for at all.
@@ -67,17 +73,51 @@ impl Gate {
         let found = find(docker, image).await?;
         let (name, found) =
             found.ok_or_else(|| EngineError::NotFound(format!("no such image: {image}")))?;
+        let admitted = self.admit_found(docker, image, &found, rule, credential).await?;
+        Ok(admitted.unwrap_or(name))
+    }
+
+    /// Whether the rules let a container run that is there: what it is of is judged, wherever its
+    /// tag leads now.
+    pub(super) async fn judge(
+        &self,
+        docker: &Docker,
+        container: &Observed,
+        credential: Option<&Credential>,
+    ) -> Result<(), EngineError> {
+        let has_digest = Location::of(&container.made_of).digest.is_some();
+        let image = if has_digest { &container.made_of } else { &container.image };
+        let rule = self.rule(image)?;
+        if rule.is_none_or(|rule| rule.require == Require::Nothing) {
+            return Ok(()); // a digest in its name was looked at when it was made
+        }
+        let gone = || refused(image, "what its container is of is not on this device any more");
+        let found = docker.image(&container.image_id).await?.ok_or_else(gone)?;
+        self.admit_found(docker, image, &found, rule, credential).await.map(drop)
+    }
+
+    /// Its digest, and its signature where that is required: by that name a container is made.
+    async fn admit_found(
+        &self,
+        docker: &Docker,
+        image: &str,
+        found: &Image,
+        rule: Option<&ImageRule>,
+        credential: Option<&Credential>,
+    ) -> Result<Option<String>, EngineError> {
+        let location = Location::of(image);
         if let Some(digest) = &location.digest
-            && !is_this(&found, digest)
+            && !is_this(found, digest)
         {
             let is = if found.digests.is_empty() { &found.id } else { &found.digests.join(", ") };
             return Err(refused(image, &format!("what this device has of it is {is}")));
         }
-        let Some(rule) = signed else { return Ok(name) };
+        let signed = rule.filter(|rule| rule.require == Require::Signature);
+        let Some(rule) = signed else { return Ok(None) };
         let mut why = "it came from no registry, so there is no digest that could be signed".into();
-        for digest in digests(&location, &found) {
+        for digest in digests(&location, found) {
             match self.look(docker, &location, &digest, &rule.keys, credential).await {
-                Ok(()) => return Ok(format!("{}@{digest}", without_tag(image))),
+                Ok(()) => return Ok(Some(format!("{}@{digest}", without_tag(image)))),
                 Err(error) => why = error,
             }
         }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::Engine;
 use super::follow::follow;
-use super::gate::find;
+use super::gate::{Gate, find};
+use crate::domain::agent::manifest::Credential;
 use crate::domain::agent::observed::{Observed, newest};
 use crate::messages::agent::{GetLogs, InspectModule, ModuleLogs};
 use crate::messages::engine::{Done, EngineError, ListContainers, PullImage, Pulled, Run};
@@ -35,7 +36,13 @@ impl Handler<Run> for Engine {
                     body["Image"] = gate.admit(&docker, image, None).await?.into();
                     Done::Created(docker.create(&name, &body).await?)
                 }
-                Run::Start(id) => docker.start(&id).await.map(|()| Done::Plain)?,
+                Run::Judge { id, credential } => {
+                    judge(&docker, &gate, &id, credential.as_ref()).await.map(|()| Done::Plain)?
+                }
+                Run::Start(id) => {
+                    judge(&docker, &gate, &id, None).await?;
+                    docker.start(&id).await.map(|()| Done::Plain)?
+                }
                 Run::Stop(id) => docker.stop(&id).await.map(|()| Done::Plain)?,
                 Run::Remove(id) => docker.remove(&id).await.map(|()| Done::Plain)?,
                 Run::Rename { id, name } => {
@@ -47,6 +54,19 @@ impl Handler<Run> for Engine {
             })
         })
     }
+}
+
+/// Without rules the engine is not asked.
+async fn judge(
+    docker: &Docker,
+    gate: &Gate,
+    id: &str,
+    credential: Option<&Credential>,
+) -> Result<(), EngineError> {
+    if !gate.has_rules() {
+        return Ok(());
+    }
+    gate.judge(docker, &docker.observe(id).await?, credential).await
 }
 
 impl Handler<PullImage> for Engine {

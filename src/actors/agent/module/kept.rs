@@ -97,6 +97,12 @@ impl Module {
         Some(task)
     }
 
+    /// The machine was restarted since it ran.
+    pub(super) fn is_of_another_boot(&self) -> bool {
+        let boots = [&self.kept.boot, &self.boot];
+        boots.iter().all(|boot| !boot.is_empty()) && self.kept.boot != self.boot
+    }
+
     /// It may not be started again.
     pub(super) fn ran_once(&self) -> bool {
         self.kept.has_run

@@ -47,6 +47,8 @@ pub struct Module {
     restarts: Restarts,
     /// Of the first restart.
     restart_backoff: Duration,
+    /// This boot of the machine.
+    boot: String,
     /// The run that was seen last: its container, and when it began by the engine's clock.
     run: Option<(String, Option<Duration>)>,
     /// What outlives the runtime, as it is, and as it is on disk.
@@ -92,6 +94,8 @@ pub struct ModuleSeed {
     pub registrar: Registrar,
     /// The delay before its first restart.
     pub restart_backoff: Duration,
+    /// This boot of the machine.
+    pub boot: String,
     /// What it is to be; none: it is to be removed.
     pub assignment: Option<Assignment>,
     /// Who is told of changes.
@@ -116,6 +120,7 @@ impl Module {
             worker_error: None,
             restarts: Restarts::new(policy.unwrap_or(RestartPolicy::Never), seed.restart_backoff),
             restart_backoff: seed.restart_backoff,
+            boot: seed.boot,
             run: None,
             kept: Kept::default(),
             saved: None,

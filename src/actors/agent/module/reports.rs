@@ -144,6 +144,7 @@ impl Module {
                     self.restarts.on_started(clock::now());
                 }
                 self.restarts.on_running(clock::now());
+                self.kept.boot.clone_from(&self.boot);
                 self.kept.has_run |= is_wanted; // nothing before it, nor on trial, counts for `never`
             }
             Phase::Exited => self.kept.has_run |= is_wanted,
@@ -185,7 +186,9 @@ impl Module {
                 let next = if was_unwatched {
                     let finished = observed.finished.unwrap_or_default();
                     let ago = clock::unix_time().saturating_sub(finished);
-                    self.restarts.on_found_ended(exit, Found { ago, is_counted }, now)
+                    let is_before_boot = self.is_of_another_boot();
+                    let found = Found { ago, is_counted, is_before_boot };
+                    self.restarts.on_found_ended(exit, found, now)
                 } else {
                     self.restarts.on_ended(exit, now)
                 };

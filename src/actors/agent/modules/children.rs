@@ -94,6 +94,7 @@ impl Modules {
             ports: self.ports.clone(),
             registrar: self.registrar.clone(),
             restart_backoff: self.config.restart_backoff,
+            boot: self.config.boot.clone(),
             assignment: child.assignment.clone(),
             changed: own.clone().recipient(),
         };

@@ -76,7 +76,7 @@ async fn alive(world: &Shared) {
 
 answers!(Run, Result<Done, EngineError>, |world, ask| {
     away(&world)?;
-    if !matches!(ask, Run::EnsureNetwork(_)) {
+    if !matches!(ask, Run::EnsureNetwork(_) | Run::Judge { .. }) {
         alive(&world).await;
     }
     let mut world = world.borrow_mut();
@@ -217,6 +217,7 @@ impl Agent {
             version: "0.1.0".into(),
             vault: None,
             restart_backoff: restarts::UNIT,
+            boot: "boot-1".into(),
             update_deadline: Duration::from_secs(60),
             startup_deadline: Duration::from_secs(60),
         };

@@ -106,6 +106,7 @@ impl World {
             Run::Create { name, body } => return self.create(name, body),
             Run::EnsureNetwork(_) => return Ok(Done::Network(Some("172.20.0.1".into()))),
             Run::FindNetwork(_) => return Ok(Done::Network(Some("172.20.0.1".into()))),
+            Run::Judge { .. } => return Ok(Done::Plain),
             Run::FindImage(_) => return Ok(Done::Image(None)),
             Run::Start(id) => ("start", id),
             Run::Stop(id) => ("stop", id),

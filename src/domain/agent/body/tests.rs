@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::agent::manifest::parse_module;
 
-fn around() -> Surroundings {
+pub(super) fn around() -> Surroundings {
     Surroundings {
         instance: "i1".into(),
         network: "edge-runtime".into(),
@@ -16,7 +16,7 @@ fn around() -> Surroundings {
     }
 }
 
-fn spec(module: Value) -> ModuleSpec {
+pub(super) fn spec(module: Value) -> ModuleSpec {
     let mut whole = json!({"type": "docker", "status": "running", "settings": {"image": "a:1"}});
     for (name, value) in module.as_object().unwrap() {
         whole[name] = value.clone();
