@@ -55,6 +55,7 @@ fn config(socket: &std::path::Path) -> AgentConfig {
         version: "0.1.0".into(),
         vault: None,
         restart_backoff: restarts::UNIT,
+        boot: String::new(),
         update_deadline: Duration::ZERO,
         startup_deadline: Duration::ZERO,
     }
