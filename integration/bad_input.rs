@@ -22,6 +22,8 @@ mod log_in;
 mod routes;
 #[path = "bad_input/settings.rs"]
 mod settings;
+#[path = "bad_input/sockets.rs"]
+mod sockets;
 mod support;
 #[path = "bad_input/witness.rs"]
 mod witness;

@@ -5,6 +5,8 @@
 #[cfg(feature = "faults")]
 #[allow(dead_code, unused_imports, reason = "it takes the image only")]
 mod agent;
+#[path = "supervision/identities.rs"]
+mod identities;
 #[path = "supervision/moved.rs"]
 mod moved;
 #[cfg(feature = "faults")]

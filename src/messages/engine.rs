@@ -23,6 +23,18 @@ pub enum EngineError {
     Refused(String),
 }
 
+impl EngineError {
+    /// The same in other words.
+    pub fn map(self, words: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            EngineError::Away(why) => EngineError::Away(words(&why)),
+            EngineError::NotFound(why) => EngineError::NotFound(words(&why)),
+            EngineError::Conflict(why) => EngineError::Conflict(words(&why)),
+            EngineError::Refused(why) => EngineError::Refused(words(&why)),
+        }
+    }
+}
+
 /// How the engine does.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "EngineStatus")]

@@ -8,6 +8,7 @@ use actix::Message;
 use crate::domain::agent::body::Body;
 use crate::domain::agent::manifest::{Credential, ModuleSpec};
 use crate::domain::agent::plan::Want;
+use crate::domain::agent::redact::Known;
 use crate::domain::agent::state::ModuleState;
 use crate::domain::identity::Identity;
 
@@ -30,6 +31,14 @@ pub struct Assignment {
     pub hub_address: Option<SocketAddr>,
     /// Why no container can be made of it, on this device.
     pub obstacle: Option<String>,
+}
+
+impl Assignment {
+    /// What is not to be shown of it, also if the engine quotes it.
+    pub fn secrets(&self) -> Known {
+        let password = self.credential.as_ref().map(|it| it.password.as_str());
+        Known::of(self.body.value(), password)
+    }
 }
 
 /// All modules, as they are to be from now on; idempotent. A module that is not among them, nor

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::logging::one_line;
+
 /// The target of what is to be in it.
 pub const TARGET: &str = "audit";
 
@@ -89,7 +91,7 @@ fn turn_over(to: &AuditFile) -> io::Result<()> {
 impl Write for Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.append(line) {
+        match open.append(&one_line(line)) {
             Ok(()) => open.is_told = false,
             Err(why) => {
                 open.file = None; // it may be there again later

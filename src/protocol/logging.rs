@@ -99,19 +99,31 @@ impl Write for Tee {
     }
 }
 
-/// What clients wrote stands in some lines: it is not to look like lines of ours.
-fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
+/// What clients wrote stands in some lines: it is not to look like lines of ours, nor to steer a
+/// terminal. What is escaped in JSON stays JSON: it has no other control characters than DEL and
+/// those above ASCII.
+pub(super) fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    if !text.iter().any(u8::is_ascii_control) {
+    if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return Cow::Borrowed(line);
     }
-    let escape = |byte: &u8| match byte.is_ascii_control() {
-        true => byte.escape_ascii().collect(),
-        false => vec![*byte],
-    };
-    let mut plain: Vec<u8> = text.iter().flat_map(escape).collect();
+    let mut plain = String::with_capacity(line.len() + 16);
+    for c in String::from_utf8_lossy(text).chars() {
+        match c {
+            '\0'..' ' => plain.extend((c as u8).escape_ascii().map(char::from)),
+            c if is_hidden(c) => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => plain.push(c),
+        }
+    }
+    let mut plain = plain.into_bytes();
     plain.extend(&line[text.len()..]);
     Cow::Owned(plain)
+}
+
+/// Control characters, and those that end a line, turn its direction, or take no room.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
 impl<'a> MakeWriter<'a> for Tee {
@@ -172,6 +184,9 @@ mod tests {
         let forged = b"refused: x\n2026 INFO all is well\x1b[0m\n";
         let plain = String::from_utf8(one_line(forged).into_owned()).unwrap();
         assert_eq!(plain, "refused: x\\n2026 INFO all is well\\x1b[0m\n");
+        let json = "{\"client\":\"a\u{9b}2J\u{7f}\u{202e}é\"}\n";
+        let plain = String::from_utf8(one_line(json.as_bytes()).into_owned()).unwrap();
+        assert_eq!(plain, "{\"client\":\"a\\u009b2J\\u007f\\u202eé\"}\n");
     }
 
     #[tokio::test]

@@ -37,6 +37,8 @@ pub struct Known {
     pub generation: String,
     /// Changes when it is changed.
     pub etag: String,
+    /// Its first key, base64; empty if it has none, or the parent does not show it.
+    pub key: Secret,
 }
 
 /// Why the parent did not do it.
@@ -63,18 +65,20 @@ pub enum RestError {
 }
 
 impl ParentRest {
-    /// Makes the identity of a module of this device; `None`: it is there already, which is as
-    /// good. `now` is in seconds of Unix time.
+    /// Makes the identity of a module of this device, with these keys; `None`: it is there
+    /// already. `now` is in seconds of Unix time.
     pub async fn make_module(
         &self,
         identity: &Identity,
+        [primary, secondary]: &[Secret; 2],
         now: u64,
     ) -> Result<Option<Known>, RestError> {
+        let keys = json!({ "primaryKey": primary.reveal(), "secondaryKey": secondary.reveal() });
         let body = json!({
             "deviceId": self.device.device_id(),
             "moduleId": identity.module_id().unwrap_or_default(),
             "managedBy": "IotEdge",
-            "authentication": {"type": "sas", "symmetricKey": Value::Null},
+            "authentication": { "type": "sas", "symmetricKey": keys },
         });
         let request = self.request("PUT", identity, now)?.with_json(&body);
         let answer = ask(&self.place, request, DEADLINE).await?;
@@ -138,7 +142,9 @@ impl ParentRest {
 fn known(answer: &ClientAnswer) -> Known {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |name: &str| body[name].as_str().unwrap_or_default().trim_matches('"').to_owned();
-    Known { generation: text("generationId"), etag: text("etag") }
+    let key = body.pointer("/authentication/symmetricKey/primaryKey").and_then(Value::as_str);
+    let key = Secret::new(key.unwrap_or_default());
+    Known { generation: text("generationId"), etag: text("etag"), key }
 }
 
 fn refused(what: &'static str, identity: &Identity, answer: &ClientAnswer) -> RestError {
@@ -173,7 +179,8 @@ mod tests {
             let (answers, requests) = (status.clone(), seen.clone());
             let answer = handler(move |request: HttpRequest| {
                 requests.borrow_mut().push(request);
-                let known = r#"{"generationId":"7","etag":"AAA="}"#;
+                let known = r#"{"generationId":"7","etag":"AAA=","authentication":
+                    {"symmetricKey":{"primaryKey":"a2V5"}}}"#;
                 std::future::ready(HttpResponse::text(answers.get(), known.to_owned()))
             });
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -186,13 +193,15 @@ mod tests {
                 key: Secret::new(KEY),
             };
             let module = Identity::parse("edge-1/a$b").unwrap();
-            let known = Known { generation: "7".into(), etag: "AAA=".into() };
+            let key = Secret::new("a2V5");
+            let keys = [key.clone(), Secret::new("c2Vjb25k")];
+            let known = Known { generation: "7".into(), etag: "AAA=".into(), key };
             for (code, made) in [(200, Some(known.clone())), (409, None)] {
                 status.set(code);
-                assert_eq!(rest.make_module(&module, 1000).await.unwrap(), made, "{code}");
+                assert_eq!(rest.make_module(&module, &keys, 1000).await.unwrap(), made, "{code}");
             }
             status.set(403);
-            let error = rest.make_module(&module, 1000).await.unwrap_err().to_string();
+            let error = rest.make_module(&module, &keys, 1000).await.unwrap_err().to_string();
             assert!(error.starts_with("the parent refused to make edge-1/a$b: status 403"));
             status.set(404);
             assert_eq!(rest.find_module(&module, 1000).await.unwrap(), None);
@@ -203,6 +212,8 @@ mod tests {
             let seen = seen.borrow();
             assert_eq!(seen[0].method, "PUT");
             assert_eq!(seen[0].segments(), ["devices", "edge-1", "modules", "a$b"]);
+            let body = String::from_utf8_lossy(&seen[0].body);
+            assert!(body.contains(r#""primaryKey":"a2V5","secondaryKey":"c2Vjb25k""#), "{body}");
             let token = SasToken::parse(&seen[0].header("authorization").unwrap()).unwrap();
             assert_eq!(token.resource().unwrap(), "hub/devices/edge-1");
             assert_eq!(token.check(&[KEY.to_owned()], 1000, 0), Ok(1600));

@@ -4,10 +4,12 @@
 //! What it made is kept in `state`, with its generation: only such an identity is ever removed,
 //! and only in that generation; all others are left alone, whatever their `managedBy` says. Each
 //! is a matter of its own: one that the parent will not make or remove holds up no other, and is
-//! tried again.
+//! tried again. What is about to be made is kept, too (`intent.rs`): a crash before it is known to
+//! be made leaves nothing behind.
 //!
 //! Started by `edge-agent`. Asked by `container/bring_up.rs`, told by `deployment/apply.rs`.
 
+mod intent;
 #[cfg(test)]
 mod tests;
 
@@ -20,14 +22,17 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
+use self::intent::Intent;
 use super::{AgentPorts, Registrar, TABLE};
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::identity::Identity;
 use crate::messages::engine::ListContainers;
 use crate::messages::modules::{MakeIdentity, ModulesWanted};
 use crate::messages::state::{Change, Save, Scan};
 use crate::messages::supervision::Health;
+use crate::mutant;
 use crate::protocol::parent_rest::ParentRest;
 
 /// Keys of what it made: this and the module; the value is the generation.
@@ -47,6 +52,8 @@ pub struct Roster {
     ports: AgentPorts,
     /// Modules of the deployment; `None`: not known yet.
     wanted: Option<Wanted>,
+    /// Modules whose identity is being made now.
+    making: Wanted,
     is_sweeping: bool,
     sweep_again: bool,
     timer: Option<SpawnHandle>,
@@ -62,6 +69,8 @@ enum Swept {
     Done,
     /// Its container is still there.
     Early,
+    /// It may be made yet, by what was asked before this process began.
+    Later,
     Failed(String),
 }
 
@@ -80,6 +89,7 @@ impl Roster {
             rest,
             ports,
             wanted: None,
+            making: Wanted::default(),
             is_sweeping: false,
             sweep_again: false,
             timer: None,
@@ -98,7 +108,8 @@ impl Roster {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        let sweep = sweep(self.rest.clone(), self.ports.clone(), wanted);
+        let making = Rc::clone(&self.making);
+        let sweep = sweep(self.rest.clone(), self.ports.clone(), wanted, making);
         ctx.spawn(sweep.into_actor(self).map(|swept, this, ctx| {
             this.is_sweeping = false;
             this.on_swept(swept, ctx);
@@ -114,6 +125,7 @@ impl Roster {
                     match one {
                         Swept::Done => {}
                         Swept::Early => delay = Some(LOOK),
+                        Swept::Later => delay = delay.or(Some(RETRY)),
                         Swept::Failed(why) => troubles.push(why),
                     }
                 }
@@ -124,7 +136,7 @@ impl Roster {
         if !trouble.is_empty() {
             delay = delay.or(Some(RETRY));
             if trouble != self.trouble {
-                tracing::warn!(why = trouble, "identities of modules that are gone; again later");
+                tracing::warn!(why = trouble, "identities at the parent; again later");
             }
         }
         self.trouble = trouble;
@@ -140,25 +152,111 @@ impl Roster {
     }
 }
 
-/// Removes all that it made and that are not wanted.
-async fn sweep(rest: ParentRest, ports: AgentPorts, wanted: Wanted) -> Result<Vec<Swept>, String> {
-    let scan = Scan { table: TABLE, prefix: PREFIX.into(), from: Vec::new(), max: usize::MAX };
-    let made = ports.scan.ask(scan, SHORT).await.map_err(|it| it.to_string())?;
-    let made = made.map_err(|it| it.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let made = made.iter().map(|(key, generation)| (text(&key[PREFIX.len()..]), text(generation)));
-    let made: Vec<_> = made.filter(|(module, _)| !wanted.borrow().contains(module)).collect();
-    if made.is_empty() {
-        return Ok(Vec::new());
-    }
-    let each = made.into_iter().map(|(module, generation)| {
-        let (rest, ports, wanted) = (rest.clone(), ports.clone(), wanted.clone());
+/// Finds out what became of what was to be made, then removes all that it made and that are not
+/// wanted.
+async fn sweep(
+    rest: ParentRest,
+    ports: AgentPorts,
+    wanted: Wanted,
+    making: Wanted,
+) -> Result<Vec<Swept>, String> {
+    let mut intended = scan(&ports, intent::PREFIX).await?;
+    intended.retain(|(module, _)| !making.borrow().contains(module));
+    let each = intended.iter().map(|(module, value)| {
+        let (rest, ports, wanted) = (&rest, &ports, &wanted);
         async move {
-            let removed = remove(&rest, &ports, &wanted, &module, &generation).await;
+            let settled = settle(rest, ports, wanted, module, &Intent::parse(value)).await;
+            settled.unwrap_or_else(|why| Swept::Failed(format!("{module}: {why}")))
+        }
+    });
+    let mut swept = join_all(each).await;
+    let mut made = scan(&ports, PREFIX).await?;
+    made.retain(|(module, _)| !wanted.borrow().contains(module));
+    let each = made.iter().map(|(module, generation)| {
+        let (rest, ports, wanted) = (&rest, &ports, &wanted);
+        async move {
+            let removed = remove(rest, ports, wanted, module, &text(generation)).await;
             removed.unwrap_or_else(|why| Swept::Failed(format!("{module}: {why}")))
         }
     });
-    Ok(join_all(each).await)
+    swept.extend(join_all(each).await);
+    Ok(swept)
+}
+
+/// Modules, and what is kept of each.
+async fn scan(ports: &AgentPorts, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let scan = Scan { table: TABLE, prefix: prefix.into(), from: Vec::new(), max: usize::MAX };
+    let found = ports.scan.ask(scan, SHORT).await.map_err(|it| it.to_string())?;
+    let found = found.map_err(|it| it.to_string())?;
+    Ok(found.iter().map(|(key, value)| (text(&key[prefix.len()..]), value.clone())).collect())
+}
+
+/// What became of an identity that was to be made.
+async fn settle(
+    rest: &ParentRest,
+    ports: &AgentPorts,
+    wanted: &Wanted,
+    module: &str,
+    intent: &Intent,
+) -> Result<Swept, String> {
+    let identity = rest.device.sibling(module).map_err(|it| it.to_string())?;
+    let now = clock::unix_time().as_secs();
+    match rest.find_module(&identity, now).await.map_err(|it| it.to_string())? {
+        Some(found) if intent.is_of(&found, rest, module) => {
+            keep(ports, &identity, found.generation).await?;
+        }
+        Some(_) => forget(ports, intent::key(module)).await?, // somebody else made it
+        None if wanted.borrow().contains(module) => {}        // it will be made
+        None if intent.may_come() => return Ok(Swept::Later),
+        None => forget(ports, intent::key(module)).await?,
+    }
+    Ok(Swept::Done)
+}
+
+/// Makes it, if it is not there; and keeps that it did.
+async fn make(rest: &ParentRest, ports: &AgentPorts, identity: &Identity) -> Result<(), String> {
+    let module = identity.module_id().unwrap_or_default();
+    let intent = Intent::of(ports, module).await?;
+    mutant::point("identity-intended");
+    let now = || clock::unix_time().as_secs();
+    let keys = intent.keys(rest, module)?;
+    let made = rest.make_module(identity, &keys, now()).await.map_err(|it| it.to_string())?;
+    let made = match made {
+        Some(made) => Some(made),
+        // Perhaps by an earlier try, whose answer did not come.
+        None => rest.find_module(identity, now()).await.map_err(|it| it.to_string())?,
+    };
+    mutant::point("identity-made");
+    let kept = match made.filter(|made| intent.is_of(made, rest, module)) {
+        Some(made) => keep(ports, identity, made.generation).await,
+        None => forget(ports, intent::key(module)).await, // not ours to remove
+    };
+    if let Err(why) = kept {
+        tracing::warn!(%identity, why, "it cannot be kept who made it; again at the next start");
+    }
+    Ok(())
+}
+
+/// It is ours, in this generation.
+async fn keep(ports: &AgentPorts, identity: &Identity, generation: String) -> Result<(), String> {
+    let module = identity.module_id().unwrap_or_default();
+    let made = Change::put(TABLE, key(module), generation.clone());
+    save(ports, vec![made, Change::delete(TABLE, intent::key(module))]).await?;
+    tracing::info!(target: "audit", %identity, generation, "identity made");
+    Ok(())
+}
+
+async fn forget(ports: &AgentPorts, key: Vec<u8>) -> Result<(), String> {
+    save(ports, vec![Change::delete(TABLE, key)]).await
+}
+
+async fn save(ports: &AgentPorts, changes: Vec<Change>) -> Result<(), String> {
+    let saved = ports.save.ask(Save(changes), SHORT).await.map_err(|it| it.to_string())?;
+    saved.map_err(|it| it.to_string())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 async fn remove(
@@ -187,13 +285,7 @@ async fn remove(
         Some(_) => tracing::info!(%identity, "somebody made it anew: it is left alone"),
         None => {}
     }
-    let forget = Save(vec![Change::delete(TABLE, key(module))]);
-    ports
-        .save
-        .ask(forget, SHORT)
-        .await
-        .map_err(|it| it.to_string())?
-        .map_err(|it| it.to_string())?;
+    forget(ports, key(module)).await?;
     Ok(Swept::Done)
 }
 
@@ -212,33 +304,25 @@ impl Actor for Roster {
 }
 
 impl Handler<MakeIdentity> for Roster {
-    type Result = ResponseFuture<Result<(), String>>;
+    type Result = ResponseActFuture<Self, Result<(), String>>;
 
     fn handle(
         &mut self,
         MakeIdentity(identity): MakeIdentity,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let (rest, save) = (self.rest.clone(), self.ports.save.clone());
-        Box::pin(async move {
-            let now = clock::unix_time().as_secs();
-            let made = rest.make_module(&identity, now).await.map_err(|it| it.to_string())?;
-            let Some(made) = made else { return Ok(()) }; // not ours to remove
-            let generation = made.generation;
-            tracing::info!(target: "audit", %identity, generation, "identity made");
-            let module = identity.module_id().unwrap_or_default();
-            let keep = Save(vec![Change::put(TABLE, key(module), generation)]);
-            match save.ask(keep, SHORT).await {
-                Ok(Ok(())) => {}
-                Ok(Err(why)) => {
-                    tracing::warn!(%identity, %why, "cannot be kept as ours: it is never removed");
-                }
-                Err(why) => {
-                    tracing::warn!(%identity, %why, "cannot be kept as ours: it is never removed");
-                }
+        let (rest, ports) = (self.rest.clone(), self.ports.clone());
+        let module = identity.module_id().unwrap_or_default().to_owned();
+        self.making.borrow_mut().insert(module.clone());
+        let make = async move { make(&rest, &ports, &identity).await }.into_actor(self);
+        Box::pin(make.map(move |made, this, ctx| {
+            this.making.borrow_mut().remove(&module);
+            let is_wanted = |wanted: &Wanted| wanted.borrow().contains(&module);
+            if this.wanted.as_ref().is_some_and(|wanted| !is_wanted(wanted)) {
+                this.sweep(ctx); // it went meanwhile
             }
-            Ok(())
-        })
+            made
+        }))
     }
 }
 

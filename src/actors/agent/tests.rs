@@ -3,6 +3,7 @@
 mod fake;
 mod faults;
 mod lives;
+mod secrets;
 mod updates;
 mod world;
 

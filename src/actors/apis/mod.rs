@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod overview;
 #[cfg(test)]
 mod probe;
+mod refusals;
 mod route_lines;
 pub mod socket;
 mod versions;

@@ -137,7 +137,12 @@ impl Doorkeeper {
             drop(state);
             for (place, left_out) in places {
                 let place = place.map_or("others".to_owned(), |place| place.to_string());
-                tracing::warn!(place, left_out, "more log-ins failed than are in the log");
+                tracing::warn!(
+                    target: "audit",
+                    place,
+                    left_out,
+                    "more log-ins failed than are in the log"
+                );
             }
             if is_over {
                 return;

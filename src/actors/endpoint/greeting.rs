@@ -195,6 +195,6 @@ async fn answer(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
 }
 
 /// Enough of a text of a stranger's for a log line.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(300).collect()
 }

@@ -14,7 +14,7 @@ use actix::prelude::*;
 use tokio::time::timeout;
 
 use super::doorkeeper::{Doorkeeper, Visit};
-use super::greeting::turn_away;
+use super::greeting::{cut, turn_away};
 use super::sessions::Accept;
 use super::stream::Arrived;
 use crate::actors::clock;
@@ -142,7 +142,7 @@ async fn welcome(stream: Seated, peer: String, door: Door, port: Port<Accept>, v
         actix::spawn(hand_on(Arrived { stream, peer, certificate, visit }, port.clone()));
     });
     let evicted = visit.borrow().as_ref().map(Visit::evicted);
-    let handler = damped(handler, visit);
+    let handler = damped(handler, peer.clone(), visit);
     let served = serve_with_web_sockets(stream, handler, tunnel, limits);
     let end = async {
         match evicted {
@@ -160,15 +160,20 @@ async fn welcome(stream: Seated, peer: String, door: Door, port: Port<Accept>, v
     }
 }
 
-/// Who is refused waits for the answer, as at a log-in.
-fn damped(handler: Handler, visit: Rc<RefCell<Option<Visit>>>) -> Handler {
+/// Who is refused waits for the answer, as at a log-in, and the log has no more of it.
+fn damped(handler: Handler, peer: String, visit: Rc<RefCell<Option<Visit>>>) -> Handler {
     http::handler(move |request| {
-        let (answer, visit) = (handler(request), Rc::clone(&visit));
+        let path = cut(&request.path);
+        let (answer, peer, visit) = (handler(request), peer.clone(), Rc::clone(&visit));
         async move {
             let answer = answer.await;
             if answer.status == 401 {
-                let hold = visit.borrow().as_ref().map(|visit| visit.refused(None).0);
-                tokio::time::sleep(hold.unwrap_or_default()).await;
+                let seen = visit.borrow().as_ref().map(|visit| visit.refused(None));
+                let (hold, is_said) = seen.unwrap_or_default();
+                if let Some(why) = answer.refused.as_deref().filter(|_| is_said) {
+                    tracing::warn!(target: "audit", peer, path, why = cut(why), "refused");
+                }
+                tokio::time::sleep(hold).await;
             }
             answer
         }

@@ -98,6 +98,11 @@ impl Body {
         Body { value, hash, own_generation }
     }
 
+    /// JSON, but for the identity's generation.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// The body for an identity of this generation.
     pub fn for_generation(&self, generation: &str) -> Value {
         let mut value = self.value.clone();

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::fields::{Invalid, Object, invalid, kind, take_field};
+use super::redact;
 
 /// Characters of one piece.
 pub const PIECE: usize = 512;
@@ -76,9 +77,17 @@ pub fn pieces(options: &Object) -> Vec<(String, String)> {
     pieces.map(|(at, piece)| (name(at), piece.iter().collect())).collect()
 }
 
-/// A copy without the values of `Env`: they may be secrets.
+/// A copy without the values of `Env`, which may be secrets, and without what is named as one or
+/// looks like one.
 pub fn without_secrets(options: &Object) -> Object {
     let mut options = options.clone();
+    options.values_mut().for_each(redact::inspect);
+    for name in ["Cmd", "Entrypoint"] {
+        if let Some(Value::Array(mut words)) = take_field(&mut options, name) {
+            redact::arguments(&mut words);
+            options.insert(name.into(), Value::Array(words));
+        }
+    }
     if let Some(Value::Array(env)) = take_field(&mut options, "Env") {
         let names = env.iter().filter_map(Value::as_str).map(|entry| {
             let (name, _) = entry.split_once('=').unwrap_or((entry, ""));

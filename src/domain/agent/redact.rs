@@ -1,5 +1,9 @@
 //! Takes secrets out of what is shown to others: what the engine says of a container, and text.
+//! What a module is given as a secret is known ([`Known`]); the rest is told by how it looks.
 
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
 use serde_json::Value;
 
 /// In place of a secret.
@@ -60,7 +64,7 @@ fn variable(variable: &mut Value) {
 }
 
 /// `--password x`, `--password=x`, and what looks like a secret anywhere.
-fn arguments(words: &mut [Value]) {
+pub fn arguments(words: &mut [Value]) {
     let mut is_next_secret = false;
     for word in words {
         let Some(given) = word.as_str().map(str::to_owned) else { continue };
@@ -80,8 +84,117 @@ fn is_secret(name: &str) -> bool {
     WORDS.iter().any(|word| plain.contains(word))
 }
 
-/// Text without the keys and signatures in it.
+/// `scheme://user:password@`; `NAME=value` and `"name": "value"` whose name is that of a secret;
+/// headers that log in.
+static LOOKS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+    let words = "password|passwd|pwd|secret|token|credential|access_?key|api_?key|private_?key\
+                 |connection_?string";
+    let regex = |text: &str| Regex::new(text).expect("it is an expression");
+    [
+        (regex(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/"'<>`]*@"#), "${1}***@"),
+        (regex(&format!(r#"(?i)\b([\w.-]*(?:{words})[\w.-]*=)[^\s;&"'`<>,]+"#)), "${1}***"),
+        (
+            regex(&format!(
+                r#"(?i)(\\?["'][\w.-]*(?:{words})[\w.-]*\\?["']\s*:\s*\\?["'])[^"'\\]+"#
+            )),
+            "${1}***",
+        ),
+        (
+            regex(r#"(?i)\b((?:authorization|x-registry-auth)["']?\s*[:=]\s*["']?)[^"',;]+"#),
+            "${1}***",
+        ),
+    ]
+});
+
+/// Text without what looks like a secret in it. Once more it changes nothing.
 pub fn text(text: &str) -> String {
+    let mut shown = without_marked(text);
+    for (looks, instead) in LOOKS.iter() {
+        if looks.is_match(&shown) {
+            shown = looks.replace_all(&shown, *instead).into_owned();
+        }
+    }
+    shown
+}
+
+/// Shorter values of variables are no secrets, unless their name says so.
+const SHORT: usize = 8;
+/// Shorter ones stand everywhere.
+const SHORTEST: usize = 3;
+
+/// What a module is given as a secret: an engine that refuses it may quote that.
+#[derive(Debug, Default)]
+pub struct Known(Vec<String>);
+
+impl Known {
+    /// Out of what the engine is asked to create, and of a log-in's password.
+    pub fn of(body: &Value, password: Option<&str>) -> Self {
+        let mut known = Known::default();
+        known.walk(body);
+        password.into_iter().for_each(|it| known.add(it, SHORTEST));
+        known.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        known
+    }
+
+    fn add(&mut self, secret: &str, shortest: usize) {
+        if secret.chars().count() < shortest {
+            return;
+        }
+        self.0.push(secret.to_owned());
+        let quoted = Value::from(secret).to_string(); // as it stands in JSON
+        if quoted.len() > secret.len() + 2 {
+            self.0.push(quoted[1..quoted.len() - 1].to_owned());
+        }
+    }
+
+    fn walk(&mut self, value: &Value) {
+        let members = match value {
+            Value::Object(members) => members,
+            Value::Array(elements) => return elements.iter().for_each(|it| self.walk(it)),
+            _ => return,
+        };
+        for (name, member) in members {
+            let words = || member.as_array().into_iter().flatten().filter_map(Value::as_str);
+            match (name.to_ascii_lowercase().as_str(), member) {
+                ("env", _) => words().for_each(|variable| self.variable(variable)),
+                ("cmd" | "args" | "entrypoint", _) => {
+                    let mut is_next = false;
+                    for word in words() {
+                        match word.split_once('=') {
+                            _ if is_next => self.add(word, SHORTEST),
+                            Some((name, value)) if is_secret(name) => self.add(value, SHORTEST),
+                            _ => {}
+                        }
+                        is_next = word.starts_with('-') && !word.contains('=') && is_secret(word);
+                    }
+                }
+                (name, Value::String(secret)) if is_secret(name) => self.add(secret, SHORTEST),
+                _ => self.walk(member),
+            }
+        }
+    }
+
+    fn variable(&mut self, variable: &str) {
+        if let Some((name, value)) = variable.split_once('=')
+            && !PLAIN.contains(&name)
+        {
+            self.add(value, if is_secret(name) { SHORTEST } else { SHORT });
+        }
+    }
+
+    /// Text without them, and without what looks like a secret.
+    pub fn hide(&self, given: &str) -> String {
+        let mut shown = given.to_owned();
+        for secret in &self.0 {
+            if shown.contains(secret.as_str()) {
+                shown = shown.replace(secret.as_str(), HIDDEN);
+            }
+        }
+        text(&shown)
+    }
+}
+
+fn without_marked(text: &str) -> String {
     let mut rest = text;
     let mut shown = String::with_capacity(text.len());
     loop {
@@ -137,6 +250,44 @@ mod tests {
         assert_eq!(said["Config"]["Cmd"][1], "HostName=h;SharedAccessKey=***;x=1");
         assert_eq!(said["Config"]["Labels"]["a"], "https://b/c?sv=1&sig=***&x=2");
         assert_eq!(said["Id"], "1");
+    }
+
+    #[test]
+    fn what_is_named_as_a_secret_or_stands_in_an_address_is_taken_out_of_text() {
+        for (given, shown) in [
+            ("Get \"https://bob:s1@r.io/v2/\": denied", "Get \"https://***@r.io/v2/\": denied"),
+            ("https://u:p@ss@r.io/a@b", "https://***@r.io/a@b"),
+            ("env DB_PASSWORD=s1 and A=b", "env DB_PASSWORD=*** and A=b"),
+            ("{\"password\":\"s1\",\"a\":\"b\"}", "{\"password\":\"***\",\"a\":\"b\"}"),
+            ("{\\\"identityToken\\\": \\\"s1\\\"}", "{\\\"identityToken\\\": \\\"***\\\"}"),
+            ("Authorization: Basic czE6czE=", "Authorization: ***"),
+            ("no basic auth credentials", "no basic auth credentials"),
+            ("unauthorized: authentication required", "unauthorized: authentication required"),
+            ("token is expired: ask again", "token is expired: ask again"),
+            ("mail a@b about https://r.io/x", "mail a@b about https://r.io/x"),
+        ] {
+            assert_eq!(text(given), shown);
+            assert_eq!(text(shown), shown, "once more");
+        }
+    }
+
+    #[test]
+    fn what_a_module_is_given_as_a_secret_is_known_wherever_it_is_quoted() {
+        let body = json!({
+            "Env": ["DB=mongodb and s1s1s1", "KEY_TOKEN=s2", "PIN_SECRET=s33", "MODE=fast",
+                    "Q=say \"s4s4s4\"", "IOTEDGE_MODULEID=temperature"],
+            "Cmd": ["run", "--password", "s55", "--api-key=s66"],
+            "Labels": { "access-token": "s77", "plain": "labelled" },
+        });
+        let known = Known::of(&body, Some("s88"));
+        let said = "invalid DB=mongodb and s1s1s1, s33, fast, say \\\"s4s4s4\\\", say \"s4s4s4\", s55 \
+                    s66 s77 s88 temperature labelled";
+        let shown = known.hide(said);
+        assert_eq!(
+            shown,
+            "invalid DB=***, ***, fast, ***, ***, *** *** *** *** temperature labelled"
+        );
+        assert_eq!(Known::default().hide("as it is"), "as it is");
     }
 
     #[test]

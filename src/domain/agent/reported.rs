@@ -13,6 +13,7 @@ use super::create_options::{pieces, without_secrets};
 use super::fields::{Invalid, Object};
 use super::fit::{LIMIT, fit};
 use super::manifest::{LAST, Manifest, ModuleSpec, Rejected, SYSTEM_MODULES};
+use super::redact;
 use super::state::ModuleState;
 use super::when::{NEVER, iso};
 use super::words::{ModuleStatus, restart_policy_word};
@@ -47,7 +48,9 @@ pub fn document(report: &Report<'_>, before: &Value) -> Value {
         "schemaVersion": "1.0",
         "version": {"version": report.version, "build": "", "commit": ""},
         "lastDesiredVersion": report.desired_version,
-        "lastDesiredStatus": {"code": report.outcome.0, "description": report.outcome.1},
+        "lastDesiredStatus": {
+            "code": report.outcome.0, "description": redact::text(report.outcome.1),
+        },
     });
     let platform = json!({
         "os": "linux", "architecture": report.architecture, "version": report.engine_version,
@@ -151,7 +154,7 @@ fn add_state(module: &mut Object, state: &ModuleState, is_last: bool) {
     let status = if is_last { ModuleStatus::Unknown } else { state.status };
     for (name, value) in [
         ("exitCode", json!(state.exit_code.unwrap_or_default())),
-        ("statusDescription", json!(state.description())),
+        ("statusDescription", json!(redact::text(&state.description()))),
         ("lastStartTimeUtc", json!(time(state.started))),
         ("lastExitTimeUtc", json!(time(state.finished))),
         ("restartCount", json!(state.restarts)),

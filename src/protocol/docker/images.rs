@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Docker, away, refused};
 use crate::domain::agent::manifest::Credential;
+use crate::domain::agent::redact;
 use crate::messages::engine::EngineError;
 use crate::protocol::http_client::{ClientRequest, follow};
 
@@ -145,7 +146,7 @@ impl Layers {
         let Ok(line) = serde_json::from_slice::<Value>(line) else { return Ok(self.sum()) };
         let error = line["errorDetail"]["message"].as_str().or_else(|| line["error"].as_str());
         if let Some(error) = error {
-            return Err(EngineError::Refused(error.to_owned()));
+            return Err(EngineError::Refused(redact::text(error)));
         }
         let detail = &line["progressDetail"];
         if line["status"] == "Downloading"

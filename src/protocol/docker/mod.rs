@@ -25,6 +25,7 @@ pub use self::info::Room;
 use self::info::Traits;
 pub use self::streams::{EventStream, LogStream};
 use super::http_client::{AskError, ClientAnswer, ClientRequest, Place, ask};
+use crate::domain::agent::redact;
 use crate::messages::engine::EngineError;
 
 /// For everything but downloads: stopping a container may take as long as its `StopTimeout`.
@@ -158,7 +159,9 @@ fn refused(answer: &ClientAnswer) -> EngineError {
     by_status(answer.status, message)
 }
 
+/// It may quote what it was asked for, addresses with passwords among it.
 fn by_status(status: u16, message: String) -> EngineError {
+    let message = redact::text(&message);
     match status {
         404 => EngineError::NotFound(message),
         409 => EngineError::Conflict(message),
@@ -173,8 +176,8 @@ fn from_bollard(error: Error) -> EngineError {
         Error::DockerResponseServerError { status_code, message } => {
             by_status(status_code, message)
         }
-        Error::DockerStreamError { error } => EngineError::Refused(error),
-        other => EngineError::Away(other.to_string()),
+        Error::DockerStreamError { error } => EngineError::Refused(redact::text(&error)),
+        other => EngineError::Away(redact::text(&other.to_string())),
     }
 }
 

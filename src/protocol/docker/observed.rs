@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::domain::agent::names::{GENERATION, IMAGE, INSTANCE, MODULE, SPEC_HASH, aside_name};
 use crate::domain::agent::observed::{Health, Observed, Phase};
+use crate::domain::agent::redact;
 use crate::domain::agent::when;
 
 /// An answer of `/containers/{id}/json`. What is absent or null stays empty: engines differ.
@@ -29,7 +30,7 @@ pub(super) fn observed(inspect: &Value) -> Observed {
         health: Health::parse(health),
         exit_code: state["ExitCode"].as_i64(),
         oom_killed: state["OOMKilled"].as_bool().unwrap_or_default(),
-        error: text(&state["Error"]),
+        error: redact::text(&text(&state["Error"])),
         pid: state["Pid"].as_i64().filter(|pid| *pid > 0),
         started: state["StartedAt"].as_str().and_then(when::parse),
         finished: state["FinishedAt"].as_str().and_then(when::parse),

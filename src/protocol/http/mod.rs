@@ -3,6 +3,7 @@
 //!
 //! next: `server.rs`, which reads requests from any stream and writes what a handler answers.
 
+mod callers;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -168,6 +169,8 @@ pub struct HttpResponse {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: HttpBody,
+    /// Why its caller was refused, for the log of whoever keeps the door; not sent.
+    pub refused: Option<String>,
 }
 
 impl fmt::Debug for HttpResponse {
@@ -179,7 +182,8 @@ impl fmt::Debug for HttpResponse {
 impl HttpResponse {
     /// No body.
     pub fn empty(status: u16) -> Self {
-        HttpResponse { status, headers: Vec::new(), body: HttpBody::Full(Bytes::new()) }
+        let body = HttpBody::Full(Bytes::new());
+        HttpResponse { status, headers: Vec::new(), body, refused: None }
     }
 
     /// A body of the given type.

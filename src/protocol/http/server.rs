@@ -22,9 +22,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::callers::Callers;
 use super::web_socket::{self, Tunnel};
 use super::{BodyStream, Handler, HttpBody, HttpRequest, HttpResponse, Peer, parse_query};
 use crate::protocol::sockets::ByteStream;
+
+/// Connections that are told that they are too many, at a time.
+const REFUSED: usize = 8;
+/// Whom the system does not name.
+const NOBODY: u32 = u32::MAX;
 
 /// What one peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,8 @@ pub struct Limits {
     pub body_time: Duration,
     /// Connections at one time; more wait in the listener's backlog.
     pub connections: usize,
+    /// Of them of one user at a unix socket; more are answered with 429, and nobody waits.
+    pub of_user: Option<usize>,
     /// Whether a body is left to the handler, to be read as it comes: of any size, with
     /// `body_time` for each part of it.
     pub late: fn(&HttpRequest) -> bool,
@@ -49,6 +57,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(60),
             body_time: Duration::from_secs(30),
             connections: 64,
+            of_user: None,
             late: |_| false,
         }
     }
@@ -209,6 +218,17 @@ fn of_peer(handler: Handler, peer: Peer) -> Handler {
     Rc::new(move |request| handler(HttpRequest { peer: Some(peer), ..request }))
 }
 
+/// Says that there are too many. A few at a time; who comes beside them is closed without a word.
+async fn refuse<S: ByteStream + 'static>(stream: S, most: usize) {
+    let time = Duration::from_secs(5);
+    let limits = Limits { header_time: time, body_time: time, ..Limits::default() };
+    let why = format!("this user has {most} connections here, or all are taken: end some of them");
+    let answer: Handler =
+        Rc::new(move |_| Box::pin(std::future::ready(HttpResponse::error(429, &why).closing())));
+    let served = tokio::time::timeout(time * 2, serve_connection(stream, answer, limits));
+    let _ = served.await; // it was refused anyway
+}
+
 /// A listening socket that is being served, on the current thread. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Server(JoinHandle<()>);
@@ -247,19 +267,35 @@ impl Server {
     {
         Server(tokio::task::spawn_local(async move {
             let mut connections = JoinSet::new();
+            let mut refused = JoinSet::new();
+            let callers = limits.of_user.map(|each| (Callers::new(each, limits.connections), each));
             loop {
-                while connections.len() >= limits.connections {
+                while callers.is_none() && connections.len() >= limits.connections {
                     connections.join_next().await;
                 }
                 while connections.try_join_next().is_some() {}
+                while refused.try_join_next().is_some() {}
                 match accept().await {
                     Ok((stream, peer)) => {
+                        let user = peer.map_or(NOBODY, |peer: Peer| peer.uid);
+                        let seat = match &callers {
+                            None => None,
+                            Some((callers, each)) => match callers.enter(user) {
+                                None if refused.len() < REFUSED => {
+                                    refused.spawn_local(refuse(stream, *each));
+                                    continue;
+                                }
+                                None => continue,
+                                seat => seat,
+                            },
+                        };
                         let handler = match peer {
                             Some(peer) => of_peer(handler.clone(), peer),
                             None => handler.clone(),
                         };
                         let connection = serve_connection(stream, handler, limits);
                         connections.spawn_local(async move {
+                            let _seat = seat;
                             if let Err(why) = connection.await {
                                 tracing::debug!(%why, "an HTTP connection ended");
                             }

@@ -143,3 +143,62 @@ async fn a_server_that_is_silent_costs_its_deadline_only() {
     let answer = ask(&place, ClientRequest::new("GET", "/"), SOON).await;
     assert!(matches!(answer, Err(AskError::TimedOut(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_or_falls_silent_is_closed_in_time_and_who_says_too_much_is_told() {
+    let test = async {
+        let answer = handler(async |_| HttpResponse::empty(204));
+        let limits = Limits { body: 10, ..Limits::default() };
+        let huge = "POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n0123456789a";
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+        for (said, heard, time) in [
+            ("", "", limits.header_time),
+            ("GET / HT", "", limits.header_time),
+            ("GET / HTTP/1.1\r\n\r\n", " 204 ", limits.header_time),
+            ("POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", " 408 ", limits.body_time),
+            (huge, " 413 ", SOON),
+            (long.as_str(), " 414 ", SOON),
+        ] {
+            let begin = tokio::time::Instant::now();
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            tokio::task::spawn_local(serve_connection(server, answer.clone(), limits));
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut all = String::new();
+            _ = client.read_to_string(&mut all).await; // until it is closed
+            assert!(all.contains(heard), "{said:.40}: {all}");
+            assert!(begin.elapsed() <= time, "{said:.40}: {:?}", begin.elapsed());
+        }
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_connections_is_told_so_and_nobody_waits() {
+    let test = async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let answer = handler(async |_| HttpResponse::empty(204));
+        let limits = Limits { of_user: Some(2), ..Limits::default() };
+        let _server = Server::unix(UnixListener::bind(&path).unwrap(), answer, limits);
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+            stream.write_all(b"GET / HT").await.unwrap();
+            held.push(stream);
+        }
+        let get = async || {
+            let request = ClientRequest::new("GET", "/");
+            ask(&Place::Unix(path.clone()), request, SOON).await.map(|answer| answer.status)
+        };
+        assert_eq!(get().await.unwrap(), 429);
+        held.pop();
+        for _ in 0..1_000 {
+            if get().await.unwrap() == 204 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("who left some room has none");
+    };
+    LocalSet::new().run_until(test).await;
+}

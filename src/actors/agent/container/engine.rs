@@ -74,11 +74,17 @@ impl BringUp {
 
     pub(super) async fn list(&self) -> Result<Vec<Observed>, EngineError> {
         let ask = ListContainers { module: Some(self.assignment.spec.name.clone()) };
-        self.ports.list.ask(ask, ENGINE).await.map_err(away)?
+        let mut list = self.ports.list.ask(ask, ENGINE).await.map_err(away)??;
+        for observed in list.iter_mut().filter(|it| !it.error.is_empty()) {
+            observed.error = self.assignment.secrets().hide(&observed.error);
+        }
+        Ok(list)
     }
 
+    /// An engine that refuses something may quote it: no secret of the module is in its words.
     pub(super) async fn engine(&self, what: Run) -> Result<Done, EngineError> {
-        self.ports.run.ask(what, ENGINE).await.map_err(away)?
+        let done = self.ports.run.ask(what, ENGINE).await.map_err(away)?;
+        done.map_err(|error| error.map(|why| self.assignment.secrets().hide(why)))
     }
 
     /// Of the module's identity, as far as it is known here.
@@ -120,14 +126,16 @@ pub(in crate::actors::agent) async fn pull(
     assignment: Assignment,
     progress: Option<Recipient<PullProgress>>,
 ) -> Result<String, EngineError> {
+    let secrets = assignment.secrets();
     let ask = PullImage {
         image: assignment.spec.image.reference(),
         ask_registry: assignment.spec.pull_policy == PullPolicy::OnCreate,
         credential: assignment.credential,
         progress,
     };
-    let pulled = ports.pull.ask(ask, DOWNLOAD).await.map_err(away)??;
-    Ok(pulled.note)
+    let pulled = ports.pull.ask(ask, DOWNLOAD).await.map_err(away)?;
+    let pulled = pulled.map_err(|error| error.map(|why| secrets.hide(why)))?;
+    Ok(secrets.hide(&pulled.note))
 }
 
 fn away(_: NoAnswer) -> EngineError {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix::Recipient;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::collect::record;
@@ -17,6 +18,7 @@ use crate::actors::agent::AgentPorts;
 use crate::actors::clock;
 use crate::domain::agent::image::registry_of;
 use crate::domain::agent::manifest::Credential;
+use crate::domain::agent::redact::Known;
 use crate::messages::engine::{EngineError, PullImage, PullProgress};
 use crate::protocol::docker::{Docker, Progress};
 
@@ -117,7 +119,10 @@ impl Pull {
         let (image, credential) = (&self.image, self.credential.as_ref());
         let before = self.docker.image(image).await?;
         let pulled = self.docker.pull(image, credential, progress).await;
-        pulled.map_err(|error| with_advice(error, image, credential))?;
+        let password = credential.map(|it| it.password.as_str());
+        let secrets = Known::of(&Value::Null, password);
+        let hidden = |error: EngineError| error.map(|why| secrets.hide(why));
+        pulled.map_err(|error| with_advice(hidden(error), image, credential))?;
         if let Err(why) = record(&self.docker, &self.ports, image, before).await {
             tracing::debug!(image, why, "its image is not in the ledger: it will stay for good");
         }

@@ -93,7 +93,8 @@ answers!(PullImage, Result<Pulled, EngineError>, |world, ask| {
         }
     }
     if world.borrow().bad_images.contains(&ask.image) {
-        return Err(EngineError::Refused(format!("image {} cannot be had", ask.image)));
+        let (image, log_in) = (ask.image, ask.credential.map(|it| it.password)); // quotes it
+        return Err(EngineError::Refused(format!("image {image} cannot be had {log_in:?}")));
     }
     Ok(Pulled::default())
 });

@@ -80,7 +80,7 @@ impl World {
         }
         let image = body["Labels"][IMAGE].as_str().unwrap();
         if self.habits.get(image) == Some(&Habit::Uncreatable) {
-            return Err(EngineError::Refused("invalid mount".into()));
+            return Err(EngineError::Refused(format!("invalid mount in {body}"))); // quotes it
         }
         self.next_id += 1;
         let id = format!("c{}", self.next_id);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answers::{Answers, LONG, away};
+use super::answers::{Answers, LONG, SOON, away};
 use crate::actors::apis::details::details;
 use crate::actors::apis::logs::is_ours;
 use crate::actors::apis::versions::check;
 use crate::domain::agent::observed::newest;
 use crate::messages::engine::{EngineError, ListContainers, Run};
+use crate::messages::identities::Lookup;
 use crate::protocol::http::{HttpRequest, HttpResponse};
 use crate::protocol::system_info::{resources, system_info};
 
@@ -19,6 +20,30 @@ type Answer = Result<HttpResponse, HttpResponse>;
 
 const FIRST: &str = "2018-06-28";
 const ENGINE: Duration = Duration::from_secs(60);
+const AGENTS: &str = "only the agent may do that, and it is this process: deploy a manifest \
+                      instead (`edgectl deploy`)";
+
+/// What the reference lets its agent do, and nobody else.
+fn is_agents(call: &(&str, &[&str])) -> bool {
+    matches!(
+        call,
+        ("POST", ["modules"] | ["identities"] | ["device", "reprovision"])
+            | ("POST", ["modules", _, "prepareupdate"])
+            | ("PUT" | "DELETE", ["modules" | "identities", _])
+    )
+}
+
+/// A path of the reference's, whatever the method.
+fn is_known(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["modules" | "identities" | "systeminfo"]
+            | ["modules" | "identities", _]
+            | ["modules", _, "start" | "stop" | "restart" | "logs" | "prepareupdate"]
+            | ["systeminfo", "resources" | "supportbundle"]
+            | ["device", "reprovision"]
+    )
+}
 
 impl Answers {
     /// `None`: it is none of the reference's calls.
@@ -39,6 +64,8 @@ impl Answers {
             ("POST", ["device", "reprovision"]) => "2019-10-22",
             ("POST", ["modules"] | ["identities"]) => FIRST,
             ("PUT" | "DELETE", ["modules" | "identities", _]) => FIRST,
+            ("GET", ["identities"]) => FIRST,
+            (_, path) if is_versioned && is_known(path) => FIRST,
             _ => return None,
         };
         if let Err(refused) = check(request, since) {
@@ -63,12 +90,10 @@ impl Answers {
             ("GET", ["systeminfo", "resources"]) => {
                 Ok(HttpResponse::json(200, &resources(&self.about.state)))
             }
-            ("GET", ["systeminfo", _]) => self.support_bundle(request),
-            _ => Err(HttpResponse::error(
-                403,
-                "only the agent may do that, and it is this process: deploy a manifest instead \
-                 (`edgectl deploy`)",
-            )),
+            ("GET", ["systeminfo", "supportbundle"]) => self.support_bundle(request),
+            ("GET", ["identities"]) => self.identities().await,
+            _ if is_agents(&call) => Err(HttpResponse::error(403, AGENTS)),
+            _ => Err(HttpResponse::error(405, format!("{} is not served here", request.method))),
         })
     }
 
@@ -80,6 +105,28 @@ impl Answers {
 
     async fn details_of(&self, name: &str) -> Answer {
         Ok(HttpResponse::json(200, &details(&self.module(name).await?)))
+    }
+
+    /// Of the modules of the deployment, as far as they are known here. All are said to be the
+    /// agent's, as the reference does; which it made is in the audit log.
+    async fn identities(&self) -> Answer {
+        let status = self.ports.agent_status().await.map_err(|e| away("the agent", e))?;
+        let mut identities = Vec::new();
+        for module in &status.modules {
+            let dollar = if is_ours(&module.name) { "$" } else { "" };
+            let id = format!("{dollar}{}", module.name.trim_start_matches('$'));
+            let Ok(identity) = self.about.device.sibling(&id) else { continue };
+            let lookup = Lookup { identity, ask_parent: false };
+            let found = self.ports.lookup.ask(lookup, SOON).await;
+            let found = found.map_err(|e| away("identities", e))?;
+            let found = found.map_err(|why| HttpResponse::error(503, why))?;
+            identities.extend(found.map(|record| {
+                let kind = if record.keys.is_empty() { "x509" } else { "sas" };
+                json!({ "moduleId": id, "managedBy": "iotedge", "authType": kind,
+                        "generationId": record.generation })
+            }));
+        }
+        Ok(HttpResponse::json(200, &json!({ "identities": identities })))
     }
 
     /// Until its policy says otherwise: a deployment says what stays.

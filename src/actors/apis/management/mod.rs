@@ -23,6 +23,9 @@ use crate::actors::supervision::{Obituary, Supervised};
 use crate::protocol::http::{Limits, Server, handler};
 use crate::protocol::logging::LogRing;
 
+/// Connections of one user; all users together have 64, and each of them at least one.
+const OF_USER: usize = 32;
+
 /// See the module documentation.
 pub struct Management {
     path: PathBuf,
@@ -60,7 +63,8 @@ impl Actor for Management {
                     let answers = Rc::clone(&answers);
                     async move { answers.answer(&request).await }
                 });
-                self.server = Some(Server::unix(listener, answer, Limits::default()));
+                let limits = Limits { of_user: Some(OF_USER), ..Limits::default() };
+                self.server = Some(Server::unix(listener, answer, limits));
             }
             Err(why) => self.fail(&why, ctx),
         }

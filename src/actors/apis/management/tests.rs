@@ -235,6 +235,12 @@ async fn calls_of_the_references_daemon_are_answered_in_its_shapes() {
     let info = bench.json(&format!("/systeminfo?{VERSION}")).await;
     assert_eq!((&info["osType"], &info["server_version"]), (&"linux".into(), &"28".into()));
     assert!(bench.json(&format!("/systeminfo/resources?{VERSION}")).await["total_ram"].is_u64());
+    let identities = bench.json(&format!("/identities/?{VERSION}")).await;
+    let shown = |id: &str| {
+        serde_json::json!({ "moduleId": id, "managedBy": "iotedge", "generationId": "7",
+                            "authType": "x509" })
+    };
+    assert_eq!(identities["identities"], serde_json::json!([shown("$edgeHub"), shown("sensor")]));
     let (status, zip) = bench.ask("GET", &format!("/systeminfo/supportbundle?{VERSION}")).await;
     assert!(status == 200 && zip.starts_with("PK"));
 }
@@ -258,6 +264,11 @@ async fn what_the_references_daemon_refuses_is_refused_with_its_status() {
         ("POST", "/identities?api-version=2018-06-28", 403),
         ("POST", "/device/reprovision?api-version=2019-10-22", 403),
         ("GET", "/nothing?api-version=2018-06-28", 404),
+        ("GET", "/identities", 400),
+        ("DELETE", "/modules?api-version=2018-06-28", 405),
+        ("GET", "/modules/sensor/stop?api-version=2018-06-28", 405),
+        ("POST", "/systeminfo?api-version=2018-06-28", 405),
+        ("POST", "/modules/sensor/logs?api-version=2018-06-28", 405),
     ] {
         let (answered, body) = bench.ask(method, target).await;
         assert_eq!(answered, status, "{method} {target}: {body}");

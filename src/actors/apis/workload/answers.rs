@@ -10,6 +10,7 @@ use serde_json::json;
 use super::WorkloadConfig;
 use super::keys::Keys;
 use crate::actors::apis::details::details;
+use crate::actors::apis::refusals::Refusals;
 use crate::actors::apis::versions::check;
 use crate::actors::port::Port;
 use crate::domain::identity::Identity;
@@ -19,6 +20,8 @@ use crate::protocol::http::{HttpRequest, HttpResponse};
 
 /// Looking up at the parent takes a round trip; an SDK waits longer than this.
 const DEADLINE: Duration = Duration::from_secs(8);
+/// Characters of what a module wrote in a line of the log.
+pub(super) const LONGEST: usize = 300;
 
 /// Whom the workload API asks.
 #[derive(Clone, Default)]
@@ -43,6 +46,7 @@ pub(super) struct Answers {
     config: WorkloadConfig,
     ports: WorkloadPorts,
     keys: Keys,
+    refusals: Refusals,
 }
 
 /// `keyId` and `algo` are not looked at, as in the reference.
@@ -60,7 +64,7 @@ const MANIFEST: &str = "2020-07-07";
 
 impl Answers {
     pub(super) fn new(config: WorkloadConfig, ports: WorkloadPorts, keys: Keys) -> Self {
-        Answers { config, ports, keys }
+        Answers { config, ports, keys, refusals: Refusals::default() }
     }
 
     pub(super) async fn answer(&self, caller: &Caller, request: &HttpRequest) -> HttpResponse {
@@ -121,7 +125,10 @@ impl Answers {
         if let Caller::Module(own) = caller
             && own != module
         {
-            tracing::warn!(target: "audit", own, asked = module, "workload call refused");
+            if self.refusals.is_said(own) {
+                let asked: String = module.chars().take(LONGEST).collect();
+                tracing::warn!(target: "audit", own, asked, "workload call refused");
+            }
             let message = format!("this socket is that of module {own}, not of {module}");
             return Err(HttpResponse::error(403, message));
         }
@@ -154,7 +161,9 @@ impl Answers {
                 Ok(HttpResponse::json(200, &json!({ "digest": STANDARD.encode(digest) })))
             }
             Err(why @ SignError::Unknown(_)) => {
-                tracing::warn!(%identity, "a module asked for a signature and is not known here");
+                if self.refusals.is_said(identity.module_id().unwrap_or_default()) {
+                    tracing::warn!(%identity, "a module that is not known here wants a signature");
+                }
                 Err(HttpResponse::error(404, why))
             }
             Err(why) => Err(HttpResponse::error(500, why)),
@@ -171,6 +180,10 @@ impl Answers {
 
     pub(super) fn config(&self) -> &WorkloadConfig {
         &self.config
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     pub(super) fn keys(&self) -> &Keys {

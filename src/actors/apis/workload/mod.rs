@@ -43,6 +43,7 @@ const LIMITS: Limits = Limits {
     header_time: Duration::from_secs(60),
     body_time: Duration::from_secs(10),
     connections: 16,
+    of_user: None,
     late: |_| false,
 };
 

@@ -280,6 +280,16 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_runs_in_linear_time_whatever_it_is() {
+        let items = json!({ "id": "(x+x+)+y", "filter": { "regex": "^(a|a?)+$" } });
+        let asked = asked(json!({ "items": items })).unwrap();
+        let long = format!("{}!", "a".repeat(5_000));
+        // One that goes back and tries anew would not be done in a life.
+        assert!(!asked.items[0].filter.takes(&line(6, &long)));
+        assert!(!asked.items[0].names(&"x".repeat(5_000)));
+    }
+
+    #[test]
     fn defaults_are_those_of_the_documents_and_what_is_wrong_is_named() {
         let plain = asked(json!({ "items": { "id": "all" }, "encoding": null })).unwrap();
         assert_eq!((plain.is_gzip, plain.is_json), (false, false));

@@ -166,7 +166,7 @@ impl Hub {
     }
 
     async fn send(&self, request: HttpRequest) -> Read {
-        let HttpResponse { status, headers, body } = self.rest.handle(request).await;
+        let HttpResponse { status, headers, body, .. } = self.rest.handle(request).await;
         let body = match body {
             HttpBody::Full(body) => body,
             HttpBody::Stream(chunks) => {
