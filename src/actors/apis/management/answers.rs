@@ -33,6 +33,7 @@ use serde_json::json;
 
 use super::super::logs::{Logs, is_ours};
 use super::super::overview::{About, ApiPorts};
+use super::super::refusals::Refusals;
 use crate::actors::clock;
 use crate::actors::port::NoAnswer;
 use crate::domain::agent::methods::since::since;
@@ -48,18 +49,22 @@ pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
 pub(super) const LONG: Duration = Duration::from_secs(120);
 
+/// Characters of it in the audit log.
+const LONGEST_PATH: usize = 300;
+
 type TextStream = BoxStream<'static, Result<Bytes, String>>;
 
 pub(super) struct Answers {
     pub(super) about: About,
     pub(super) ports: ApiPorts,
     pub(super) logs: Logs,
+    refusals: Refusals,
 }
 
 impl Answers {
     pub(super) fn new(about: About, ports: ApiPorts, log: LogRing) -> Self {
         let logs = Logs::new(log, ports.logs.clone());
-        Answers { about, ports, logs }
+        Answers { about, ports, logs, refusals: Refusals::default() }
     }
 
     pub(super) async fn answer(&self, request: &HttpRequest) -> HttpResponse {
@@ -69,9 +74,12 @@ impl Answers {
         };
         if request.method != "GET" {
             let (uid, pid) = request.peer.map(|peer| (peer.uid, peer.pid)).unwrap_or_default();
-            let path = format!("/{}", request.segments().join("/"));
             let (method, status) = (&request.method, answered.status);
-            tracing::info!(target: "audit", uid, pid, method, path, status, "management call");
+            if status < 400 || self.refusals.is_said(&format!("user {uid}")) {
+                let path = format!("/{}", request.segments().join("/"));
+                let path: String = path.chars().take(LONGEST_PATH).collect();
+                tracing::info!(target: "audit", uid, pid, method, path, status, "management call");
+            }
         }
         answered
     }
