@@ -54,7 +54,9 @@ impl Container {
         ctx.spawn(asked.map(move |answer, this, ctx| {
             this.rules = match answer {
                 Ok(Ok(_)) => Rules::Allowed,
-                Ok(Err(EngineError::Refused(why))) => Rules::Against(why),
+                Ok(Err(EngineError::Refused(why))) => {
+                    Rules::Against(this.job.assignment.secrets().hide(&why))
+                }
                 _ => Rules::Unknown,
             };
             let is_said = |rules: &Rules| matches!(rules, Rules::Against(_));
