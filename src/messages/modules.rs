@@ -1,5 +1,6 @@
 //! What `modules` answers to, and what it tells `deployment`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ impl Assignment {
 pub struct Assign {
     /// By startup order.
     pub modules: Vec<Assignment>,
+    /// Names of those that run as they are to: they are looked after at once, whatever their turn.
+    pub running: BTreeSet<String>,
     /// Names of modules whose desired properties are wrong: what runs of them is left alone.
     pub kept: Vec<String>,
     /// Modules that have containers, and are wanted no more.

@@ -195,10 +195,7 @@ async fn what_waits_for_its_turn_says_so_and_is_not_carried_out_yet() {
     let agent = Agent::start(World { slow_images, ..World::default() }).await;
     agent.deploy(1, json!({"z": at("i:1", 0), "a": at("i:1", 1)})).await;
     assert_eq!(agent.status().await.code, 200);
-    let policy = json!({"startupOrder": 1, "restartPolicy": "always"});
-    agent
-        .deploy(2, json!({"z": at("slow:1", 0), "a": module("i:1", policy), "b": at("i:1", 1)}))
-        .await;
+    agent.deploy(2, json!({"z": at("slow:1", 0), "a": at("i:2", 1), "b": at("i:1", 1)})).await;
     let a = agent.module("a").await;
     let waits = "waits 60 s at most for z, by startupOrder";
     assert_eq!((a.status.as_str(), a.why.as_str()), ("running", waits));
@@ -229,6 +226,26 @@ async fn a_container_that_runs_is_adopted() {
         (agent.module("a").await.status.as_str(), agent.status().await.code),
         ("running", 200)
     );
+}
+
+#[actix::test]
+async fn what_runs_is_looked_after_at_once_though_an_earlier_one_does_not_come_up() {
+    let at = |image: &str, order: u32| module(image, json!({"startupOrder": order}));
+    let first = Agent::start(World::default()).await;
+    first.deploy(1, json!({"a": at("i:1", 1), "b": at("i:1", 1)})).await;
+    let mut containers = first.world.borrow().containers.clone();
+    containers.iter_mut().find(|it| it.module == "b").unwrap().phase = Phase::Exited;
+    let all = json!({"z": at("bad:1", 0), "a": at("i:1", 1), "b": at("i:1", 1)});
+    let (desired, bad_images) = (Some((2, deployment(all))), ["bad:1".to_owned()].into());
+    let agent = Agent::start(World { containers, desired, bad_images, ..World::default() }).await;
+    assert_eq!(agent.module("a").await.status, "running");
+    assert_eq!(agent.module("b").await.status, "unknown", "it has its turn after z");
+    agent.end("a", 1).await;
+    agent.settle(12).await;
+    assert_eq!(agent.module("a").await.status, "running", "restarted");
+    assert_eq!(agent.module("b").await.status, "unknown");
+    agent.settle(60).await;
+    assert_eq!(agent.module("b").await.status, "running");
 }
 
 #[actix::test]

@@ -194,8 +194,9 @@ async fn assign(
         Ok(Err(error)) => tracing::warn!(%error, "workload sockets"),
         Err(error) => tracing::warn!(%error, "workload sockets; modules are started all the same"),
     }
+    let running = plan.running(&wanted, &observed);
     let unwanted = plan.unwanted.into_iter().map(|(module, _)| module).collect();
-    ports.assign.tell(Assign { modules, kept, unwanted });
+    ports.assign.tell(Assign { modules, running, kept, unwanted });
     Ok(())
 }
 

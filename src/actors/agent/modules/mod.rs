@@ -134,7 +134,7 @@ impl Handler<Assign> for Modules {
         for assignment in assign.modules {
             groups.entry(assignment.want.startup_order).or_default().push(assignment);
         }
-        self.take_turns(groups.into_values().collect(), ctx);
+        self.take_turns(groups.into_values().collect(), &assign.running, ctx);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Modules have their turn by `startupOrder`: a group waits until all of the one before are settled,
-//! or their time is over. What waits says so: it is not carried out yet, whatever runs of it.
+//! or their time is over. What runs as it is to needs no turn: it is looked after at once. What waits
+//! says so: it is not carried out yet, whatever runs of it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,6 +15,7 @@ impl Modules {
     pub(super) fn take_turns(
         &mut self,
         groups: VecDeque<Vec<Assignment>>,
+        running: &BTreeSet<String>,
         ctx: &mut Context<Self>,
     ) {
         let wanted: BTreeSet<&str> =
@@ -22,6 +24,9 @@ impl Modules {
             if !wanted.contains(name.as_str()) && !self.children.contains_key(&name) {
                 self.ports.module_gone.tell(ModuleGone(name)); // it never had its turn
             }
+        }
+        for assignment in groups.iter().flatten().filter(|it| running.contains(&it.spec.name)) {
+            self.adapt(assignment.clone(), ctx);
         }
         self.groups = groups;
         self.unsettled.clear();

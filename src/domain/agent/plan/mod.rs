@@ -13,7 +13,7 @@ mod model;
 mod tests;
 mod trial;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::effort::{Effort, TURNS, Then, Turn};
 pub use self::trial::{Trial, is_on_trial};
@@ -86,6 +86,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Modules of which the wanted container runs, and with which nothing is to be done.
+    pub fn running(&self, wanted: &[Want], observed: &[Observed]) -> BTreeSet<String> {
+        let modules = self.groups.iter().flat_map(|(_, modules)| modules);
+        let idle: BTreeSet<&String> =
+            modules.filter(|(_, steps)| steps.is_empty()).map(|(name, _)| name).collect();
+        let runs = |want: &&Want| {
+            let is_it = |it: &&Observed| it.module == want.name && it.spec_hash == want.hash;
+            observed.iter().filter(is_it).any(|it| it.phase == Phase::Running)
+        };
+        let wanted = wanted.iter().filter(|want| idle.contains(&want.name)).filter(runs);
+        wanted.map(|want| want.name.clone()).collect()
+    }
+
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         let mut modules = self.groups.iter().flat_map(|(_, modules)| modules);
