@@ -10,6 +10,7 @@ use super::error::CtlError;
 use super::manifest::{changes, desired, parse};
 use super::output::{confirm, print, say, show, text_of};
 use super::rest::Hub;
+use crate::domain::agent::manifest::Manifest;
 use crate::protocol::files::read_text;
 
 /// `deploy`.
@@ -29,12 +30,13 @@ pub(super) async fn deploy(
             text_of(&status, "device").to_owned()
         }
     };
-    let lines = what_changes(hub, &device, &content).await?;
+    let (lines, troubles) = what_changes(hub, &device, &content).await?;
     let shown = json!({ "device": device, "changes": lines });
     show(output, &shown, |_| match lines.as_slice() {
         [] => format!("{device}: nothing changes\n"),
         lines => format!("{device}:\n  {}\n", lines.join("\n  ")),
     })?;
+    troubles.iter().for_each(|trouble| say(&format!("warning: {trouble}")));
     if !lines.is_empty() {
         if !args.yes && !confirm(&format!("deploy this to {device}?"))? {
             return Err(CtlError::new("not deployed"));
@@ -57,18 +59,33 @@ async fn what_changes(
     hub: &Hub,
     device: &str,
     content: &Map<String, Value>,
-) -> Result<Vec<String>, CtlError> {
-    let mut lines = Vec::new();
+) -> Result<(Vec<String>, Vec<String>), CtlError> {
+    let (mut lines, mut troubles) = (Vec::new(), Vec::new());
     for (module, given) in content {
         let found = hub.find(&twin(device, module)).await?;
         let current = found.map(|twin| twin["properties"]["desired"].clone());
         let current = current.unwrap_or_else(|| json!({}));
-        lines.extend(changes(module, &current, &desired(given, &current)));
+        let new = desired(given, &current);
+        lines.extend(changes(module, &current, &new));
+        if module == "$edgeAgent" {
+            troubles = self::troubles(&new);
+        }
     }
     if lines.is_empty() && hub.find(&format!("/devices/{}", segment(device))).await?.is_none() {
         return Err(CtlError::new(format!("the hub does not know the device {device}")));
     }
-    Ok(lines)
+    Ok((lines, troubles))
+}
+
+/// What the device will find wrong, and what it will ignore: it says so only afterwards.
+fn troubles(desired: &Value) -> Vec<String> {
+    let parent = Some("parent"); // whether there is one, the device knows
+    let manifest = match Manifest::parse(desired, parent) {
+        Ok(manifest) => manifest,
+        Err(rejected) => return vec![rejected.to_string()],
+    };
+    let wrong = manifest.modules.values().filter_map(|module| module.as_ref().err());
+    wrong.map(ToString::to_string).chain(manifest.warnings.clone()).collect()
 }
 
 /// Until the edge says that all is as desired, or that it will not be.
@@ -162,6 +179,20 @@ fn pending(agent: &Value, edge_hub: &Value) -> Vec<Missing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_or_ignored_is_told_before_it_is_deployed() {
+        let module = |policy: &str| json!({ "type": "docker", "status": "running", policy: "never", "settings": { "image": "$upstream:1/i" } });
+        let bad = json!({ "type": "docker", "settings": { "image": "i" } });
+        let all = json!({ "a": module("restartPolicy"), "b": module("resartPolicy"), "c": bad });
+        let desired = json!({
+            "schemaVersion": "1.1", "runtime": { "type": "docker" }, "systemModules": {}, "modules": all,
+        });
+        let all = troubles(&desired);
+        assert!(all.len() == 2 && all[0].starts_with("modules.c.status"), "{all:?}");
+        assert!(all[1].contains("did you mean restartPolicy?"), "{all:?}");
+        assert!(troubles(&json!({ "schemaVersion": "2.0" }))[0].contains("2.0"));
+    }
 
     fn twin(desired: Value, reported: Value) -> Value {
         json!({ "properties": { "desired": desired, "reported": reported } })

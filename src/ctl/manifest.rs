@@ -1,5 +1,9 @@
 //! Deployment manifests: what forms there are, and what one changes. Pure.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::error::CtlError;
@@ -7,13 +11,10 @@ pub(super) use crate::domain::agent::layers::desired;
 
 /// The `modulesContent` of a manifest: bare, wrapped in `content`, or in `modulesContent`.
 pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CtlError> {
-    let manifest: Value = serde_json::from_str(text).map_err(|e| {
-        CtlError::new("the manifest is not JSON").because(format!(
-            "line {}, column {}: {e}",
-            e.line(),
-            e.column()
-        ))
-    })?;
+    let manifest: Value = serde_json::from_str(text)
+        .map_err(|e| CtlError::new("the manifest is not JSON").because(e))?;
+    serde_json::from_str::<Once>(text)
+        .map_err(|e| CtlError::new("of two of one name one would be ignored").because(e))?;
     let unexpanded = unexpanded(&manifest);
     if !unexpanded.is_empty() {
         let places = unexpanded.iter().map(|(path, name)| format!("\n    {name} at {path}"));
@@ -32,6 +33,66 @@ pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CtlError> {
             "it is what `az iot edge set-modules` takes: {\"modulesContent\": {\"$edgeAgent\": \
              {\"properties.desired\": …}}}, also wrapped in \"content\"",
         )),
+    }
+}
+
+/// JSON in which no object has a name twice.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Walk)
+    }
+}
+
+struct Walk;
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = Once;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if names.contains(&name) {
+                return Err(A::Error::custom(format!("`{name}` stands here a second time")));
+            }
+            names.insert(name);
+            map.next_value::<Once>()?;
+        }
+        Ok(Once)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Once, A::Error> {
+        while list.next_element::<Once>()?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
     }
 }
 
@@ -166,6 +227,9 @@ mod tests {
         }
         assert!(parse("{}").unwrap_err().to_string().contains("no modulesContent"));
         assert!(parse("{\n!").unwrap_err().to_string().contains("line 2"));
+        let twice = "{\"$edgeAgent\": {\"a\": [{\"web\": 1,\n\"x\": 0.5, \"web\": {}}]}}";
+        let error = parse(twice).unwrap_err().to_string();
+        assert!(error.contains("`web` stands here a second time at line 2"), "{error}");
     }
 
     #[test]

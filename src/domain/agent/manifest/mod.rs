@@ -7,6 +7,7 @@
 mod module;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,6 +125,7 @@ impl Manifest {
                 }
             }
         }
+        manifest.warnings.extend(unknown::unknown(root));
         Ok(manifest)
     }
 
