@@ -49,7 +49,9 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts "$ROOT/dev/pts"
 ln -s pts/ptmx "$ROOT/dev/ptmx"
 mount -t tmpfs tmpfs "$ROOT/dev/shm"
 mount --bind "$DISK" "$ROOT/var/lib/docker"
-mount --bind "$PROGRAM" "$ROOT/usr/local/bin/edge-runtime"
+for program in edge-runtime edgectl; do
+    mount --bind "$PROGRAMS/$program" "$ROOT/usr/local/bin/$program"
+done
 cd "$ROOT"
 mkdir -p .before
 pivot_root . .before
@@ -81,7 +83,8 @@ const MASKED: [&str; 10] = [
 pub struct Machine {
     folder: tempfile::TempDir,
     cgroup: PathBuf,
-    program: PathBuf,
+    /// Where ours are.
+    programs: PathBuf,
     on: Option<On>,
 }
 
@@ -93,7 +96,7 @@ struct On {
 
 impl Machine {
     /// Switched off. `None` where there can be none; says why.
-    pub fn new(program: PathBuf) -> Option<Self> {
+    pub fn new(programs: PathBuf) -> Option<Self> {
         let cgroups = cgroup2();
         for (is_so, what) in [
             (rustix::process::geteuid().is_root(), "root"),
@@ -108,7 +111,7 @@ impl Machine {
         }
         let name = format!("edge-machine-{}", std::process::id());
         let folder = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
-        let machine = Machine { cgroup: cgroups?.join(name), folder, program, on: None };
+        let machine = Machine { cgroup: cgroups?.join(name), folder, programs, on: None };
         let at = |name: &str| machine.folder.path().join(name).display().to_string();
         let options = "size=1g,mode=755";
         run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", &at("")]);
@@ -149,6 +152,7 @@ impl Machine {
         self.write("/etc/fstab", "");
         self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         self.write("/usr/local/bin/edge-runtime", "");
+        self.write("/usr/local/bin/edgectl", "");
         std::fs::create_dir_all(self.path("/var/lib/docker")).unwrap();
     }
 
@@ -172,7 +176,7 @@ impl Machine {
         command.args(["-c", BOOT]).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.env("CGROUP", &self.cgroup).env("ROOT", self.path(""));
-        command.env("DISK", self.folder.path().join("docker")).env("PROGRAM", &self.program);
+        command.env("DISK", self.folder.path().join("docker")).env("PROGRAMS", &self.programs);
         let child = command.spawn().unwrap();
         let children = format!("/proc/{0}/task/{0}/children", child.id());
         let init = wait_for("the first process of the machine", Duration::from_secs(20), || {

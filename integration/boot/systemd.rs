@@ -19,6 +19,7 @@ const IMAGE: &str = "edge-runtime-test/boot:1";
 const HUB: &str = "10.43.77.1";
 const MQTT: u16 = 18_883;
 const HTTPS: u16 = 18_443;
+const SETTINGS: &str = "/etc/edge-runtime/config.toml";
 /// systemd, dockerd and the runtime start, on two cores that others use too.
 const BOOT: Duration = Duration::from_secs(120);
 
@@ -59,11 +60,13 @@ fn settings(hub: &Hub) -> String {
 
 #[test]
 fn a_machine_boots_without_a_link_and_its_modules_run_before_the_link_is_there() {
-    let Some(mut machine) = Machine::new(binary("edge-runtime")) else { return };
+    let programs = binary("edge-runtime").parent().unwrap().to_path_buf();
+    let Some(mut machine) = Machine::new(programs) else { return };
     make_image(IMAGE);
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::start_as(folder.path(), &[("LOCALHUB__HOSTNAME", HUB)]);
-    machine.write("/etc/edge-runtime/config.toml", &settings(&hub));
+    let settings = settings(&hub);
+    machine.write(SETTINGS, &settings);
     let ca = std::fs::read_to_string(hub.state.join("ca.pem")).unwrap();
     machine.write("/etc/edge-runtime/hub-ca.pem", &ca);
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/edge-runtime.service");
@@ -126,6 +129,26 @@ fn a_machine_boots_without_a_link_and_its_modules_run_before_the_link_is_there()
     wait_for("the word for the service manager", BOOT, || {
         (show("StatusText") == "ready").then_some(())
     });
+
+    // Its owner allows no images of that registry any more: what runs is named, what comes is not started.
+    let rules = "[[images.rules]]\nimage = \"elsewhere.test\"\nrequire = \"nothing\"\n";
+    machine.write(SETTINGS, &(settings + rules));
+    assert!(machine.run("systemctl", &["restart", "edge-runtime"]).status.success());
+    let no_rule = "no rule of images.rules allows images of docker.io";
+    wait_for("what runs to be named", BOOT, || {
+        let why = machine.says("edgectl", &["why", "first"]);
+        let is_named = why.contains("would not be started any more") && why.contains(no_rule);
+        let listed = machine.says("edgectl", &["list"]);
+        (is_named && listed.contains("would not be started any more")).then_some(())
+    });
+    hub.service.apply(EDGE, &deployment(IMAGE, &["first", "second", "third"]));
+    wait_for("what is refused to be reported", BOOT, || {
+        let reported = reported(&hub);
+        let why = reported["modules"]["third"]["statusDescription"].as_str()?.to_owned();
+        let is_told = why.contains("is refused") && why.contains(no_rule);
+        (is_told && reported["lastDesiredStatus"]["code"] == 500).then_some(())
+    });
+    assert_eq!(running(&machine), ["first", "second"]);
 
     // It is stopped as its unit says, and the modules run on.
     let stopped = machine.run("systemctl", &["stop", "edge-runtime"]);
