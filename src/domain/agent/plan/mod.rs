@@ -145,7 +145,9 @@ pub fn stand<'a>(want: &Want, have: &[&'a Observed], known: Known) -> Stand<'a> 
     let wanted = usable().filter(|it| it.spec_hash == want.hash);
     let wanted = wanted.max_by_key(|it| (it.phase == Phase::Running, !it.is_aside, &it.id));
     let older = |aside: bool| {
-        let older = usable().filter(|it| it.spec_hash != want.hash && it.is_aside == aside);
+        // To one that never ran there is no way back.
+        let is_it = |it: &Observed| it.is_aside == aside && !(aside && it.phase == Phase::Created);
+        let older = usable().filter(|it| it.spec_hash != want.hash && is_it(it));
         let older = older.filter(|it| it.is_aside || is_up(it) || !rests(it, known));
         older.max_by_key(|it| (it.phase == Phase::Running, &it.id))
     };
