@@ -178,4 +178,7 @@ fn a_service_client_pings_reads_and_uploads_logs_restarts_a_module_and_gets_a_su
         let all = entries.to_string();
         assert!(!all.contains(key) && !all.contains("do-not-show"), "no secret");
     }
+    for text in [audit().unwrap(), gateway.world.edge.log_since_start()] {
+        assert!(!text.contains(key) && !text.contains("do-not-show"), "no secret in the logs");
+    }
 }

@@ -84,33 +84,35 @@ fn is_secret(name: &str) -> bool {
     WORDS.iter().any(|word| plain.contains(word))
 }
 
+/// How a secret looks, what stands in its place, and one of which it has in it, in lower case:
+/// most text has none, and is not looked at closer.
+type Looks = (Regex, &'static str, &'static [&'static str]);
+
 /// `scheme://user:password@`; `NAME=value` and `"name": "value"` whose name is that of a secret;
 /// headers that log in.
-static LOOKS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+static LOOKS: LazyLock<[Looks; 4]> = LazyLock::new(|| {
+    const NAMES: &[&str] = &["pass", "pwd", "secret", "token", "credential", "key", "connection"];
     let words = "password|passwd|pwd|secret|token|credential|access_?key|api_?key|private_?key\
                  |connection_?string";
     let regex = |text: &str| Regex::new(text).expect("it is an expression");
+    let address = r#"\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/"'<>`]*@"#;
+    let pair = format!(r#"(?i)\b([\w.-]*(?:{words})[\w.-]*=)[^\s;&"'`<>,]+"#);
+    let member = format!(r#"(?i)(\\?["'][\w.-]*(?:{words})[\w.-]*\\?["']\s*:\s*\\?["'])[^"'\\]+"#);
+    let header = r#"(?i)\b((?:authorization|x-registry-auth)["']?\s*[:=]\s*["']?)[^"',;]+"#;
     [
-        (regex(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)[^\s/"'<>`]*@"#), "${1}***@"),
-        (regex(&format!(r#"(?i)\b([\w.-]*(?:{words})[\w.-]*=)[^\s;&"'`<>,]+"#)), "${1}***"),
-        (
-            regex(&format!(
-                r#"(?i)(\\?["'][\w.-]*(?:{words})[\w.-]*\\?["']\s*:\s*\\?["'])[^"'\\]+"#
-            )),
-            "${1}***",
-        ),
-        (
-            regex(r#"(?i)\b((?:authorization|x-registry-auth)["']?\s*[:=]\s*["']?)[^"',;]+"#),
-            "${1}***",
-        ),
+        (regex(address), "${1}***@", &["@"]),
+        (regex(&pair), "${1}***", NAMES),
+        (regex(&member), "${1}***", NAMES),
+        (regex(header), "${1}***", &["authorization", "registry-auth"]),
     ]
 });
 
 /// Text without what looks like a secret in it. Once more it changes nothing.
 pub fn text(text: &str) -> String {
     let mut shown = without_marked(text);
-    for (looks, instead) in LOOKS.iter() {
-        if looks.is_match(&shown) {
+    let lower = shown.to_ascii_lowercase();
+    for (looks, instead, signs) in LOOKS.iter() {
+        if signs.iter().any(|sign| lower.contains(sign)) {
             shown = looks.replace_all(&shown, *instead).into_owned();
         }
     }

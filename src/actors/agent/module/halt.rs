@@ -35,7 +35,9 @@ impl Handler<Halt> for Module {
             self.change(|state| state.why = "is no longer wanted, and is being removed".into());
         }
         let work = carry_out(halt, self.name.clone(), self.ports.clone());
+        let secrets = self.assignment.as_ref().map(|it| it.secrets()).unwrap_or_default();
         Box::pin(work.into_actor(self).map(move |result, this, ctx| {
+            let result = result.map_err(|why| secrets.hide(&why));
             this.on_halted(halt, &result, ctx);
             result
         }))
