@@ -12,6 +12,9 @@ mod moved;
 #[cfg(feature = "faults")]
 #[path = "supervision/panics.rs"]
 mod panics;
+#[cfg(feature = "faults")]
+#[path = "supervision/steps.rs"]
+mod steps;
 mod support;
 
 use std::collections::BTreeSet;

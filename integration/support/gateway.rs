@@ -105,9 +105,9 @@ impl Drop for Network {
             let mut command = Command::new("docker");
             command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()
         };
-        for id in self.containers() {
-            let _ = quiet(&["rm", "-f", &id]);
-        }
+        let all = self.containers();
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let _ = quiet(&[["rm", "-f"].as_slice(), &all].concat());
         let _ = quiet(&["network", "rm", &self.name]);
     }
 }

@@ -198,7 +198,7 @@ impl BringUp {
                     };
                 }
             }
-            mutant::point(point(step, course.refused.is_some()));
+            mutant::point_of(point(step, course.refused.is_some()), &course.effort.want.name);
         }
         Ok(())
     }
@@ -249,8 +249,8 @@ impl BringUp {
         if let Err(error) = refusal::keep(&self.ports, &want.name, &refusal).await {
             tracing::warn!(module = want.name, error, "that cannot be kept over a restart");
         }
+        mutant::point_of("undo-refused", &want.name);
         course.refused = Some(why);
-        mutant::point("undo-refused");
     }
 
     pub(super) async fn stop(self, id: String) -> Result<(), EngineError> {

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::Module;
+use super::{Module, kept};
 use crate::actors::agent::AgentPorts;
-use crate::actors::agent::container::refusal::forget;
+use crate::actors::agent::container::refusal;
 use crate::actors::clock;
 use crate::domain::agent::observed::{Observed, Phase, newest};
 use crate::domain::agent::plan::{Step, removal};
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
 use crate::messages::engine::{ListContainers, Run};
 use crate::messages::modules::Halt;
+use crate::mutant;
 
 /// Stopping takes as long as the container was given.
 const ENGINE: Duration = Duration::from_secs(310);
@@ -58,13 +59,11 @@ impl Module {
                 };
                 self.change(|state| {
                     state.status = ModuleStatus::Stopped;
+                    state.is_done = false; // it is stopped by will
                     state.why = why;
                 });
             }
-            (Halt::Remove, Ok(())) => {
-                self.drop_kept();
-                ctx.stop();
-            }
+            (Halt::Remove, Ok(())) => ctx.stop(),
             (Halt::Remove, Err(why)) => {
                 let why = format!("is no longer wanted, and cannot be removed: {why}");
                 self.change(|state| {
@@ -88,6 +87,11 @@ impl Module {
 }
 
 async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), String> {
+    if halt == Halt::Remove {
+        // First: what is remembered of one that is gone would hold for one that is wanted later.
+        refusal::forget(&ports, &module).await;
+        kept::forget(&ports, &module).await;
+    }
     let have = list(&ports, &module).await?;
     let steps = match halt {
         Halt::Remove => removal(&have.iter().collect::<Vec<_>>()),
@@ -99,13 +103,16 @@ async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), 
     for step in steps {
         tracing::info!(module, ?step, "step");
         match step {
-            Step::Stop(id) => run(&ports, Run::Stop(id)).await?,
-            Step::Remove(id) => run(&ports, Run::Remove(id)).await?,
+            Step::Stop(id) => {
+                run(&ports, Run::Stop(id)).await?;
+                mutant::point_of("halt-stopped", &module);
+            }
+            Step::Remove(id) => {
+                run(&ports, Run::Remove(id)).await?;
+                mutant::point_of("halt-removed", &module);
+            }
             _ => {} // there is no other here
         }
-    }
-    if halt == Halt::Remove {
-        forget(&ports, &module).await;
     }
     if halt == Halt::Restart {
         let newest =

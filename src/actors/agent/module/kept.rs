@@ -27,6 +27,14 @@ pub(super) async fn read(ports: AgentPorts, module: String) -> Kept {
     known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default()
 }
 
+/// Nothing is remembered of it any more. On disk, if that can be written.
+pub(super) async fn forget(ports: &AgentPorts, module: &str) {
+    let save = Save(vec![Change::delete(TABLE, key(module))]);
+    if let Ok(Err(error)) = ports.save.ask(save, SHORT).await {
+        tracing::debug!(module, %error, "what was remembered is not forgotten yet");
+    }
+}
+
 impl Module {
     /// As it was when the runtime ended, if it is still the same container that is wanted.
     pub(super) fn restore(&mut self, kept: Kept) {
@@ -80,11 +88,6 @@ impl Module {
         let save = Save(vec![Change::put(TABLE, key(&self.name), value)]);
         self.ports.save.tell(save); // in order; a full disk is told of by `state`
         self.saved = Some(self.kept.clone());
-    }
-
-    /// It is gone, and so is what was remembered.
-    pub(super) fn drop_kept(&self) {
-        self.ports.save.tell(Save(vec![Change::delete(TABLE, key(&self.name))]));
     }
 
     /// What its worker is to do. What ran once under `never` is looked at, and not started, even if

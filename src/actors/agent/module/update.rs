@@ -13,6 +13,7 @@ use crate::domain::agent::observed::{Health, Observed};
 use crate::domain::agent::restarts::retry_delay;
 use crate::domain::agent::state::Applied;
 use crate::messages::engine::{EngineError, PullProgress};
+use crate::mutant;
 
 /// See the module documentation.
 #[derive(Default)]
@@ -63,6 +64,7 @@ impl Module {
             this.change(|state| state.progress.clear());
             match pulled {
                 Ok(note) => {
+                    mutant::point_of("update-fetched", &this.name);
                     this.updating.image = Some(note);
                     if !this.is_halted {
                         this.start_worker(false, ctx);
@@ -93,6 +95,9 @@ impl Module {
         self.updating.tries = self.updating.tries.saturating_add(1);
         let timer = ctx.run_later(delay, |this, ctx| {
             this.updating.next = None;
+            if this.timer.is_none() {
+                this.change(|state| state.next_attempt = None); // that is now
+            }
             this.fetch_image(ctx);
         });
         self.updating.next = Some((timer, clock::now() + delay, why));
