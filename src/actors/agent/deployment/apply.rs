@@ -12,7 +12,7 @@ use crate::domain::agent::body::{Body, Surroundings};
 use crate::domain::agent::gateway::extra_host;
 use crate::domain::agent::image::is_registry;
 use crate::domain::agent::manifest::{Manifest, ModuleSpec, Rejected};
-use crate::domain::agent::plan::{Want, plan};
+use crate::domain::agent::plan::{Plan, Want, plan};
 use crate::domain::identity::Identity;
 use crate::messages::agent::ModulesChanged;
 use crate::messages::engine::{Done, EngineStatus, GetEngineStatus, ListContainers, Run};
@@ -33,8 +33,8 @@ pub(super) struct Applied {
     /// It is on disk.
     is_kept: bool,
     engine: EngineStatus,
-    /// Why the modules could not be assigned.
-    result: Result<(), String>,
+    /// What is to be done; or why the modules could not be assigned.
+    result: Result<Plan, String>,
 }
 
 impl Deployment {
@@ -66,7 +66,8 @@ impl Deployment {
                     tracing::warn!("{warning}");
                 }
                 if let Err(rejected) = &current {
-                    tracing::error!(version, %rejected, "deployment is refused; the last good one stays");
+                    let stays = applied.good.as_ref().map(|_| "the last good one stays in force");
+                    tracing::error!(version, %rejected, stays, "deployment is refused");
                 }
             }
             self.version = Some(version);
@@ -75,7 +76,13 @@ impl Deployment {
         self.good = applied.good;
         self.is_kept = applied.is_kept;
         self.engine = applied.engine;
-        self.trouble = applied.result.err();
+        self.trouble = match applied.result {
+            Ok(plan) => {
+                self.log_news(plan);
+                None
+            }
+            Err(trouble) => Some(trouble),
+        };
         self.reporting.mark();
         if std::mem::take(&mut self.apply_again) {
             self.apply(ctx);
@@ -85,6 +92,15 @@ impl Deployment {
                 this.apply(ctx);
             }));
         }
+    }
+
+    /// A refused update is planned at each look for as long as it is deployed, and told once.
+    fn log_news(&mut self, plan: Plan) {
+        let news = plan.news_since(&self.planned);
+        if !news.is_empty() {
+            tracing::info!(?news, "plan");
+        }
+        self.planned = plan;
     }
 
     /// Idempotent: a `workload` that was restarted learns what there is.
@@ -121,7 +137,7 @@ async fn apply(
     };
     let result = match &good {
         Some(good) => assign(&config, &ports, good, &engine).await,
-        None => Ok(()),
+        None => Ok(Plan::default()),
     };
     let desired = desired.map(|(version, manifest, _)| (version, manifest));
     Applied { desired, good, is_kept, engine, result }
@@ -166,7 +182,7 @@ async fn assign(
     ports: &AgentPorts,
     manifest: &Manifest,
     engine: &EngineStatus,
-) -> Result<(), String> {
+) -> Result<Plan, String> {
     if !engine.is_ready {
         let why = if engine.text.is_empty() { "its actor does not answer" } else { &engine.text };
         return Err(format!("the container engine cannot be used: {why}"));
@@ -184,9 +200,6 @@ async fn assign(
     let observed = observed.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
     let wanted: Vec<Want> = modules.iter().map(|it| it.want.clone()).collect();
     let plan = plan(&wanted, &kept, &observed);
-    if !plan.is_empty() {
-        tracing::info!(?plan, "plan");
-    }
     let names: Vec<String> = manifest.modules.keys().cloned().collect();
     ports.modules_wanted.tell(ModulesWanted(names.clone()));
     match ports.sockets.ask(ModulesChanged(names), SHORT).await {
@@ -195,9 +208,9 @@ async fn assign(
         Err(error) => tracing::warn!(%error, "workload sockets; modules are started all the same"),
     }
     let running = plan.running(&wanted, &observed);
-    let unwanted = plan.unwanted.into_iter().map(|(module, _)| module).collect();
+    let unwanted = plan.unwanted.iter().map(|(module, _)| module.clone()).collect();
     ports.assign.tell(Assign { modules, running, kept, unwanted });
-    Ok(())
+    Ok(plan)
 }
 
 pub(super) fn assignments(

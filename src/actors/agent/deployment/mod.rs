@@ -21,6 +21,7 @@ use super::{AgentConfig, AgentPorts};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::agent::manifest::{Manifest, Rejected};
+use crate::domain::agent::plan::Plan;
 use crate::domain::agent::state::{ModuleState, outcome};
 use crate::domain::identity::Identity;
 use crate::messages::engine::{EngineNotice, EngineStatus};
@@ -49,6 +50,8 @@ pub struct Deployment {
     /// That one is on disk, for a start without a parent.
     is_kept: bool,
     states: BTreeMap<String, ModuleState>,
+    /// What was to be done at the last look.
+    planned: Plan,
     engine: EngineStatus,
     /// Why the modules cannot be assigned now.
     trouble: Option<String>,
@@ -73,6 +76,7 @@ impl Deployment {
             good: None,
             is_kept: false,
             states: BTreeMap::new(),
+            planned: Plan::default(),
             engine: EngineStatus::default(),
             trouble: None,
             is_applying: false,

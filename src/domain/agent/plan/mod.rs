@@ -101,8 +101,18 @@ impl Plan {
 
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let mut modules = self.groups.iter().flat_map(|(_, modules)| modules);
-        self.unwanted.is_empty() && modules.all(|(_, steps)| steps.is_empty())
+        self.unwanted.is_empty() && self.works().all(|(_, steps)| steps.is_empty())
+    }
+
+    /// What is to be done that was not to be done before: what cannot be done now is planned again
+    /// and again.
+    pub fn news_since<'a>(&'a self, before: &Plan) -> Vec<&'a Work> {
+        let known: Vec<&Work> = before.works().collect();
+        self.works().filter(|work| !work.1.is_empty() && !known.contains(work)).collect()
+    }
+
+    fn works(&self) -> impl Iterator<Item = &Work> {
+        self.unwanted.iter().chain(self.groups.iter().flat_map(|(_, works)| works))
     }
 }
 

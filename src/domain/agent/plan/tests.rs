@@ -213,3 +213,23 @@ fn groups_go_by_startup_order_and_what_nobody_wants_is_removed() {
     assert_eq!(words(&plan.unwanted[0].1), "stop x, remove x");
     assert!(!plan.is_empty());
 }
+
+#[test]
+fn what_was_planned_before_is_no_news_and_is_told_again_when_it_comes_anew() {
+    let wants = [want(Running), Want { name: "n".into(), ..want(Running) }];
+    let runs = container("c", "h1", Phase::Running);
+    let old = [container("c", "h0", Phase::Running)];
+    let names = |after: &Plan, before: &Plan| -> Vec<String> {
+        after.news_since(before).into_iter().map(|(name, _)| name.clone()).collect()
+    };
+    let nothing = Plan::default();
+    let first = plan(&wants[..1], &[], &old);
+    assert_eq!(names(&first, &nothing), ["m"]);
+    assert_eq!(names(&first, &first), [""; 0], "it was refused, and is still wanted");
+    let both = plan(&wants, &[], &old);
+    assert_eq!(names(&both, &first), ["n"]);
+    let done = plan(&wants[..1], &[], &[runs]);
+    assert_eq!(names(&done, &first), [""; 0], "nothing is to be done");
+    assert_eq!(names(&first, &done), ["m"]);
+    assert_eq!(names(&plan(&[], &[], &[container("c", "h1", Phase::Running)]), &done), ["m"]);
+}
