@@ -205,6 +205,23 @@ fn an_operator_configures_starts_deploys_looks_into_restarts_and_stops_a_gateway
     let (status, out, errors) = deploy(&good, "--wait=120s");
     assert!(status == 0 && out.contains("~ route all"), "{out}{errors}");
 
+    // A job that is done, by a policy that takes that for an end, is as desired.
+    let job = module(&[("MESSAGE_PERIOD", "200ms")], json!({ "restartPolicy": "on-failure" }));
+    let with_job = manifest(&json!({ "sensor": sensor("200ms"), "job": job }), &everything);
+    let (status, out, errors) = deploy(&with_job, "--wait=120s");
+    assert_eq!(status, 0, "{out}{errors}");
+    docker(&["stop", &network.container("job")]); // on which it ends with 0
+    wait_for("its end", SOON, || (ctl.module("job")["status"] == "stopped").then_some(()));
+    let why = ctl.run(&["why", "job"]);
+    let end = "ended by itself (exit code 0); restartPolicy on-failure: not started again";
+    assert!(why.contains(end) && !why.contains("not in sync"), "{why}");
+    let (status, out, _) = ctl.outcome(&["status"]);
+    assert!(status == 0 && out.contains("in sync"), "{out}");
+    let (status, out, errors) = deploy(&with_job, "--wait=60s");
+    assert!(status == 0 && out.ends_with("edge runs as desired\n"), "{out}{errors}");
+    let (status, out, errors) = deploy(&good, "--wait=120s");
+    assert!(status == 0 && out.contains("- module job"), "{out}{errors}");
+
     // logs -f goes on as the module writes, and over its restart.
     let following = Following::start(&ctl, "sensor");
     following.wait_line("readings");

@@ -11,6 +11,7 @@ use super::manifest::{changes, desired, parse};
 use super::output::{confirm, print, say, show, text_of};
 use super::rest::Hub;
 use crate::domain::agent::manifest::Manifest;
+use crate::domain::agent::when::NEVER;
 use crate::protocol::files::read_text;
 
 /// `deploy`.
@@ -162,7 +163,11 @@ fn pending(agent: &Value, edge_hub: &Value) -> Vec<Missing> {
     for (name, module) in wanted.into_iter().flatten() {
         let wants = module["status"].as_str().unwrap_or("running");
         let is = reported[name]["runtimeStatus"].as_str().unwrap_or("not there yet");
-        if is != wants && !(wants == "stopped" && is == "not there yet") {
+        let is_right = match wants {
+            "stopped" => is == "not there yet",
+            _ => is == "stopped" && is_done(module, &reported[name]),
+        };
+        if is != wants && !is_right {
             let why = text_of(&reported[name], "statusDescription");
             let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
             add(format!("{name} is {is}{why}"), is == "failed");
@@ -174,6 +179,14 @@ fn pending(agent: &Value, edge_hub: &Value) -> Vec<Missing> {
         }
     }
     missing
+}
+
+/// Whether it has ended well, and its policy does not start it again.
+fn is_done(desired: &Value, reported: &Value) -> bool {
+    let policy = desired["restartPolicy"].as_str().unwrap_or_default();
+    let ended = text_of(reported, "lastExitTimeUtc");
+    let has_ended = !ended.is_empty() && ended != NEVER;
+    !policy.eq_ignore_ascii_case("always") && has_ended && reported["exitCode"] == 0
 }
 
 #[cfg(test)]
@@ -228,6 +241,21 @@ mod tests {
         assert!(pending(&agent, &twin(json!({ "$version": 1 }), json!({}))).is_empty());
         // What is left then is wrong in the deployment itself.
         assert!(pending(&agent, &edge_hub).iter().all(|one| one.is_final));
+        // A job that is done, where its policy takes that for an end.
+        let mut done = is("stopped");
+        done["exitCode"] = 0.into();
+        for (policy, ended, is_done) in [
+            ("on-failure", "2026-11-26T06:00:00Z", true),
+            ("never", "2026-11-26T06:00:00Z", true),
+            ("on-failure", NEVER, false),
+            ("Always", "2026-11-26T06:00:00Z", false),
+        ] {
+            done["lastExitTimeUtc"] = ended.into();
+            agent["properties"]["reported"]["modules"]["b"] = done.clone();
+            agent["properties"]["desired"]["modules"]["b"]["restartPolicy"] = policy.into();
+            let missing = pending(&agent, &twin(json!({ "$version": 1 }), json!({})));
+            assert_eq!(missing.is_empty(), is_done, "{policy} {ended}: {missing:?}");
+        }
         agent["properties"]["reported"]["modules"]["b"] = is("failed");
         let missing = pending(&agent, &edge_hub);
         assert!(missing.len() == 2 && missing.iter().all(|one| one.is_final), "{missing:?}");

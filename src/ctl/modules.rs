@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::command::Output;
 use super::device::{Runtime, segment};
 use super::error::CtlError;
-use super::output::{distance, print, say, show, table, text_of};
+use super::output::{ahead, distance, print, say, show, table, text_of};
 
 /// `list [-w]`.
 pub(super) async fn list(runtime: &Runtime, output: Output, watch: bool) -> Result<(), CtlError> {
@@ -45,8 +45,8 @@ fn row(module: &Value) -> Vec<String> {
     let why = match (text_of(module, "why"), module["next_attempt"].as_str()) {
         ("", None) => "-".into(),
         (why, None) => why.to_owned(),
-        ("", Some(next)) => format!("next attempt {}", distance(next)),
-        (why, Some(next)) => format!("{why}; next attempt {}", distance(next)),
+        ("", Some(next)) => format!("next attempt {}", ahead(next)),
+        (why, Some(next)) => format!("{why}; next attempt {}", ahead(next)),
     };
     let name = |name| text_of(module, name).to_owned();
     vec![name("name"), name("status"), since, restarts, why, name("image")]
@@ -90,7 +90,7 @@ fn explain(why: &Value) -> String {
     };
     line("why", text_of(module, "why").into());
     let next = module["next_attempt"].as_str();
-    line("next attempt", next.map(distance).unwrap_or_default());
+    line("next attempt", next.map(ahead).unwrap_or_default());
     line("restarts", module["restarts"].to_string());
     line("last exit", module["exit_code"].to_string());
     line("image", text_of(module, "image").into());
@@ -145,7 +145,7 @@ mod tests {
         let text = text(&modules);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("MODULE   STATUS   SINCE  RESTARTS  WHY"));
-        let sensor = "sensor   backoff  -      3         exited with 137; next attempt ";
+        let sensor = "sensor   backoff  -      3         exited with 137; next attempt now ";
         assert!(lines[2].starts_with(sensor) && lines[2].ends_with("sensor:1"), "{text}");
         assert_eq!(lines[3], "containers: cannot be reached");
     }

@@ -110,6 +110,14 @@ pub(super) fn distance(time: &str) -> String {
     }
 }
 
+/// How far ahead a time is; what is due is done at this moment.
+pub(super) fn ahead(time: &str) -> String {
+    match distance(time) {
+        passed if passed.ends_with(" ago") => "now".into(),
+        ahead => ahead,
+    }
+}
+
 /// A span of time, roughly.
 pub(super) fn span(time: Duration) -> String {
     match time.as_secs() {

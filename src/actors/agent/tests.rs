@@ -1,5 +1,6 @@
 //! EdgeAgent's actors in virtual time, over a container engine in memory.
 
+mod ends;
 mod fake;
 mod faults;
 mod lives;

@@ -46,12 +46,16 @@ pub struct ModuleState {
     pub started: Option<Duration>,
     /// When the last run ended.
     pub finished: Option<Duration>,
+    /// The image of its container, as it was deployed; empty: it has none.
+    pub image: String,
     /// Hash of the image that is run.
     pub image_id: String,
     /// Whether it is what was asked for.
     pub applied: Applied,
     /// It runs (and is healthy, where it has a health check), or rests as is right.
     pub is_up: bool,
+    /// It ended well, and its policy does not start it again.
+    pub is_done: bool,
 }
 
 impl ModuleState {
@@ -122,12 +126,17 @@ pub fn differences(spec: &Result<ModuleSpec, Invalid>, state: &ModuleState) -> V
         Err(invalid) => return vec![format!("its desired properties are wrong: {invalid}")],
     };
     let mut differences = Vec::new();
+    let mut why = state.why.as_str();
     match &state.applied {
         Applied::Done => {}
         Applied::Pending => differences.push("its desired properties are being applied".into()),
-        Applied::Failed(why) => differences.push(format!("could not be applied: {why}")),
+        Applied::Failed(because) => {
+            differences.push(format!("could not be applied: {because}"));
+            why = Some(why).filter(|why| why != because).unwrap_or_default();
+        }
     }
     let is_wanted = match spec.status {
+        DesiredStatus::Running if state.is_done => state.status == ModuleStatus::Stopped,
         DesiredStatus::Running => state.status == ModuleStatus::Running,
         DesiredStatus::Stopped => {
             matches!(state.status, ModuleStatus::Stopped | ModuleStatus::Failed)
@@ -136,7 +145,8 @@ pub fn differences(spec: &Result<ModuleSpec, Invalid>, state: &ModuleState) -> V
     };
     if !is_wanted {
         let (wanted, is) = (spec.status.as_str(), state.status);
-        differences.push(format!("status: desired {wanted}, is {is}"));
+        let colon = if why.is_empty() { "" } else { ": " };
+        differences.push(format!("status: desired {wanted}, is {is}{colon}{why}"));
     }
     differences
 }
@@ -181,5 +191,40 @@ mod tests {
         assert_eq!(code(&Err(Rejected::Empty), &[("a", Applied::Done)]), 417);
         let (_, why) = outcome(&good, &states(&[("b", failed())]));
         assert_eq!(why, "b: no such image");
+    }
+
+    #[test]
+    fn a_module_is_in_sync_if_it_is_as_asked_for_or_has_ended_well_for_good() {
+        use ModuleStatus::{Backoff, Failed, Running, Stopped, Unhealthy};
+        let spec = |status: &str| {
+            let module = json!({"type": "docker", "status": status, "settings": {"image": "i"}});
+            manifest(json!({ "m": module })).unwrap().modules.remove("m").unwrap()
+        };
+        for (wanted, status, is_done, is_in_sync) in [
+            ("running", Running, false, true),
+            ("running", Stopped, true, true),
+            ("running", Stopped, false, false),
+            ("running", Failed, false, false),
+            ("running", Unhealthy, false, false),
+            ("running", Backoff, false, false),
+            ("stopped", Stopped, false, true),
+            ("stopped", Running, false, false),
+        ] {
+            let applied = Applied::Done;
+            let state = ModuleState { status, is_done, applied, ..ModuleState::default() };
+            let found = differences(&spec(wanted), &state);
+            assert_eq!(found.is_empty(), is_in_sync, "{wanted} {status} {is_done}: {found:?}");
+        }
+        let told = |applied: Applied, why: &str| {
+            let why = why.to_owned();
+            let state = ModuleState { status: Backoff, applied, why, ..ModuleState::default() };
+            differences(&spec("running"), &state).join(" | ")
+        };
+        let because = "status: desired running, is backoff";
+        assert_eq!(told(Applied::Done, "it ended"), format!("{because}: it ended"));
+        let failed = || Applied::Failed("no image".into());
+        let once = format!("could not be applied: no image | {because}");
+        assert_eq!(told(failed(), "no image"), once, "a reason is told once");
+        assert_eq!(told(failed(), "it ended"), format!("{once}: it ended"));
     }
 }

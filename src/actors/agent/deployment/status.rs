@@ -77,7 +77,9 @@ fn line(
     let mut line = plain(name, state);
     line.differences = differences(spec, state);
     match spec {
-        Ok(spec) => line.image = spec.image.to_string(),
+        // While an update is not there, what runs is of another image than is deployed.
+        Ok(spec) if state.image.is_empty() => line.image = spec.image.to_string(),
+        Ok(_) => line.image.clone_from(&state.image),
         Err(invalid) => {
             line.status = ModuleStatus::Failed.to_string();
             line.why = invalid.to_string();

@@ -185,11 +185,15 @@ impl Module {
         self.worker = None;
         self.stop_timer(ctx);
         match next {
-            Next::Rest(status) => self.change(|state| {
-                state.status = status;
-                state.is_up = true;
-                state.why = why;
-            }),
+            Next::Rest(status) => {
+                let why = format!("{why}; {}", self.not_again());
+                self.change(|state| {
+                    state.status = status;
+                    state.is_up = true;
+                    state.is_done = status == ModuleStatus::Stopped;
+                    state.why = why;
+                });
+            }
             Next::Again(delay, status) => {
                 self.timer = Some(ctx.run_later(delay, |this, ctx| {
                     this.timer = None;
@@ -208,7 +212,7 @@ impl Module {
                 }));
                 self.change(|state| {
                     state.status = status;
-                    state.is_up = false;
+                    (state.is_up, state.is_done) = (false, false);
                     state.why = why;
                     state.next_attempt = Some(clock::now() + delay);
                 });
@@ -299,7 +303,7 @@ impl Handler<Adapt> for Module {
             self.forget();
             self.change(|state| {
                 state.applied = Applied::Pending;
-                state.is_up = false;
+                (state.is_up, state.is_done) = (false, false);
                 state.restarts = 0;
                 state.why = String::new();
             });

@@ -11,8 +11,8 @@ use crate::actors::supervision::report_end;
 use crate::domain::agent::observed::{Health, Observed, Phase};
 use crate::domain::agent::restarts::Found;
 use crate::domain::agent::state::Applied;
-use crate::domain::agent::words::{DesiredStatus, ModuleStatus};
-use crate::domain::restart::Exit;
+use crate::domain::agent::words::{DesiredStatus, ModuleStatus, restart_policy_word};
+use crate::domain::restart::{Exit, RestartPolicy};
 use crate::messages::engine::PullProgress;
 use crate::messages::supervision::ChildExited;
 
@@ -90,18 +90,14 @@ impl Module {
             ModuleStatus::Unhealthy => "fails its health check; its policy does not restart it",
             _ => "",
         };
-        let once = match observed.phase {
-            Phase::Exited | Phase::Created if self.ran_once() => {
-                "restartPolicy never: not started again"
-            }
-            _ => "",
-        };
+        let rests = self.ran_once() && matches!(observed.phase, Phase::Exited | Phase::Created);
+        let once = if rests { self.not_again() } else { String::new() };
         let news = update.clone();
         let (update, applied, next) = self.told(update, observed);
         let parts = [
             update,
             phase.to_owned(),
-            once.to_owned(),
+            once,
             sick.to_owned(),
             note,
             amqp.unwrap_or_default(),
@@ -120,6 +116,7 @@ impl Module {
             && matches!(observed.health, Health::None | Health::Healthy);
         self.change(|state| {
             state.status = status;
+            state.is_done = rests && status == ModuleStatus::Stopped;
             state.is_up = runs_well || wanted != DesiredStatus::Running;
             state.restarts = restarts;
             state.why = parts.join("; ");
@@ -158,6 +155,13 @@ impl Module {
         Some(format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"))
     }
 
+    /// What its policy makes of an end.
+    pub(super) fn not_again(&self) -> String {
+        let policy = self.assignment.as_ref().map(|it| it.spec.restart_policy);
+        let word = restart_policy_word(policy.unwrap_or(RestartPolicy::Never));
+        format!("restartPolicy {word}: not started again")
+    }
+
     /// A module that ends may do so for want of a hub.
     fn why_ended(&self, why: String) -> String {
         self.amqp().map_or(why.clone(), |amqp| format!("{why}; {amqp}"))
@@ -169,6 +173,7 @@ impl Module {
             state.exit_code = observed.exit_code.filter(|_| observed.finished.is_some() || is_over);
             state.started = observed.started;
             state.finished = observed.finished;
+            state.image = observed.image.clone();
             state.image_id = observed.image_id.clone();
         });
     }
@@ -210,6 +215,7 @@ impl Module {
                 self.change(|state| {
                     state.applied = Applied::Failed(text);
                     state.progress.clear();
+                    state.image.clear();
                 });
                 self.go_on(next, why, ctx);
             }
