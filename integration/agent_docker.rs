@@ -8,6 +8,8 @@ mod collecting;
 mod engines;
 #[path = "agent/images.rs"]
 mod images;
+#[path = "agent/many.rs"]
+mod many;
 #[path = "agent/policies.rs"]
 mod policies;
 #[path = "agent/pulls.rs"]

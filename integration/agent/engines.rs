@@ -56,6 +56,58 @@ async fn an_engine_that_has_no_room_is_killed_or_restarted_is_waited_for() {
     agent.until("its container is started anew", runs).await;
     assert_eq!(instance.containers(), std::slice::from_ref(&id), "no other one was made");
     assert_ne!(inspect("{{.State.StartedAt}}"), started);
+
+    // The engine is restarted, and all its containers with it, while there is no runtime.
+    let with = |policy: &str, command: &[&str], change: serde_json::Value| {
+        let mut module = pulled(&image, change);
+        module["restartPolicy"] = policy.into();
+        module["settings"]["createOptions"]["Cmd"] = json!(command);
+        module
+    };
+    let running = json!({"status": "running"});
+    let modules = json!({
+        "waits": pulled(&image, json!({})),
+        "never": with("never", &["run"], running.clone()),
+        "on-failure": with("on-failure", &["run"], running.clone()),
+        "on-unhealthy": with("on-unhealthy", &["run"], running.clone()),
+        "always": with("always", &["run"], running.clone()),
+        "job": with("never", &["exit", "0"], running.clone()),
+        "done": with("on-failure", &["exit", "0"], running),
+        "rests": with("always", &["run"], json!({"status": "stopped"})),
+    });
+    let up = ["on-failure", "on-unhealthy", "always", "waits"];
+    let down = ["job", "done", "rests"];
+    let settled = |it: &AgentStatus| {
+        let is_so = |names: &[&str], word: &str| names.iter().all(|name| is(it, name, word));
+        it.code == 200 && is_so(&up, "running") && is_so(&down, "stopped")
+    };
+    agent.deploy(2, deployment(modules.clone()));
+    agent.until("all are as they will be", |it| settled(it) && is(it, "never", "running")).await;
+    let lives = || -> std::collections::BTreeMap<String, String> {
+        let lives = instance.containers().into_iter().map(|id| {
+            let life = instance.command(&["inspect", "-f", "{{.Name}} {{.State.StartedAt}}", &id]);
+            let (name, started) = life.split_once(' ').unwrap();
+            (name.trim_start_matches('/').to_owned(), format!("{id} {started}"))
+        });
+        lives.collect()
+    };
+    let before = lives();
+    agent.stop().await;
+    engine.stop(Signal::TERM);
+    engine.run(false);
+    let (reserve, daemon_file) = (16 << 20, engine.config());
+    let images = ImagesConfig { reserve, daemon_file, ..ImagesConfig::default() };
+    let agent = Agent::start_with(&instance, images);
+    agent.deploy(2, deployment(modules));
+    agent.until("as before, but for never", |it| settled(it) && is(it, "never", "stopped")).await;
+    assert!(why(&agent.status().await, "never").contains("restartPolicy never"));
+    let after = lives();
+    assert_eq!(before.len(), after.len());
+    for (name, life) in &before {
+        let is_started = up.contains(&name.as_str());
+        assert_eq!(*life != after[name], is_started, "{name}: {life}, {}", after[name]);
+        assert_eq!(life.split(' ').next(), after[name].split(' ').next(), "the same container");
+    }
     agent.stop().await;
 }
 

@@ -22,6 +22,9 @@ use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};
 /// Keys and values.
 pub(crate) type Store = Rc<RefCell<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
+/// For tests of deadlines, and for those that take the whole machine: one at a time.
+pub(crate) static SECONDS_COUNT: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// An instance of its own, whose containers and network are gone when it is.
 pub(crate) struct Instance {
     pub(crate) id: String,
@@ -79,9 +82,8 @@ impl Drop for Instance {
         let label = format!("label=io.edge-runtime.instance={}", self.id);
         let list = list.args(["-H", &self.engine, "ps", "-aq", "--filter", &label]).output();
         let ids = list.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
-        for id in ids.unwrap_or_default().lines() {
-            quiet(&["rm", "-f", "-v", id]);
-        }
+        let ids = ids.unwrap_or_default();
+        quiet(&[["rm", "-f", "-v"].as_slice(), &ids.lines().collect::<Vec<_>>()].concat());
         quiet(&["network", "rm", &self.network]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Instance, are_health_checks_run, make_image};
+use crate::agent::{Agent, Instance, SECONDS_COUNT, are_health_checks_run, make_image};
 
 const IMAGE: &str = "edge-runtime-test/updates:1";
 
@@ -33,6 +33,7 @@ fn containers(instance: &Instance) -> Vec<String> {
 
 #[actix::test]
 async fn what_does_not_come_up_is_undone_and_what_does_replaces_the_old_one() {
+    let _alone = SECONDS_COUNT.lock().await;
     make_image(IMAGE);
     let instance = Instance::new("updates");
     let name = format!("updated-{}", std::process::id());
