@@ -139,7 +139,9 @@ impl Answers {
         let bare = name.strip_prefix('$').unwrap_or(name);
         let found = status.modules.into_iter().find(|m| m.name == name || m.name == bare);
         found.ok_or_else(|| {
-            let message = format!("there is no module {name}; there are: {}", names.join(", "));
+            let hint = meant(name, &names);
+            let message =
+                format!("there is no module {name}{hint}; there are: {}", names.join(", "));
             HttpResponse::error(404, message)
         })
     }
@@ -233,6 +235,14 @@ impl Answers {
             false => Err(HttpResponse::error(404, format!("there is no actor {path}"))),
         }
     }
+}
+
+/// The name that was meant, if one is near.
+pub(super) fn meant(name: &str, names: &[String]) -> String {
+    let alike = |known: &str| strsim::jaro_winkler(name, known);
+    let nearest = names.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    let nearest = nearest.filter(|known| alike(known) > 0.7);
+    nearest.map(|known| format!(" (did you mean {known}?)")).unwrap_or_default()
 }
 
 /// A time in the query.

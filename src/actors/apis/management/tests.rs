@@ -110,7 +110,8 @@ async fn logs_are_those_of_the_module_or_of_this_process() {
     assert_eq!(bench.ask("GET", "/modules/sensor/logs?tail=x").await.0, 400);
     let (status, message) = bench.ask("GET", "/modules/senser/logs").await;
     assert_eq!(status, 404);
-    assert!(message.contains("no module senser; there are: edgeHub, sensor"), "{message}");
+    let meant = "no module senser (did you mean sensor?); there are: edgeHub, sensor";
+    assert!(message.contains(meant), "{message}");
 }
 
 #[actix::test]

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::answers::{Answers, LONG, SOON, away};
+use super::answers::{Answers, LONG, SOON, away, meant};
 use super::queue::Answer;
 use crate::actors::clock;
 use crate::domain::iso8601;
@@ -89,10 +89,7 @@ impl Answers {
         if names.iter().any(|name| name == route) {
             return Ok(());
         }
-        let alike = |name: &str| strsim::jaro_winkler(route, name);
-        let nearest = names.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-        let nearest = nearest.filter(|name| alike(name) > 0.7);
-        let hint = nearest.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+        let hint = meant(route, &names);
         let message = format!("there is no route {route}{hint}; there are: {}", names.join(", "));
         Err(HttpResponse::error(404, message))
     }
