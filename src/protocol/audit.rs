@@ -134,7 +134,7 @@ mod tests {
         for line in ["one-1\n", "two-2\n", "three\n"] {
             writer.write_all(line.as_bytes()).unwrap();
         }
-        let mut again = Writer::new(to); // after a restart it goes on where it was
+        let mut again = Writer::new(to.clone()); // after a restart it goes on where it was
         again.write_all(b"4\n").unwrap();
         again.write_all(b"five-5\n").unwrap();
         let read = |path: &Path| fs::read_to_string(path).unwrap();
@@ -142,6 +142,10 @@ mod tests {
         assert_eq!(read(&numbered(&path, 1)), "three\n4\n");
         assert_eq!(read(&numbered(&path, 2)), "two-2\n");
         assert!(!numbered(&path, 3).exists());
+        let mut full = Writer::new(to); // after another one, which finds no room in it
+        full.write_all(b"six-six\n").unwrap();
+        assert_eq!(read(&path), "six-six\n");
+        assert_eq!(read(&numbered(&path, 1)), "five-5\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
