@@ -2,14 +2,23 @@
 //!
 //! Folder: `EDGE_CASES_DIR`, else `integration/cases`. Per table a line with what passed, what
 //! failed (listed), and what was decided otherwise; the decisions and their reasons are in
-//! `integration/cases/decisions.json`, by case or by a rule that covers its like.
+//! docs/differences.md, by case or by a rule that covers its like; `EDGE_CASES_SHOW=1` lists which
+//! case was decided by which rule.
 
 #[path = "cases/agent.rs"]
 mod agent;
+#[path = "cases/agent_around.rs"]
+mod agent_around;
+#[path = "cases/agent_config.rs"]
+mod agent_config;
+#[path = "cases/agent_container.rs"]
+mod agent_container;
 #[path = "cases/agent_methods.rs"]
 mod agent_methods;
 #[path = "cases/agent_plan.rs"]
 mod agent_plan;
+#[path = "cases/agent_restarts.rs"]
+mod agent_restarts;
 #[path = "cases/condition.rs"]
 mod condition;
 #[path = "cases/mqtt.rs"]
@@ -50,12 +59,8 @@ fn text<'a>(case: &'a Value, key: &str) -> &'a str {
     case[key].as_str().unwrap_or_default()
 }
 
-struct Decisions {
-    /// Name of a rule: its reason.
-    rules: BTreeMap<String, String>,
-    /// Id of a case: its reason.
-    cases: BTreeMap<String, String>,
-}
+/// Name of a rule, or id of a case: its reason.
+type Decisions = BTreeMap<String, String>;
 
 fn own_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("integration/cases")
@@ -66,10 +71,16 @@ fn read(path: &PathBuf) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
+/// The rows of docs/differences.md that begin with a name in backquotes.
 fn decisions() -> Result<Decisions, String> {
-    let value = read(&own_folder().join("decisions.json"))?;
-    let part = |key: &str| serde_json::from_value(value[key].clone()).map_err(|e| e.to_string());
-    Ok(Decisions { rules: part("rules")?, cases: part("cases")? })
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/differences.md");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let row = |line: &str| {
+        let (name, reason) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let reason = reason.trim_end_matches('|').trim();
+        (!reason.is_empty()).then(|| (name.to_owned(), reason.to_owned()))
+    };
+    Ok(text.lines().filter_map(row).collect())
 }
 
 /// Judges a table and prints its line; answers how many failed.
@@ -82,20 +93,27 @@ fn run(name: &str, judge: Judge, decisions: &Decisions) -> Result<usize, String>
     }
     let table = Table(read(&path)?);
     let (mut passed, mut otherwise, mut failed) = (0, 0, Vec::new());
+    let mut by_rule: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let cases = table.0["cases"].as_array().ok_or("`cases` is not an array")?;
     for case in cases {
         let id = text(case, "id");
         match judge(&table, case) {
             Verdict::Pass => passed += 1,
-            Verdict::Otherwise(rule) if decisions.rules.contains_key(rule) => otherwise += 1,
+            Verdict::Otherwise(rule) if decisions.contains_key(rule) => {
+                otherwise += 1;
+                by_rule.entry(rule).or_default().push(id);
+            }
             Verdict::Otherwise(rule) => failed.push(format!("{id}: rule `{rule}` has no reason")),
-            Verdict::Fail(_) if decisions.cases.contains_key(id) => otherwise += 1,
+            Verdict::Fail(_) if decisions.contains_key(id) => otherwise += 1,
             Verdict::Fail(why) => failed.push(format!("{id}: {why}")),
         }
     }
     let failures = failed.len();
     println!("{name}: {passed} passed, {failures} failed, {otherwise} decided otherwise");
     failed.iter().for_each(|line| println!("  {line}"));
+    if std::env::var_os("EDGE_CASES_SHOW").is_some() {
+        by_rule.iter().for_each(|(rule, ids)| println!("  {rule}: {}", ids.join(", ")));
+    }
     Ok(failures)
 }
 

@@ -129,6 +129,7 @@ pub(crate) fn config(instance: &Instance, images: ImagesConfig) -> AgentConfig {
         parent_hostname: None,
         network: instance.network.clone(),
         docker: instance.engine.clone(),
+        allow_elevated: true,
         credentials: Vec::new(),
         images,
         state: instance.state.clone(),

@@ -114,6 +114,8 @@ pub struct Agent {
     pub docker_config: PathBuf,
     /// Docker network of the modules.
     pub network: String,
+    /// A deployment may have privileged containers, and give them capabilities.
+    pub allow_elevated: bool,
     /// Before the first restart of a container that failed.
     pub restart_backoff: Age,
     /// So long a changed module's new container has to come up.
@@ -176,6 +178,7 @@ struct RawAgent {
     docker: String,
     docker_config: PathBuf,
     network: String,
+    allow_elevated_docker_permissions: bool,
     restart_backoff: Age,
     update_deadline: Age,
     startup_deadline: Age,
@@ -348,6 +351,7 @@ fn agent(raw: RawAgent, merged: &Merged) -> Result<Agent, SettingsError> {
         docker: raw.docker,
         docker_config: raw.docker_config,
         network: raw.network,
+        allow_elevated: raw.allow_elevated_docker_permissions,
         restart_backoff: raw.restart_backoff,
         update_deadline: raw.update_deadline.0,
         startup_deadline: raw.startup_deadline.0,

@@ -53,6 +53,7 @@ pub(super) const EDGE: Schema = Schema {
         ("agent.docker", EngineAddress),
         ("agent.docker_config", Path),
         ("agent.network", Text),
+        ("agent.allow_elevated_docker_permissions", Switch),
         ("agent.restart_backoff", Age),
         ("agent.update_deadline", Age),
         ("agent.startup_deadline", Age),

@@ -60,6 +60,8 @@ pub struct AgentConfig {
     pub network: String,
     /// `unix:///var/run/docker.sock`, or `tcp://host:port`.
     pub docker: String,
+    /// A deployment may have privileged containers, and give them capabilities.
+    pub allow_elevated: bool,
     /// Log-ins to registries; a deployment's win.
     pub credentials: Vec<Credential>,
     /// How images come and go.

@@ -27,6 +27,7 @@ use super::{AgentPorts, Registrar, TABLE};
 use crate::actors::clock;
 use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
+use crate::domain::agent::identities::gone;
 use crate::domain::identity::Identity;
 use crate::messages::engine::ListContainers;
 use crate::messages::modules::{MakeIdentity, ModulesWanted};
@@ -170,8 +171,7 @@ async fn sweep(
         }
     });
     let mut swept = join_all(each).await;
-    let mut made = scan(&ports, PREFIX).await?;
-    made.retain(|(module, _)| !wanted.borrow().contains(module));
+    let made = gone(scan(&ports, PREFIX).await?, &wanted.borrow());
     let each = made.iter().map(|(module, generation)| {
         let (rest, ports, wanted) = (&rest, &ports, &wanted);
         async move {

@@ -1,34 +1,12 @@
 //! `api-version` of the reference's daemon: its calls carry one, and must (spec edgeagent.md 7).
 
+use crate::domain::agent::daemon_api::check_version;
 use crate::protocol::http::{HttpRequest, HttpResponse};
-
-/// Oldest first.
-const KNOWN: [&str; 7] = [
-    "2018-06-28",
-    "2019-01-30",
-    "2019-10-22",
-    "2019-11-05",
-    "2020-07-07",
-    "2021-12-07",
-    "2022-08-03",
-];
 
 /// Whether the request names a version that has the call, which came with `since`.
 pub(super) fn check(request: &HttpRequest, since: &str) -> Result<(), HttpResponse> {
-    let list = || KNOWN.join(", ");
-    let Some(version) = request.query.get("api-version") else {
-        let why = format!("api-version is missing in the query; one of: {}", list());
-        return Err(HttpResponse::error(400, why));
-    };
-    if !KNOWN.contains(&version.as_str()) {
-        let why = format!("api-version {version} is not known here; one of: {}", list());
-        return Err(HttpResponse::error(400, why));
-    }
-    if version.as_str() < since {
-        let why = format!("{} came with api-version {since}, not {version}", request.path);
-        return Err(HttpResponse::error(400, why));
-    }
-    Ok(())
+    let version = request.query.get("api-version").map(String::as_str);
+    check_version(version, since, &request.path).map_err(|why| HttpResponse::error(400, why))
 }
 
 #[cfg(test)]

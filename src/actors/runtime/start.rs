@@ -171,6 +171,7 @@ pub fn run(
         parent_hostname: None,
         network: settings.agent.network.clone(),
         docker: settings.agent.docker.clone(),
+        allow_elevated: settings.agent.allow_elevated,
         credentials: credentials.collect(),
         images: ImagesConfig {
             max_pulls: settings.images.max_pulls,

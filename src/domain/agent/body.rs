@@ -4,6 +4,12 @@
 //! its network, its mounts, hosts and log settings are kept.
 //! next: `plan.rs`, which compares the hash of it with what runs.
 
+mod privileges;
+#[cfg(test)]
+pub(crate) mod properties;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -37,6 +43,8 @@ pub struct Surroundings {
     pub gateway_hostname: String,
     /// Host name of the parent device, if there is one.
     pub parent_hostname: Option<String>,
+    /// A deployment may have privileged containers, and give them capabilities.
+    pub allow_elevated: bool,
 }
 
 /// A container to be created.
@@ -76,6 +84,9 @@ impl Body {
         add_host(&mut host, &mode, around);
         mount_workload(&mut host, spec, around);
         drop_empty(&mut host, "LogConfig");
+        if !around.allow_elevated {
+            privileges::lower(&mut host);
+        }
         take_field(&mut host, "RestartPolicy"); // two who restart it would get in each other's way
         body.insert("HostConfig".into(), Value::Object(host));
         if !networking.is_empty() {
@@ -262,8 +273,3 @@ fn canonical(value: &Value) -> String {
         plain => plain.to_string(),
     }
 }
-
-#[cfg(test)]
-pub(crate) mod properties;
-#[cfg(test)]
-mod tests;

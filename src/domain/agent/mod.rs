@@ -6,13 +6,16 @@
 
 pub mod body;
 pub mod create_options;
+pub mod daemon_api;
 pub mod diff;
 pub mod fields;
 pub mod fit;
 pub mod garbage;
 pub mod gateway;
+pub mod identities;
 pub mod image;
 pub mod image_rules;
+pub mod last_good;
 pub mod layers;
 pub mod manifest;
 pub mod methods;
@@ -20,6 +23,7 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod preview;
+pub mod protocol;
 pub mod redact;
 pub mod reported;
 pub mod restarts;

@@ -44,13 +44,15 @@ pub struct Report<'a> {
 /// The whole document. Without a deployment that could be read, what was reported of modules
 /// before stays as it is in `before`.
 pub fn document(report: &Report<'_>, before: &Value) -> Value {
+    let (code, description) = match report.is_last {
+        true => (406, "the agent is not running"),
+        false => report.outcome,
+    };
     let mut document = json!({
         "schemaVersion": "1.0",
         "version": {"version": report.version, "build": "", "commit": ""},
         "lastDesiredVersion": report.desired_version,
-        "lastDesiredStatus": {
-            "code": report.outcome.0, "description": redact::text(report.outcome.1),
-        },
+        "lastDesiredStatus": {"code": code, "description": redact::text(description)},
     });
     let platform = json!({
         "os": "linux", "architecture": report.architecture, "version": report.engine_version,

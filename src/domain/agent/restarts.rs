@@ -78,6 +78,12 @@ pub struct Found {
     pub is_before_boot: bool,
 }
 
+/// How long ago a run ended, by two readings of wall clocks. When it ended is not known if the engine
+/// does not say, or if that would be in the future: the clock was set. Long ago, then.
+pub fn ago(finished: Option<Duration>, now: Duration) -> Duration {
+    finished.and_then(|finished| now.checked_sub(finished)).unwrap_or(Duration::MAX)
+}
+
 impl Next {
     /// The same, a little earlier: not all modules, nor all devices, try at the same time.
     #[must_use]
@@ -334,6 +340,18 @@ mod tests {
             restarts.on_ended(Failed, any_time()),
             Next::Again(SECOND * 160, Status::Backoff)
         );
+    }
+
+    #[test]
+    fn an_end_whose_time_is_not_known_was_long_ago() {
+        assert_eq!(ago(Some(SECOND * 100), SECOND * 130), SECOND * 30);
+        assert_eq!(ago(None, SECOND * 130), Duration::MAX);
+        assert_eq!(ago(Some(SECOND * 131), SECOND * 130), Duration::MAX, "the clock was set back");
+        let found = Found { ago: Duration::MAX, is_counted: true, is_before_boot: false };
+        let mut restarts = Restarts::new(Always, UNIT);
+        restarts.restore(9);
+        let next = restarts.on_found_ended(Failed, found, any_time());
+        assert_eq!(next, Next::Again(Duration::ZERO, Status::Backoff));
     }
 
     #[test]

@@ -86,8 +86,24 @@ fn with(why: &str, progress: &str) -> String {
     }
 }
 
-/// What came of a deployment as a whole: code and description of `lastDesiredStatus`.
+/// Code and description of `lastDesiredStatus`. Without `current` none was read yet; `trouble` is
+/// why modules cannot be looked at now.
 pub fn outcome(
+    current: Option<&Result<Manifest, Rejected>>,
+    states: &BTreeMap<String, ModuleState>,
+    trouble: Option<&str>,
+) -> (u16, String) {
+    let Some(current) = current else {
+        return (406, trouble.unwrap_or("no deployment was read yet").into());
+    };
+    match (of_deployment(current, states), trouble) {
+        ((406, _), Some(trouble)) => (500, trouble.into()),
+        (outcome, _) => outcome,
+    }
+}
+
+/// What came of a deployment as a whole.
+fn of_deployment(
     deployment: &Result<Manifest, Rejected>,
     states: &BTreeMap<String, ModuleState>,
 ) -> (u16, String) {
@@ -179,7 +195,7 @@ mod tests {
         let bad = manifest(json!({"a": module, "b": {"type": "docker"}}));
         let failed = || Applied::Failed("no such image".into());
         fn code(deployment: &Result<Manifest, Rejected>, applied: &[(&str, Applied)]) -> u16 {
-            outcome(deployment, &states(applied)).0
+            outcome(Some(deployment), &states(applied), None).0
         }
         assert_eq!(code(&good, &[]), 406);
         assert_eq!(code(&good, &[("a", Applied::Done)]), 406);
@@ -189,8 +205,14 @@ mod tests {
         assert_eq!(code(&bad, &[("a", Applied::Done)]), 400);
         assert_eq!(code(&manifest(json!({})), &[]), 200, "nothing is asked for, and that is so");
         assert_eq!(code(&Err(Rejected::Empty), &[("a", Applied::Done)]), 417);
-        let (_, why) = outcome(&good, &states(&[("b", failed())]));
+        let (_, why) = outcome(Some(&good), &states(&[("b", failed())]), None);
         assert_eq!(why, "b: no such image");
+        let away = |applied: &[(&str, Applied)]| {
+            outcome(Some(&good), &states(applied), Some("the engine is away")).0
+        };
+        assert_eq!(away(&[]), 500, "nothing can be applied");
+        assert_eq!(away(&[("a", Applied::Done), ("b", Applied::Done)]), 200, "it was applied");
+        assert_eq!(outcome(None, &states(&[]), None).0, 406);
     }
 
     #[test]

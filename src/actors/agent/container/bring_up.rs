@@ -134,7 +134,7 @@ impl BringUp {
             if turn.steps.is_empty() {
                 return up(&turn, course);
             }
-            if turn.steps.contains(&Step::Create) && course.effort.want.generation.is_none() {
+            if turn.needs_identity(&course.effort.want) {
                 match self.make_identity(&identity).await {
                     Ok(generation) => course.effort.want.generation = Some(generation),
                     Err(error) if turn.stand.before.is_none() => return Err(error),

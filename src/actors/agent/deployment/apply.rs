@@ -11,6 +11,7 @@ use crate::actors::agent::{AgentConfig, AgentPorts, TABLE};
 use crate::domain::agent::body::{Body, Surroundings};
 use crate::domain::agent::gateway::extra_host;
 use crate::domain::agent::image::is_registry;
+use crate::domain::agent::last_good::{Follow, follow};
 use crate::domain::agent::manifest::{Manifest, ModuleSpec, Rejected};
 use crate::domain::agent::plan::{Plan, Want, plan};
 use crate::domain::identity::Identity;
@@ -123,17 +124,16 @@ async fn apply(
     let desired = desired.map(|Desired { version, properties }| {
         (version, Manifest::parse(&properties, parent), properties)
     });
-    let good = match &desired {
-        Some((_, Ok(manifest), properties)) => {
-            if good.as_ref() != Some(manifest) || !is_kept {
+    let usable = desired.as_ref().and_then(|(_, manifest, _)| manifest.as_ref().ok());
+    let good = match follow(usable, good.as_ref(), is_kept) {
+        Follow::New => {
+            if let Some((_, _, properties)) = &desired {
                 is_kept = keep(&config, &ports, properties).await;
             }
-            Some(manifest.clone())
+            usable.cloned()
         }
-        _ => match good {
-            Some(good) => Some(good),
-            None => fetch(&config, &ports).await,
-        },
+        Follow::Same | Follow::Good => good,
+        Follow::Kept => fetch(&config, &ports).await,
     };
     let result = match &good {
         Some(good) => assign(&config, &ports, good, &engine).await,
@@ -228,6 +228,7 @@ pub(super) fn assignments(
         device: config.device.device_id().to_owned(),
         gateway_hostname: config.gateway_hostname.clone(),
         parent_hostname: config.parent_hostname.clone(),
+        allow_elevated: config.allow_elevated,
     };
     // A container's namespace can be entered where the engine is on this machine.
     let is_here = config.docker.starts_with("unix://") || config.docker.starts_with('/');

@@ -90,14 +90,7 @@ impl Deployment {
 
     /// `lastDesiredStatus`, by all that is known.
     fn outcome(&self) -> (u16, String) {
-        let Some(current) = &self.current else {
-            let why = self.trouble.clone();
-            return (406, why.unwrap_or_else(|| "no deployment was read yet".into()));
-        };
-        match (outcome(current, &self.states), &self.trouble) {
-            ((406, _), Some(trouble)) => (500, trouble.clone()),
-            (outcome, _) => outcome,
-        }
+        outcome(self.current.as_ref(), &self.states, self.trouble.as_deref())
     }
 }
 

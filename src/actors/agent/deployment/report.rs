@@ -85,8 +85,6 @@ impl Deployment {
     fn whole(&self, known: &Value, is_last: bool) -> Option<Value> {
         let deployment = self.current.as_ref()?;
         let (code, why) = self.outcome();
-        let (code, why) =
-            if is_last { (406, "the agent is not running".to_owned()) } else { (code, why) };
         let report = Report {
             version: &self.config.version,
             engine_version: &self.engine.version,

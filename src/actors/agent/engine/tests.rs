@@ -48,6 +48,7 @@ fn config(socket: &std::path::Path) -> AgentConfig {
         parent_hostname: None,
         network: "net".into(),
         docker: format!("unix://{}", socket.display()),
+        allow_elevated: true,
         credentials: Vec::new(),
         images: ImagesConfig { daemon_file: "/nowhere".into(), ..ImagesConfig::default() },
         state: "/s".into(),

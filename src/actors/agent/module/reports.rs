@@ -9,7 +9,7 @@ use crate::actors::agent::container::{Doing, Update};
 use crate::actors::clock;
 use crate::actors::supervision::report_end;
 use crate::domain::agent::observed::{Health, Observed, Phase};
-use crate::domain::agent::restarts::Found;
+use crate::domain::agent::restarts::{Found, ago};
 use crate::domain::agent::state::Applied;
 use crate::domain::agent::words::{DesiredStatus, ModuleStatus, restart_policy_word};
 use crate::domain::restart::{Exit, RestartPolicy};
@@ -189,8 +189,7 @@ impl Module {
                 let wanted = self.assignment.as_ref().map(|it| it.want.hash.as_str());
                 self.kept.has_run |= wanted == Some(observed.spec_hash.as_str());
                 let next = if was_unwatched {
-                    let finished = observed.finished.unwrap_or_default();
-                    let ago = clock::unix_time().saturating_sub(finished);
+                    let ago = ago(observed.finished, clock::unix_time());
                     let is_before_boot = self.is_of_another_boot();
                     let found = Found { ago, is_counted, is_before_boot };
                     self.restarts.on_found_ended(exit, found, now)

@@ -211,6 +211,7 @@ impl Agent {
             parent_hostname: None,
             network: "net".into(),
             docker: String::new(),
+            allow_elevated: true,
             credentials: Vec::new(),
             images: ImagesConfig::default(),
             state: "/s".into(),

@@ -10,6 +10,7 @@ use super::answers::{Answers, LONG, SOON, away};
 use crate::actors::apis::details::details;
 use crate::actors::apis::logs::is_ours;
 use crate::actors::apis::versions::check;
+use crate::domain::agent::daemon_api::{Who, management};
 use crate::domain::agent::observed::newest;
 use crate::messages::engine::{EngineError, ListContainers, Run};
 use crate::messages::identities::Lookup;
@@ -18,33 +19,9 @@ use crate::protocol::system_info::{resources, system_info};
 
 type Answer = Result<HttpResponse, HttpResponse>;
 
-const FIRST: &str = "2018-06-28";
+const AGENT_ONLY: &str = "only the agent may do that, and it is this process: deploy a manifest instead \
+     (`edgectl deploy`)";
 const ENGINE: Duration = Duration::from_secs(60);
-const AGENTS: &str = "only the agent may do that, and it is this process: deploy a manifest \
-                      instead (`edgectl deploy`)";
-
-/// What the reference lets its agent do, and nobody else.
-fn is_agents(call: &(&str, &[&str])) -> bool {
-    matches!(
-        call,
-        ("POST", ["modules"] | ["identities"] | ["device", "reprovision"])
-            | ("POST", ["modules", _, "prepareupdate"])
-            | ("PUT" | "DELETE", ["modules" | "identities", _])
-    )
-}
-
-/// A path of the reference's, whatever the method.
-fn is_known(path: &[&str]) -> bool {
-    matches!(
-        path,
-        ["modules" | "identities" | "systeminfo"]
-            | ["modules" | "identities", _]
-            | ["modules", _, "start" | "stop" | "restart" | "logs" | "prepareupdate"]
-            | ["systeminfo", "resources" | "supportbundle"]
-            | ["device", "reprovision"]
-    )
-}
-
 impl Answers {
     /// `None`: it is none of the reference's calls.
     pub(super) async fn daemon(&self, request: &HttpRequest) -> Option<Answer> {
@@ -53,23 +30,17 @@ impl Answers {
         let call = (request.method.as_str(), segments.as_slice());
         // Calls that are ours, too, are the reference's when they carry a version.
         let is_versioned = request.query.contains_key("api-version");
-        let since = match call {
-            ("GET", ["modules"] | ["modules", _, "logs"]) if is_versioned => FIRST,
-            ("POST", ["modules", _, "restart"]) if is_versioned => FIRST,
-            ("GET", ["modules", _]) | ("POST", ["modules", _, "start" | "stop"]) => FIRST,
-            ("GET", ["systeminfo"]) => FIRST,
-            ("GET", ["systeminfo", "resources"]) => "2019-11-05",
-            ("GET", ["systeminfo", "supportbundle"]) if is_versioned => "2020-07-07",
-            ("POST", ["modules", _, "prepareupdate"]) => "2019-01-30",
-            ("POST", ["device", "reprovision"]) => "2019-10-22",
-            ("POST", ["modules"] | ["identities"]) => FIRST,
-            ("PUT" | "DELETE", ["modules" | "identities", _]) => FIRST,
-            ("GET", ["identities"]) => FIRST,
-            (_, path) if is_versioned && is_known(path) => FIRST,
-            _ => return None,
-        };
+        let (since, who) = management(call.0, call.1, is_versioned)?;
         if let Err(refused) = check(request, since) {
             return Some(Err(refused));
+        }
+        match who {
+            Who::Agent => return Some(Err(HttpResponse::error(403, AGENT_ONLY))),
+            Who::Nobody => {
+                let why = format!("{} is not served here", request.method);
+                return Some(Err(HttpResponse::error(405, why)));
+            }
+            Who::Anyone | Who::Module(_) => {}
         }
         Some(match call {
             ("GET", ["modules"]) => self.list().await,
@@ -90,10 +61,9 @@ impl Answers {
             ("GET", ["systeminfo", "resources"]) => {
                 Ok(HttpResponse::json(200, &resources(&self.about.state)))
             }
-            ("GET", ["systeminfo", "supportbundle"]) => self.support_bundle(request),
+            ("GET", ["systeminfo", _]) => self.support_bundle(request),
             ("GET", ["identities"]) => self.identities().await,
-            _ if is_agents(&call) => Err(HttpResponse::error(403, AGENTS)),
-            _ => Err(HttpResponse::error(405, format!("{} is not served here", request.method))),
+            _ => return None,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::actors::apis::details::details;
 use crate::actors::apis::refusals::Refusals;
 use crate::actors::apis::versions::check;
 use crate::actors::port::Port;
+use crate::domain::agent::daemon_api::{Who, workload};
 use crate::domain::identity::Identity;
 use crate::messages::agent::GetAgentStatus;
 use crate::messages::identities::{Lookup, Sign, SignError};
@@ -57,11 +58,6 @@ struct SignBody {
 
 type Answer = Result<HttpResponse, HttpResponse>;
 
-/// Versions that calls came with.
-const FIRST: &str = "2018-06-28";
-const IDENTITY: &str = "2019-01-30";
-const MANIFEST: &str = "2020-07-07";
-
 impl Answers {
     pub(super) fn new(config: WorkloadConfig, ports: WorkloadPorts, keys: Keys) -> Self {
         Answers { config, ports, keys, refusals: Refusals::default() }
@@ -74,42 +70,21 @@ impl Answers {
     async fn try_answer(&self, caller: &Caller, request: &HttpRequest) -> Answer {
         let segments = request.segments();
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+        if let Some((since, who)) = workload(&request.method, &segments) {
+            check(request, since)?;
+            return match who {
+                Who::Module(module) => {
+                    let identity = self.caller_is(caller, module)?;
+                    self.of_module(identity, module, &segments, request).await
+                }
+                Who::Anyone | Who::Agent | Who::Nobody => match segments.as_slice() {
+                    ["trust-bundle"] => Ok(certificate(&self.config.trust_bundle.pem())),
+                    ["modules"] => self.modules().await,
+                    _ => Ok(certificate("")), // no deployment is signed here
+                },
+            };
+        }
         match (request.method.as_str(), segments.as_slice()) {
-            ("GET", ["trust-bundle"]) => {
-                check(request, FIRST)?;
-                Ok(certificate(&self.config.trust_bundle.pem()))
-            }
-            ("GET", ["manifest-trust-bundle"]) => {
-                check(request, MANIFEST)?;
-                Ok(certificate("")) // no deployment is signed here
-            }
-            ("GET", ["modules"]) => {
-                check(request, FIRST)?;
-                self.modules().await
-            }
-            ("POST", ["modules", module, "genid", generation, what]) => {
-                let known = ["sign", "encrypt", "decrypt"].contains(what);
-                if !known {
-                    return Err(nothing(request));
-                }
-                check(request, FIRST)?;
-                let identity = self.caller_is(caller, module)?;
-                match *what {
-                    "sign" => self.sign(identity, request).await,
-                    "encrypt" => self.encrypt(module, generation, request).await,
-                    _ => self.decrypt(module, generation, request).await,
-                }
-            }
-            ("POST", ["modules", module, "genid", _, "certificate", "server"]) => {
-                check(request, FIRST)?;
-                let identity = self.caller_is(caller, module)?;
-                self.certify_server(&identity, request)
-            }
-            ("POST", ["modules", module, "certificate", "identity"]) => {
-                check(request, IDENTITY)?;
-                let identity = self.caller_is(caller, module)?;
-                self.certify_identity(&identity)
-            }
             (_, ["trust-bundle" | "manifest-trust-bundle" | "modules"])
             | (_, ["modules", _, "genid", _, "sign" | "encrypt" | "decrypt"])
             | (_, ["modules", _, "genid", _, "certificate", "server"])
@@ -117,6 +92,27 @@ impl Answers {
                 Err(HttpResponse::error(405, format!("{} is not served here", request.method)))
             }
             _ => Err(nothing(request)),
+        }
+    }
+
+    /// A call that only the module itself may make.
+    async fn of_module(
+        &self,
+        identity: Identity,
+        module: &str,
+        path: &[&str],
+        request: &HttpRequest,
+    ) -> Answer {
+        match path {
+            [_, _, "genid", _, "sign"] => self.sign(identity, request).await,
+            [_, _, "genid", generation, "encrypt"] => {
+                self.encrypt(module, generation, request).await
+            }
+            [_, _, "genid", generation, "decrypt"] => {
+                self.decrypt(module, generation, request).await
+            }
+            [_, _, "genid", _, "certificate", "server"] => self.certify_server(&identity, request),
+            _ => self.certify_identity(&identity),
         }
     }
 

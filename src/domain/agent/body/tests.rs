@@ -13,6 +13,7 @@ pub(super) fn around() -> Surroundings {
         device: "edge-1".into(),
         gateway_hostname: "gw".into(),
         parent_hostname: None,
+        allow_elevated: true,
     }
 }
 

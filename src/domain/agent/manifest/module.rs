@@ -10,6 +10,7 @@ use crate::domain::agent::fields::{
     Invalid, Object, field, invalid, kind, object, some_field, text, word,
 };
 use crate::domain::agent::image::ImageName;
+use crate::domain::agent::protocol::{Protocol, VARIABLES};
 use crate::domain::agent::words::{DesiredStatus, PullPolicy, restart_policy};
 use crate::domain::restart::RestartPolicy;
 
@@ -49,9 +50,8 @@ impl ModuleSpec {
         let of_engine = of_engine.into_iter().flatten().filter_map(Value::as_str);
         let mut all = env.chain(of_engine.filter_map(|variable| variable.split_once('=')));
         let chosen = all.find(|(name, value)| {
-            let names = ["UpstreamProtocol", "ClientTransportType"];
-            names.iter().any(|it| it.eq_ignore_ascii_case(name))
-                && value.to_ascii_lowercase().starts_with("amqp")
+            VARIABLES.iter().any(|it| it.eq_ignore_ascii_case(name))
+                && Protocol::parse(value).is_some_and(Protocol::is_amqp)
         });
         chosen.map(|(name, _)| name)
     }

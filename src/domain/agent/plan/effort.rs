@@ -75,6 +75,11 @@ impl Effort {
 }
 
 impl Turn<'_> {
+    /// A container is created for an identity: the one that is known, or one that is made first.
+    pub fn needs_identity(&self, want: &Want) -> bool {
+        want.generation.is_none() && self.steps.contains(&Step::Create)
+    }
+
     /// What follows on the failure of this step.
     pub fn on_failed(&self, step: &Step) -> Then {
         let is_new_down = self.stand.target.is_none_or(|it| it.phase == Phase::Created);
