@@ -17,6 +17,8 @@ mod methods;
 mod node;
 #[path = "containers/operator.rs"]
 mod operator;
+#[path = "containers/plan.rs"]
+mod plan;
 #[path = "containers/python.rs"]
 mod python;
 

@@ -196,7 +196,7 @@ fn identity(given: &Value, expect: &Value) -> Verdict {
     }
     let wanted: BTreeSet<String> = desired.into_keys().collect();
     let ours = known.iter().filter(|(name, by)| *by == "iotedge" && !name.starts_with('$'));
-    let gone = gone(ours.map(|(name, _)| (name.clone(), "1".into())).collect(), &wanted);
+    let gone = gone(ours.map(|(name, _)| (name.clone(), ())).collect(), &wanted);
     let gone: BTreeSet<String> = gone.into_iter().map(|(name, _)| name).collect();
     let list = |key: &str| expect[key].as_array().into_iter().flatten().filter_map(Value::as_str);
     let wanted = (

@@ -97,6 +97,9 @@ fn explain(why: &Value) -> String {
     for difference in module["differences"].as_array().into_iter().flatten() {
         line("not in sync", difference.as_str().unwrap_or_default().into());
     }
+    for note in module["notes"].as_array().into_iter().flatten() {
+        line("note", note.as_str().unwrap_or_default().into());
+    }
     let lines: Vec<_> = why["last_lines"].as_array().into_iter().flatten().collect();
     if !lines.is_empty() {
         text.push_str("last lines:\n");

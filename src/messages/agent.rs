@@ -44,6 +44,9 @@ pub struct ModuleStatusLine {
     pub exit_code: Option<i64>,
     /// Differences between desired and actual; empty: in sync.
     pub differences: Vec<String>,
+    /// What its deployment says and is not acted on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What a deployment would do to this device; nothing is changed. The content of `$edgeAgent` as a
@@ -59,6 +62,8 @@ pub struct Previewed {
     pub modules: Vec<crate::domain::agent::preview::ModuleChange>,
     /// Images of which a container would be made, and their bytes if they are here.
     pub images: Vec<(String, Option<u64>)>,
+    /// What of the deployment is not acted on, or cannot work here.
+    pub notes: Vec<String>,
 }
 
 /// Restarts the container of a module; answers when the engine has done it.

@@ -34,4 +34,6 @@ pub enum TwinChange {
     Merge(Value),
     /// `PUT`: the same, in place of what is there.
     Replace(Value),
+    /// A deployment's content of a module: `properties.desired`, and layers of it.
+    Lay(Value),
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::manifest::{Manifest, ModuleSpec};
 use super::observed::Observed;
 use super::plan::{Step, Want, plan};
-use super::words::restart_policy_word;
+use super::words::{PullPolicy, restart_policy_word};
 
 /// What becomes of one module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,6 +18,8 @@ pub struct ModuleChange {
     pub differences: Vec<String>,
     /// A container is made for it, so its image is needed.
     pub image: Option<String>,
+    /// Its image is not asked for at the registry: it is here, or the module cannot run.
+    pub is_never_pulled: bool,
 }
 
 /// Module by module. `now` is the deployment in force.
@@ -55,13 +57,16 @@ pub fn preview(
                 }
             }
         };
-        changes.push(ModuleChange { name, change, differences, image });
+        let spec = spec.as_ref().ok();
+        let is_never_pulled = spec.is_some_and(|it| it.pull_policy == PullPolicy::Never);
+        changes.push(ModuleChange { name, change, differences, image, is_never_pulled });
     }
     changes.extend(plan.unwanted.into_iter().map(|(name, _)| ModuleChange {
         name,
         change: "removed",
         differences: Vec::new(),
         image: None,
+        is_never_pulled: false,
     }));
     changes
 }

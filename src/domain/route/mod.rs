@@ -23,6 +23,7 @@ mod lex;
 mod names;
 mod parse;
 mod path;
+pub mod preview;
 mod reading;
 mod set;
 mod sink;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::limits::{TwinError, validate_desired, validate_reported};
 use super::merge::merge;
 use super::tracked::Tracked;
+use crate::domain::agent::layers::desired;
 use crate::domain::iso8601;
 use crate::domain::service_error::ServiceError;
 
@@ -74,6 +75,13 @@ impl ServiceTwin {
         self.reported = reported;
         self.version += 1;
         Ok(self.reported.properties.version)
+    }
+
+    /// A deployment's content of a module: `properties.desired` in place of what is there, and
+    /// `properties.desired.a.b` in place of what is there at that path. Answers as `change` does.
+    pub fn lay(&mut self, content: &Value, now: &str) -> Result<Option<Value>, ServiceError> {
+        let desired = desired(content, &self.desired.properties.values);
+        self.change(&json!({ "properties": { "desired": desired } }), false, now)
     }
 
     /// A service's `{"tags", "properties": {"desired"}}`, merged (PATCH) or in place of what is

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Rest, ask, identity, json as body};
+use crate::domain::agent::layers::place;
 use crate::domain::identity::Identity;
 use crate::domain::registry::{Draft, IfMatch};
 use crate::domain::service_error::ServiceError;
@@ -28,12 +29,10 @@ impl Rest {
             Some("$edgeHub") => 1,
             _ => 0,
         });
-        for (id, changes) in steps {
+        for (id, change) in steps {
             self.ensure(&id).await?;
-            for change in changes {
-                let change = ChangeTwin { identity: id.clone(), condition: IfMatch::Any, change };
-                ask(&self.ports.change_twin, change).await?;
-            }
+            let change = ChangeTwin { identity: id, condition: IfMatch::Any, change };
+            ask(&self.ports.change_twin, change).await?;
         }
         Ok(HttpResponse::empty(204))
     }
@@ -52,7 +51,7 @@ impl Rest {
     }
 }
 
-type Steps = Vec<(Identity, Vec<TwinChange>)>;
+type Steps = Vec<(Identity, TwinChange)>;
 
 fn steps(device: &Identity, content: &Value) -> Result<Steps, ServiceError> {
     // What az and the portal export wraps it.
@@ -69,46 +68,28 @@ fn steps(device: &Identity, content: &Value) -> Result<Steps, ServiceError> {
     let mut steps = Vec::new();
     for (module, content) in modules {
         let id = device.sibling(module).map_err(|bad| ServiceError::bad(bad.to_string()))?;
-        steps.push((id, changes(module, content)?));
+        steps.push((id, change(module, content)?));
     }
     if !own.is_empty() {
         let own = Value::Object(own.clone());
-        steps.push((device.clone(), changes("deviceContent", &own)?));
+        steps.push((device.clone(), change("deviceContent", &own)?));
     }
     Ok(steps)
 }
 
-/// `properties.desired` replaces; `properties.desired.a.b` is laid over what is there.
-fn changes(whose: &str, content: &Value) -> Result<Vec<TwinChange>, ServiceError> {
-    let content = content.as_object();
-    let content =
-        content.ok_or_else(|| ServiceError::bad(format!("{whose} is not a JSON object")))?;
-    let mut all = Vec::new();
-    for (key, value) in content {
-        let rest = key.strip_prefix("properties.desired");
-        let place = match rest {
-            Some("") => None,
-            Some(rest) => rest.strip_prefix('.').filter(|place| !place.is_empty()),
-            None => None,
-        };
-        let change = match (rest, place) {
-            (Some(""), _) if value.is_object() => {
-                TwinChange::Replace(json!({ "properties": { "desired": value } }))
-            }
-            (Some(_), Some(place)) => {
-                let nest = |inner: Value, name: &str| json!({ name: inner });
-                let desired = place.rsplit('.').fold(value.clone(), nest);
-                TwinChange::Merge(json!({ "properties": { "desired": desired } }))
-            }
-            _ => {
-                let why = format!("{whose}: `{key}` is not properties.desired with an object");
-                return Err(ServiceError::bad(why));
-            }
-        };
-        all.push(change);
+/// `properties.desired` in place of what is there, `properties.desired.a.b` at that path only: one
+/// change, whatever it names.
+fn change(whose: &str, content: &Value) -> Result<TwinChange, ServiceError> {
+    let names = content.as_object();
+    let names = names.ok_or_else(|| ServiceError::bad(format!("{whose} is not a JSON object")))?;
+    for (name, value) in names {
+        let is_good = place(name).is_some_and(|path| !path.is_empty() || value.is_object());
+        if !is_good {
+            let why = format!("{whose}: `{name}` is not properties.desired with an object");
+            return Err(ServiceError::bad(why));
+        }
     }
-    all.sort_by_key(|change| matches!(change, TwinChange::Merge(_)));
-    Ok(all)
+    Ok(TwinChange::Lay(content.clone()))
 }
 
 fn object<'a>(

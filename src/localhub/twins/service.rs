@@ -36,6 +36,7 @@ impl Handler<ChangeTwin> for Twins {
             let patch = match change {
                 TwinChange::Merge(body) => twin.change(&body, true, now),
                 TwinChange::Replace(body) => twin.change(&body, false, now),
+                TwinChange::Lay(content) => twin.lay(&content, now),
             }?;
             let version = twin.desired_version();
             let patch = patch.map(|patch| {

@@ -53,7 +53,7 @@ impl Handler<PreviewDeployment> for Deployment {
             }
             images.sort();
             images.dedup();
-            Ok(Previewed { modules, images })
+            Ok(Previewed { modules, images, notes: new.notes() })
         })
     }
 }

@@ -57,8 +57,11 @@ impl Deployment {
 
     fn system(&self, name: &str) -> ModuleStatusLine {
         let system = self.good.as_ref().and_then(|manifest| manifest.system.get(name));
+        let place = format!("systemModules.{name} ");
+        let notes = self.good.iter().flat_map(|manifest| &manifest.warnings);
         ModuleStatusLine {
             name: name.into(),
+            notes: notes.filter(|note| note.starts_with(&place)).cloned().collect(),
             status: ModuleStatus::Running.to_string(),
             since: Some(iso(self.started)),
             why: format!("part of edge-runtime {}", self.config.version),

@@ -72,9 +72,7 @@ impl Module {
     fn on_seen(&mut self, observed: &Observed, note: String, update: &Update) {
         let Some(assignment) = &self.assignment else { return };
         let (wanted, amqp) = (assignment.want.status, self.amqp());
-        let own = assignment.spec.engine_policy().map(|name| {
-            format!("RestartPolicy {name} of its createOptions is not used, but its restartPolicy")
-        });
+        let own = assignment.spec.engine_policy_note();
         let ended = observed.why_ended();
         let phase = match (wanted, observed.phase) {
             (DesiredStatus::Running, Phase::Exited) if self.ran_once() => ended.as_str(),
@@ -151,8 +149,7 @@ impl Module {
 
     /// Why it reaches no hub: it is told to speak what is not served.
     fn amqp(&self) -> Option<String> {
-        let name = self.assignment.as_ref()?.spec.speaks_amqp()?;
-        Some(format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"))
+        self.assignment.as_ref()?.spec.amqp_note()
     }
 
     /// What its policy makes of an end.

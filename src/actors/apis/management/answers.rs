@@ -10,7 +10,7 @@
 //! | `GET /modules/{m}/environment` | what it logs in with, outside of its container too |
 //! | `POST /modules/{m}/restart` | 204 once its container was restarted |
 //! | `POST /modules/stop` | 204 once every container has stopped |
-//! | `POST /plan` | `Previewed`: what the content of `$edgeAgent` in the body would do; nothing is changed |
+//! | `POST /plan` | what the modulesContent in the body would do (`plan.rs`); nothing is changed |
 //! | `GET /why/{m}` | the module, and its last lines |
 //! | `GET /routes`, `GET /tree` | routes with their accounts, and unrouted messages; every actor |
 //! | `POST /routes/{r}/pause`, `…/resume` | 204 once that is so, also after a restart |
@@ -37,9 +37,7 @@ use super::super::refusals::Refusals;
 use crate::actors::clock;
 use crate::actors::port::NoAnswer;
 use crate::domain::agent::methods::since::since;
-use crate::messages::agent::{
-    GetLogs, ModuleStatusLine, PreviewDeployment, RestartModule, StopModules,
-};
+use crate::messages::agent::{GetLogs, ModuleStatusLine, RestartModule, StopModules};
 use crate::messages::dead_letters::How;
 use crate::messages::twins::ListRefused;
 use crate::protocol::http::{HttpRequest, HttpResponse};
@@ -207,14 +205,6 @@ impl Answers {
         };
         let lines: Vec<_> = lines.lines().collect();
         Ok(HttpResponse::json(200, &json!({ "module": module, "last_lines": lines })))
-    }
-
-    async fn plan(&self, request: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
-        let given = serde_json::from_slice(&request.body);
-        let given = given.map_err(|e| HttpResponse::error(400, format!("not JSON: {e}")))?;
-        let asked = self.ports.preview.ask(PreviewDeployment(given), LONG).await;
-        let planned = asked.map_err(|e| away("the agent", e))?;
-        Ok(HttpResponse::json(200, &planned.map_err(|why| HttpResponse::error(409, why))?))
     }
 
     async fn refused(&self) -> Result<HttpResponse, HttpResponse> {

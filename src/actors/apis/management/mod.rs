@@ -6,6 +6,7 @@ mod answers;
 mod bundle;
 mod daemon;
 mod environment;
+mod plan;
 mod queue;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub use self::module::{LAST, ModuleSpec, parse_module};
+use super::create_options;
 use super::fields::{Invalid, Object, invalid, object, some_field, text};
 use super::image::expand_upstream;
 use crate::domain::identity::is_id;
@@ -129,6 +130,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What of it is not acted on, or cannot work here, in words.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.warnings.clone();
+        for spec in self.modules.values().flatten() {
+            let all = [spec.amqp_note(), spec.engine_policy_note()];
+            notes.extend(all.into_iter().flatten().map(|note| format!("{}: {note}", spec.name)));
+        }
+        notes
+    }
+
     /// The log-in for an image, if there is one.
     pub fn credential(&self, registry: &str) -> Option<&Credential> {
         self.credentials.iter().find(|it| super::image::is_registry(&it.address, registry))
@@ -176,10 +187,26 @@ impl Manifest {
                      the settings"
                 ));
             }
+            let ports = settings.map(ports).unwrap_or_default();
+            if !ports.is_empty() {
+                self.warnings.push(format!(
+                    "systemModules.{name} is this process: its createOptions are not acted on; ports \
+                     ({}) are those of hub.listen and hub.listen_https, and AMQP (5671) is not served",
+                    ports.join(", ")
+                ));
+            }
             let image = image.unwrap_or_default().into();
             self.system.insert(name, SystemModule { image, env });
         }
     }
+}
+
+/// What `createOptions` of a system module would have the engine bind.
+fn ports(settings: &Object) -> Vec<String> {
+    let options = create_options::parse(settings, "").unwrap_or_default();
+    let host = some_field(&options, "HostConfig").and_then(Value::as_object);
+    let bindings = host.and_then(|it| some_field(it, "PortBindings")).and_then(Value::as_object);
+    bindings.into_iter().flat_map(Object::keys).cloned().collect()
 }
 
 /// Major 1, at least two parts, at most 1.1.0.

@@ -9,7 +9,7 @@ use crate::domain::agent::create_options;
 use crate::domain::agent::fields::{
     Invalid, Object, field, invalid, kind, object, some_field, text, word,
 };
-use crate::domain::agent::image::ImageName;
+use crate::domain::agent::image::{ImageName, Location};
 use crate::domain::agent::protocol::{Protocol, VARIABLES};
 use crate::domain::agent::words::{DesiredStatus, PullPolicy, restart_policy};
 use crate::domain::restart::RestartPolicy;
@@ -38,22 +38,44 @@ pub struct ModuleSpec {
     pub env: BTreeMap<String, String>,
 }
 
+/// The simulated sensor of the public samples.
+const AMQP_BY_ITSELF: &str = "azureiotedge-simulated-temperature-sensor";
+
 /// `startupOrder` of a module that says none: last.
 pub const LAST: u32 = u32::MAX;
 
 impl ModuleSpec {
-    /// The protocol that the module is told to speak, if its environment says AMQP, which is not
-    /// served.
+    /// The variable that has the module speak AMQP, which is not served: as the environment says, or
+    /// as a program that is known does unless it is told otherwise.
     pub fn speaks_amqp(&self) -> Option<&str> {
         let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let of_engine = some_field(&self.create_options, "Env").and_then(Value::as_array);
         let of_engine = of_engine.into_iter().flatten().filter_map(Value::as_str);
-        let mut all = env.chain(of_engine.filter_map(|variable| variable.split_once('=')));
-        let chosen = all.find(|(name, value)| {
-            VARIABLES.iter().any(|it| it.eq_ignore_ascii_case(name))
-                && Protocol::parse(value).is_some_and(Protocol::is_amqp)
+        let all = env.chain(of_engine.filter_map(|variable| variable.split_once('=')));
+        let told = all.filter_map(|(name, value)| {
+            let is_one = VARIABLES.iter().any(|it| it.eq_ignore_ascii_case(name));
+            Some((name, Protocol::parse(value)?)).filter(|_| is_one)
         });
-        chosen.map(|(name, _)| name)
+        let told: Vec<(&str, Protocol)> = told.collect();
+        let by_itself = Location::of(self.image.as_str()).repository.ends_with(AMQP_BY_ITSELF);
+        let is_told = |(name, _): &(&str, _)| name.eq_ignore_ascii_case(VARIABLES[1]);
+        match told.iter().find(|(_, protocol)| protocol.is_amqp()) {
+            Some((name, _)) => Some(name),
+            None => (by_itself && !told.iter().any(is_told)).then_some(VARIABLES[1]),
+        }
+    }
+
+    /// That it reaches no hub as it is, and what to write.
+    pub fn amqp_note(&self) -> Option<String> {
+        let name = self.speaks_amqp()?;
+        Some(format!("speaks AMQP ({name}), which is not served: set {name} to Mqtt"))
+    }
+
+    /// That the engine's own restart policy is not used.
+    pub fn engine_policy_note(&self) -> Option<String> {
+        let name = self.engine_policy()?;
+        let note = "of its createOptions is not used, but its restartPolicy";
+        Some(format!("RestartPolicy {name} {note}"))
     }
 
     /// The engine's own restart policy, if createOptions ask for one: it is not used.

@@ -185,4 +185,13 @@ fn a_module_that_is_told_to_speak_amqp_is_found_out() {
     };
     assert_eq!(speaks("ClientTransportType=AMQP").as_deref(), Some("ClientTransportType"));
     assert_eq!(speaks("ClientTransportType=Mqtt"), None);
+    // The sensor of the public samples does so unless it is told otherwise.
+    let sensor = |env: Value| {
+        let image = "mcr.microsoft.com/azureiotedge-simulated-temperature-sensor:1.5";
+        let module = module_with(json!({ "settings": { "image": image }, "env": env }));
+        let manifest = Manifest::parse(&document(json!({ "m": module })), None).unwrap();
+        manifest.modules["m"].as_ref().unwrap().speaks_amqp().map(str::to_owned)
+    };
+    assert_eq!(sensor(json!({})).as_deref(), Some("ClientTransportType"));
+    assert_eq!(sensor(json!({ "ClientTransportType": { "value": "Mqtt_Tcp_Only" } })), None);
 }

@@ -38,6 +38,24 @@ async fn a_deployment_replaces_lays_over_and_makes_what_it_names() {
     assert_eq!(desired(&hub, "m").await, json!({"mode": "off", "limits": {"high": 3}}));
     let wanted = json!({"schemaVersion": "1.1", "modules": {"m": {}}});
     assert_eq!(desired(&hub, "$edgeAgent").await, wanted);
+    // A layer is in place of what is at its path, and leaves the rest.
+    for (value, modules) in [
+        (
+            json!({"env": {"A": {"value": "1"}}}),
+            json!({"m": {}, "x": {"env": {"A": {"value": "1"}}}}),
+        ),
+        (
+            json!({"env": {"B": {"value": "1"}}}),
+            json!({"m": {}, "x": {"env": {"B": {"value": "1"}}}}),
+        ),
+        (json!(null), json!({"m": {}})),
+    ] {
+        let layer = json!({"modulesContent": {
+            "$edgeAgent": {"properties.desired.modules.x": value},
+        }});
+        assert_eq!(apply(&hub, layer).await.status, 204);
+        assert_eq!(desired(&hub, "$edgeAgent").await["modules"], modules);
+    }
 }
 
 #[actix::test]
