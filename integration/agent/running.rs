@@ -20,7 +20,7 @@ use edge_runtime::messages::identities::{IdentityRecord, Lookup};
 use edge_runtime::messages::state::{Change, Fetch, Save, Scan, StoreError};
 use edge_runtime::messages::supervision::Shutdown;
 use edge_runtime::messages::twins::{
-    Desired, DesiredChanged, GetDesired, GetTwin, PatchReported, TwinAnswer,
+    Desired, GetDesired, GetTwin, PatchReported, TwinAnswer, TwinChanged,
 };
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -192,7 +192,7 @@ impl Agent {
     pub(crate) fn deploy(&self, version: u64, properties: Value) {
         self.hub.borrow_mut().desired = Some((version, properties));
         let own = Identity::parse("edge-1/$edgeAgent").unwrap();
-        self.ports.desired_changed.tell(DesiredChanged(own));
+        self.ports.twin_changed.tell(TwinChanged::Desired(own));
     }
 
     pub(crate) async fn status(&self) -> AgentStatus {

@@ -18,6 +18,8 @@ use crate::domain::identity::Identity;
 pub struct Assignment {
     /// For the planner.
     pub want: Want,
+    /// Of the desired properties that say so; another one alone changes nothing.
+    pub version: u64,
     /// From the deployment.
     pub spec: ModuleSpec,
     /// For the engine.

@@ -56,11 +56,16 @@ pub struct Desired {
 #[rtype(result = "Option<Desired>")]
 pub struct GetDesired(pub Identity);
 
-/// The desired properties of `$edgeHub` or `$edgeAgent` are there, or have changed (EdgeHub).
-/// A notice: answered with `GetDesired`.
+/// The twin of `$edgeHub` or `$edgeAgent` is another than before (EdgeHub). A notice.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct DesiredChanged(pub Identity);
+pub enum TwinChanged {
+    /// The desired properties of this one are there, or have changed: answered with `GetDesired`.
+    Desired(Identity),
+    /// The reported properties of this one are not what it reported: the parent refused some for
+    /// good, or was set back. Answered with `GetTwin`, and a patch.
+    Reported(Identity),
+}
 
 /// The parent sent a patch of desired properties (EdgeHub).
 #[derive(Clone, Debug, Message)]

@@ -3,7 +3,7 @@
 //! `roster` (their identities at the parent).
 //!
 //! ```text
-//!  twins ─DesiredChanged─► deployment ─Assign─► modules ─Adapt─► module ─► container ─► engine
+//!  twins ─TwinChanged─► deployment ─Assign─► modules ─Adapt─► module ─► container ─► engine
 //!  twins ◄─PatchReported── deployment ◄──────ModuleChanged────── module ◄─ RunReport
 //! ```
 //!
@@ -38,7 +38,7 @@ use crate::messages::modules::{
     Assign, MakeIdentity, ModuleChanged, ModuleGone, ModulesStarted, ModulesWanted,
 };
 use crate::messages::state::{Fetch, Save, Scan};
-use crate::messages::twins::{DesiredChanged, GetDesired, GetTwin, PatchReported};
+use crate::messages::twins::{GetDesired, GetTwin, PatchReported, TwinChanged};
 use crate::protocol::docker::DAEMON_FILE;
 use crate::store::vault::Vault;
 
@@ -139,7 +139,7 @@ pub struct AgentPorts {
     /// Taken by `modules`.
     pub engine_to_modules: Port<EngineNotice>,
     /// Taken by `deployment`: told by twins.
-    pub desired_changed: Port<DesiredChanged>,
+    pub twin_changed: Port<TwinChanged>,
     /// Answered by `deployment`.
     pub status: Port<GetAgentStatus>,
     /// Answered by `deployment`.

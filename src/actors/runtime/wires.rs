@@ -47,7 +47,7 @@ use crate::messages::registry::Forget;
 use crate::messages::routes::SetRoutes;
 use crate::messages::sessions::{Invoke, ListOnline, Send};
 use crate::messages::state::{Fetch, Save, Scan};
-use crate::messages::twins::{DesiredChanged, DesiredPatched, GetDesired};
+use crate::messages::twins::{DesiredPatched, GetDesired, TwinChanged};
 use crate::messages::upstream::{LinkChanged, Request};
 use crate::protocol::blob::Uploads;
 use crate::protocol::logging::LogRing;
@@ -98,7 +98,7 @@ pub(super) struct Ports {
     lookup: Port<Lookup>,
     sign: Port<Sign>,
     get_desired: Port<GetDesired>,
-    hub_changed: Port<DesiredChanged>,
+    hub_changed: Port<TwinChanged>,
     set_routes: Port<SetRoutes>,
     place: Port<PlaceQueue>,
     stored_upstream: Port<Stored>,
@@ -188,7 +188,7 @@ impl Wires {
             online: all.online,
             ingest: all.backend.ingest.clone(),
             edge_hub: all.hub_changed,
-            edge_agent: all.agent.desired_changed,
+            edge_agent: all.agent.twin_changed,
         };
         let twins =
             Twins::new(&self.device, ports, obituary).sealing(Rc::clone(&self.vault)).start();

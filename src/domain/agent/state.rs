@@ -52,6 +52,8 @@ pub struct ModuleState {
     pub image_id: String,
     /// Whether it is what was asked for.
     pub applied: Applied,
+    /// Of the desired properties that ask for it.
+    pub version: u64,
     /// It runs (and is healthy, where it has a health check), or rests as is right.
     pub is_up: bool,
     /// It ended well, and its policy does not start it again.

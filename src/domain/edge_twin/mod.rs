@@ -62,6 +62,17 @@ pub struct Telling {
     was_near: bool,
 }
 
+/// What the parent's whole twin has brought.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    /// What the client is to be told.
+    pub telling: Option<Telling>,
+    /// The desired properties are others than before.
+    pub desired: bool,
+    /// The reported ones are not those that were reported here: some were refused, or lost there.
+    pub reported: bool,
+}
+
 /// What becomes of a patch of desired properties.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Patched {
@@ -89,24 +100,25 @@ impl EdgeTwin {
         Patched::Outdated
     }
 
-    /// The parent's whole twin came: it wins, but for what it has not got yet. Answers what the
-    /// client is to be told, and whether the desired properties are others than before.
-    pub fn on_full(&mut self, full: Full, outbox: &Outbox) -> (Option<Telling>, bool) {
+    /// The parent's whole twin came: it wins, but for what it has not got yet.
+    pub fn on_full(&mut self, full: Full, outbox: &Outbox) -> News {
         let old = std::mem::replace(&mut self.desired, full.desired);
-        self.reported = full.reported;
+        let ours = std::mem::replace(&mut self.reported, full.reported);
         outbox.overlay(&mut self.reported.properties);
-        let is_other = !std::mem::replace(&mut self.is_known, true) || old != self.desired;
+        let reported = ours.properties != self.reported.properties;
+        let desired = !std::mem::replace(&mut self.is_known, true) || old != self.desired;
         let is_same = old.properties == self.desired.properties;
-        match &self.told {
-            Told::Never => (None, is_other), // it has not asked yet
-            Told::Current if is_same => (None, is_other),
-            Told::Earlier(_) if is_same && self.under_way.is_some() => (None, is_other),
+        let telling = match &self.told {
+            Told::Never => None, // it has not asked yet
+            Told::Current if is_same => None,
+            Told::Earlier(_) if is_same && self.under_way.is_some() => None,
             Told::Current => {
                 self.told = Told::Earlier(old.properties);
-                (self.tell_all(), is_other)
+                self.tell_all()
             }
-            Told::Earlier(_) => (self.tell_all(), is_other),
-        }
+            Told::Earlier(_) => self.tell_all(),
+        };
+        News { telling, desired, reported }
     }
 
     /// The client reports.

@@ -19,7 +19,8 @@ fn full(version: u64, desired: Value) -> Full {
 /// A twin that was read, by us and by the client.
 fn read(version: u64, desired: Value) -> EdgeTwin {
     let mut twin = EdgeTwin::default();
-    assert_eq!(twin.on_full(full(version, desired), &Outbox::default()), (None, true));
+    let news = twin.on_full(full(version, desired), &Outbox::default());
+    assert_eq!((news.telling, news.desired), (None, true));
     twin.on_read();
     twin
 }
@@ -45,8 +46,7 @@ fn a_patch_of_any_other_version_needs_the_whole_twin() {
 
 /// Takes a whole twin in; what the client is told then.
 fn told(twin: &mut EdgeTwin, version: u64, desired: Value) -> Option<(u64, Value)> {
-    let (telling, _) = twin.on_full(full(version, desired), &Outbox::default());
-    let telling = telling?;
+    let telling = twin.on_full(full(version, desired), &Outbox::default()).telling?;
     assert!(twin.on_taken(telling.version));
     Some((telling.version, Value::Object(telling.patch)))
 }
@@ -139,12 +139,12 @@ fn a_patch_that_was_not_sent_is_told_again_with_the_one_that_was_sent_after_it()
 #[test]
 fn a_full_document_wins_and_the_client_hears_of_the_difference_once() {
     let mut twin = read(9, json!({"a": 1, "b": 2}));
-    let (telling, is_other) = twin.on_full(full(4, json!({"b": 2, "c": 3})), &Outbox::default());
-    let telling = telling.unwrap();
+    let news = twin.on_full(full(4, json!({"b": 2, "c": 3})), &Outbox::default());
+    let telling = news.telling.unwrap();
     assert_eq!((telling.version, json!(telling.patch)), (4, json!({"a": null, "c": 3})));
-    assert!(is_other);
+    assert!(news.desired);
     let again = twin.on_full(full(4, json!({"b": 2, "c": 3})), &Outbox::default());
-    assert_eq!(again, (None, false));
+    assert_eq!(again, News::default());
 }
 
 #[test]
@@ -154,8 +154,8 @@ fn what_did_not_reach_the_client_is_in_the_next_difference() {
     let Patched::Applied(second) = twin.on_desired(5, &map(json!({"c": 3}))) else { panic!() };
     twin.on_not_told(first);
     twin.on_not_told(second);
-    let (telling, _) = twin.on_full(full(5, json!({"a": 1, "b": 2, "c": 3})), &Outbox::default());
-    assert_eq!(json!(telling.unwrap().patch), json!({"b": 2, "c": 3}));
+    let news = twin.on_full(full(5, json!({"a": 1, "b": 2, "c": 3})), &Outbox::default());
+    assert_eq!(json!(news.telling.unwrap().patch), json!({"b": 2, "c": 3}));
 }
 
 #[test]
@@ -165,6 +165,21 @@ fn what_the_parent_has_not_got_yet_stays_in_the_reported_properties() {
     let mut twin = read(3, json!({}));
     twin.on_full(full(3, json!({})), &outbox);
     assert_eq!(twin.reported.document(), json!({"x": 1, "$version": 1}));
+}
+
+#[test]
+fn reported_properties_that_the_parent_refused_or_lost_are_told_to_who_reported_them() {
+    let mut outbox = Outbox::default();
+    let mut twin = read(3, json!({}));
+    for (patch, is_owed) in [(json!({"x": 1}), true), (json!({"y": 1}), false)] {
+        twin.on_reported(&map(patch.clone()));
+        if is_owed {
+            outbox.push(map(patch));
+        }
+    }
+    assert!(twin.on_full(full(3, json!({})), &outbox).reported, "y is not there");
+    assert!(!twin.on_full(full(3, json!({})), &outbox).reported, "that is known, and x is owed");
+    assert!(twin.on_full(full(3, json!({})), &Outbox::default()).reported, "x is not there");
 }
 
 #[test]

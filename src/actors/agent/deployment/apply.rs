@@ -135,8 +135,9 @@ async fn apply(
         Follow::Same | Follow::Good => good,
         Follow::Kept => fetch(&config, &ports).await,
     };
+    let version = desired.as_ref().map_or(0, |(version, ..)| *version);
     let result = match &good {
-        Some(good) => assign(&config, &ports, good, &engine).await,
+        Some(good) => assign(&config, &ports, (version, good), &engine).await,
         None => Ok(Plan::default()),
     };
     let desired = desired.map(|(version, manifest, _)| (version, manifest));
@@ -180,7 +181,7 @@ async fn fetch(config: &AgentConfig, ports: &AgentPorts) -> Option<Manifest> {
 async fn assign(
     config: &AgentConfig,
     ports: &AgentPorts,
-    manifest: &Manifest,
+    (version, manifest): (u64, &Manifest),
     engine: &EngineStatus,
 ) -> Result<Plan, String> {
     if !engine.is_ready {
@@ -193,7 +194,7 @@ async fn assign(
         Done::Network(gateway) => gateway,
         Done::Plain | Done::Created(_) | Done::Image(_) => None,
     };
-    let modules = assignments(config, manifest, gateway.as_deref());
+    let modules = assignments(config, (version, manifest), gateway.as_deref());
     let kept = manifest.modules.iter().filter(|(_, spec)| spec.is_err());
     let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
     let observed = ports.list.ask(ListContainers { module: None }, ENGINE).await;
@@ -215,7 +216,7 @@ async fn assign(
 
 pub(super) fn assignments(
     config: &AgentConfig,
-    manifest: &Manifest,
+    (version, manifest): (u64, &Manifest),
     gateway: Option<&str>,
 ) -> Vec<Assignment> {
     let extra_host = extra_host(&config.gateway_hostname, gateway);
@@ -254,6 +255,7 @@ pub(super) fn assignments(
                 status: spec.status,
                 startup_order: spec.startup_order,
             },
+            version,
             spec: spec.clone(),
             body,
             instance: config.instance.clone(),

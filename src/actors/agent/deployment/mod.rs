@@ -22,12 +22,12 @@ use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::agent::manifest::{Manifest, Rejected};
 use crate::domain::agent::plan::Plan;
-use crate::domain::agent::state::{ModuleState, outcome};
+use crate::domain::agent::state::{Applied, ModuleState, outcome};
 use crate::domain::identity::Identity;
 use crate::messages::engine::{EngineNotice, EngineStatus};
 use crate::messages::modules::{ModuleChanged, ModuleGone, ModulesStarted};
 use crate::messages::supervision::Health;
-use crate::messages::twins::DesiredChanged;
+use crate::messages::twins::TwinChanged;
 
 /// Everything is looked at anew now and then.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -88,9 +88,17 @@ impl Deployment {
         }
     }
 
+    /// What a module said of an earlier deployment says nothing of this one.
+    fn as_of_now(&self, state: &ModuleState) -> ModuleState {
+        let is_of_now = self.version.is_none_or(|version| state.version == version);
+        let applied = if is_of_now { state.applied.clone() } else { Applied::Pending };
+        ModuleState { applied, ..state.clone() }
+    }
+
     /// `lastDesiredStatus`, by all that is known.
     fn outcome(&self) -> (u16, String) {
-        outcome(self.current.as_ref(), &self.states, self.trouble.as_deref())
+        let states = self.states.iter().map(|(name, state)| (name.clone(), self.as_of_now(state)));
+        outcome(self.current.as_ref(), &states.collect(), self.trouble.as_deref())
     }
 }
 
@@ -100,7 +108,7 @@ impl Actor for Deployment {
     fn started(&mut self, ctx: &mut Self::Context) {
         let own = ctx.address();
         self.ports.engine_to_deployment.plug(&own);
-        self.ports.desired_changed.plug(&own);
+        self.ports.twin_changed.plug(&own);
         self.ports.status.plug(&own);
         self.ports.preview.plug(&own);
         self.ports.wanted_images.plug(&own);
@@ -131,12 +139,14 @@ impl Supervised for Deployment {
 }
 crate::supervised!(Deployment);
 
-impl Handler<DesiredChanged> for Deployment {
+impl Handler<TwinChanged> for Deployment {
     type Result = ();
 
-    fn handle(&mut self, DesiredChanged(whose): DesiredChanged, ctx: &mut Self::Context) {
-        if whose == self.own {
-            self.apply(ctx);
+    fn handle(&mut self, changed: TwinChanged, ctx: &mut Self::Context) {
+        match changed {
+            TwinChanged::Desired(whose) if whose == self.own => self.apply(ctx),
+            TwinChanged::Reported(whose) if whose == self.own => self.reporting.doubt(),
+            TwinChanged::Desired(_) | TwinChanged::Reported(_) => {}
         }
     }
 }

@@ -39,7 +39,7 @@ impl Handler<PreviewDeployment> for Deployment {
             };
             let have = ports.list.ask(ListContainers { module: None }, ENGINE).await;
             let have = have.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
-            let wanted = assignments(&config, &new, gateway.as_deref());
+            let wanted = assignments(&config, (0, &new), gateway.as_deref());
             let wanted: Vec<Want> = wanted.into_iter().map(|it| it.want).collect();
             let modules = preview(now.as_ref(), &new, &wanted, &have);
             let mut images = Vec::new();

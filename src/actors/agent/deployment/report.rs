@@ -10,13 +10,18 @@ use crate::actors::agent::AgentPorts;
 use crate::actors::clock;
 use crate::domain::agent::diff::diff;
 use crate::domain::agent::reported::{Report, document};
+use crate::domain::backoff::Backoff;
 use crate::domain::identity::Identity;
 use crate::messages::twins::{GetTwin, PatchReported};
 
 /// Changes within it go as one patch.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-/// After a patch that was not taken.
-const RETRY: Duration = Duration::from_secs(10);
+/// After one that was not taken, or was lost at the hub: it may be so again.
+const RETRY: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(300) };
+/// Without trouble for so long, the next one is the first.
+const CALM: Duration = Duration::from_secs(1200);
+/// What the twin has is read anew now and then.
+const REREAD: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(30);
 /// An ordered stop does not wait longer for its last report.
 const LAST: Duration = Duration::from_secs(2);
@@ -24,10 +29,15 @@ const LAST: Duration = Duration::from_secs(2);
 /// What the twin has, as far as is known.
 #[derive(Debug, Default)]
 pub(super) struct Reporting {
-    /// None: not read yet, in this life.
+    /// None: not read yet, in this life, or it is another by now.
     known: Option<Value>,
+    /// When it was read last.
+    read_at: Option<Instant>,
     is_dirty: bool,
     is_sending: bool,
+    /// What is under way was overtaken: the twin is to be read anew in any case.
+    is_doubted: bool,
+    tries: u32,
     not_before: Option<Instant>,
 }
 
@@ -36,18 +46,41 @@ impl Reporting {
     pub(super) fn mark(&mut self) {
         self.is_dirty = true;
     }
+
+    /// The twin has something else than was reported: it is read anew, and the difference sent.
+    pub(super) fn doubt(&mut self) {
+        tracing::info!("the hub has other reported properties of $edgeAgent: they are sent anew");
+        self.is_doubted = self.is_sending;
+        self.try_again();
+    }
+
+    fn try_again(&mut self) {
+        let now = clock::now();
+        if self.not_before.is_none_or(|at| now > at + CALM) {
+            self.tries = 0;
+        }
+        self.not_before = Some(now + RETRY.delay(self.tries));
+        self.tries = self.tries.saturating_add(1);
+        self.known = None;
+        self.is_dirty = true;
+    }
 }
 
 impl Deployment {
     /// Sends what changed, if nothing is under way.
     pub(super) fn report(&mut self, ctx: &mut Context<Self>) {
-        let is_early = self.reporting.not_before.is_some_and(|at| clock::now() < at);
+        let now = clock::now();
+        if self.reporting.read_at.is_some_and(|at| now > at + REREAD) {
+            (self.reporting.known, self.reporting.is_dirty) = (None, true);
+        }
+        let is_early = self.reporting.not_before.is_some_and(|at| now < at);
         if !self.reporting.is_dirty || self.reporting.is_sending || is_early {
             return;
         }
         let (ports, own) = (self.ports.clone(), self.own.clone());
         let Some(known) = self.reporting.known.clone() else {
             self.reporting.is_sending = true;
+            self.reporting.read_at = Some(now);
             ctx.spawn(read(ports, own).into_actor(self).map(|known, this, _| this.on_known(known)));
             return;
         };
@@ -61,19 +94,22 @@ impl Deployment {
     /// What the twin has now; or why nobody knows: then it is read again.
     fn on_known(&mut self, known: Result<Value, String>) {
         self.reporting.is_sending = false;
-        if let Err(why) = &known {
-            tracing::warn!(%why, "reported properties of $edgeAgent were not taken; again later");
-            self.reporting.is_dirty = true;
-            self.reporting.not_before = Some(clock::now() + RETRY);
+        let is_doubted = std::mem::take(&mut self.reporting.is_doubted);
+        match known {
+            Ok(known) => self.reporting.known = Some(known).filter(|_| !is_doubted),
+            Err(why) => {
+                tracing::warn!(%why, "reported properties of $edgeAgent were not taken; again later");
+                self.reporting.try_again();
+            }
         }
-        self.reporting.known = known.ok();
     }
 
     /// Says that nobody watches from now on, then stops.
     pub(super) fn report_last(&mut self, ctx: &mut Context<Self>) {
-        let known = self.reporting.known.clone();
-        let whole = known.as_ref().and_then(|known| self.whole(known, true));
-        let (Some(known), Some(whole)) = (known, whole) else { return ctx.stop() };
+        // While nobody knows what the twin has, all is said.
+        let known = self.reporting.known.clone().filter(|_| !self.reporting.is_sending);
+        let known = known.unwrap_or_else(|| Value::Object(Default::default()));
+        let Some(whole) = self.whole(&known, true) else { return ctx.stop() };
         let (ports, own) = (self.ports.clone(), self.own.clone());
         let send = async move {
             let send = send(ports, own, known, whole, LAST);

@@ -44,7 +44,7 @@ impl Deployment {
         let newest = self.current.as_ref().and_then(|current| current.as_ref().ok());
         let Some(manifest) = newest.or(self.good.as_ref()) else { return lines };
         for (name, spec) in &manifest.modules {
-            let state = self.states.get(name).cloned().unwrap_or_default();
+            let state = self.states.get(name).map(|it| self.as_of_now(it)).unwrap_or_default();
             lines.push(line(name, spec, &state, self.trouble.as_deref()));
         }
         let gone = self.states.values().filter(|it| !manifest.modules.contains_key(&it.name));

@@ -106,8 +106,9 @@ impl Module {
     /// A module that knows nothing of its container yet.
     pub fn new(seed: ModuleSeed, obituary: Obituary) -> Self {
         let policy = seed.assignment.as_ref().map(|it| it.spec.restart_policy);
+        let version = seed.assignment.as_ref().map_or(0, |it| it.version);
         Module {
-            state: ModuleState { name: seed.name.clone(), ..ModuleState::default() },
+            state: ModuleState { name: seed.name.clone(), version, ..ModuleState::default() },
             name: seed.name,
             device: seed.device,
             ports: seed.ports,
@@ -283,11 +284,14 @@ impl Handler<Adapt> for Module {
 
     fn handle(&mut self, Adapt(new): Adapt, ctx: &mut Self::Context) {
         let new = *new;
+        let version = new.version;
         let before = self.assignment.replace(new.clone());
         if !self.is_restored() {
+            self.state.version = version;
             return self.restarts.set_policy(new.spec.restart_policy); // it is started with this
         }
-        if before.as_ref() == Some(&new) {
+        if before.clone().is_some_and(|before| Assignment { version, ..before } == new) {
+            self.state.version = version;
             self.tell(); // who assigns wants to know that it is settled
             return;
         }
@@ -298,10 +302,13 @@ impl Handler<Adapt> for Module {
         self.forget_update(ctx);
         self.is_halted = false;
         self.restarts.set_policy(new.spec.restart_policy);
-        if !is_same {
+        if is_same {
+            self.change(|state| state.version = version);
+        } else {
             self.restarts = Restarts::new(new.spec.restart_policy, self.restart_backoff);
             self.forget();
             self.change(|state| {
+                state.version = version;
                 state.applied = Applied::Pending;
                 (state.is_up, state.is_done) = (false, false);
                 state.restarts = 0;

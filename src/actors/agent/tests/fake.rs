@@ -103,10 +103,14 @@ answers!(GetDesired, Option<Desired>, |world, _ask| {
     desired.map(|(version, properties)| Desired { version, properties })
 });
 answers!(GetTwin, TwinAnswer, |world, _ask| {
-    let body = json!({"desired": {}, "reported": world.borrow().reported}).to_string().into();
-    TwinAnswer { status: 200, body, version: None }
+    world.borrow_mut().reads += 1;
+    let (reported, status) = (world.borrow().reported.clone(), world.borrow().twin_status);
+    let body = json!({"desired": {}, "reported": reported}).to_string().into();
+    TwinAnswer { status: if status == 0 { 200 } else { status }, body, version: None }
 });
 answers!(PatchReported, TwinAnswer, |world, ask| {
+    let seconds = world.borrow().patch_seconds;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
     let mut world = world.borrow_mut();
     let status = world.patch_status;
     if status < 300 {
@@ -263,7 +267,7 @@ impl Agent {
     pub(super) async fn deploy(&self, version: u64, modules: Value) {
         self.world.borrow_mut().desired = Some((version, deployment(modules)));
         let own = Identity::parse("edge-1/$edgeAgent").unwrap();
-        self.ports.desired_changed.tell(DesiredChanged(own));
+        self.ports.twin_changed.tell(TwinChanged::Desired(own));
         self.settle(3).await;
     }
 

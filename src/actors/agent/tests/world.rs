@@ -34,6 +34,12 @@ pub(super) struct World {
     pub(super) patches: Vec<Value>,
     /// Status of the next answers to patches.
     pub(super) patch_status: u16,
+    /// So long an answer to a patch takes.
+    pub(super) patch_seconds: u64,
+    /// Status of the next answers to reads of the twin; 0 is 200.
+    pub(super) twin_status: u16,
+    /// Reads of the twin.
+    pub(super) reads: usize,
     pub(super) unknown: BTreeSet<String>,
     pub(super) registrar_error: Option<String>,
     /// The last good deployment, as stored.

@@ -32,11 +32,13 @@ use crate::messages::queue::PlaceQueue;
 use crate::messages::routes::{ListRoutes, RouteStatus, SetRoutes};
 use crate::messages::state::{Fetch, Save};
 use crate::messages::supervision::{ChildExited, Health, PanicAt, Snapshot, TakeSnapshot};
-use crate::messages::twins::{Desired, DesiredChanged, GetDesired, PatchReported};
+use crate::messages::twins::{Desired, GetDesired, PatchReported, TwinChanged};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Before asking again for what was not answered.
 const RETRY: Duration = Duration::from_secs(1);
+/// What was lost at the hub is reported again: not at once, as the hub may refuse it.
+const REPORT_AGAIN: Duration = Duration::from_secs(10);
 
 /// Whom the routes speak to.
 #[derive(Clone, Default)]
@@ -44,7 +46,7 @@ pub struct RoutesPorts {
     /// Twins.
     pub desired: Port<GetDesired>,
     /// Twins tell of changes here.
-    pub changed: Port<DesiredChanged>,
+    pub changed: Port<TwinChanged>,
     /// Twins.
     pub report: Port<PatchReported>,
     /// Queue.
@@ -79,6 +81,10 @@ pub struct Routes {
     unreadable: Option<String>,
     /// The queue cannot be brought to where it is to lie, and why.
     misplaced: Option<String>,
+    /// What was reported last.
+    reported: Option<(u64, u16, String)>,
+    /// It is to be reported again.
+    is_to_report: bool,
     /// For this version it was reported that there is no queue, and why.
     trouble: Option<(u64, String)>,
     generation: u64,
@@ -120,6 +126,8 @@ impl Routes {
             deployed: Deployed::default(),
             unreadable: None,
             misplaced: None,
+            reported: None,
+            is_to_report: false,
             trouble: None,
             // Generations go on after a restart of this actor or of the process.
             generation: clock::unix_time().as_millis() as u64,
@@ -244,7 +252,21 @@ impl Routes {
         self.readiness.is_ready("routes");
     }
 
-    fn report(&self, version: u64, code: u16, description: &str) {
+    fn report_again(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_to_report, true) {
+            return;
+        }
+        ctx.run_later(REPORT_AGAIN, |this, _| {
+            let last = this.reported.clone().filter(|_| this.is_to_report);
+            this.is_to_report = false;
+            if let Some((version, code, description)) = last {
+                this.report(version, code, &description);
+            }
+        });
+    }
+
+    fn report(&mut self, version: u64, code: u16, description: &str) {
+        self.reported = Some((version, code, description.to_owned()));
         let patch = json!({
             "schemaVersion": "1.0",
             "version": { "version": env!("CARGO_PKG_VERSION") },
@@ -290,12 +312,14 @@ impl Supervised for Routes {
 }
 crate::supervised!(Routes);
 
-impl Handler<DesiredChanged> for Routes {
+impl Handler<TwinChanged> for Routes {
     type Result = ();
 
-    fn handle(&mut self, DesiredChanged(who): DesiredChanged, ctx: &mut Self::Context) {
-        if who == self.identity {
-            self.read(ctx);
+    fn handle(&mut self, changed: TwinChanged, ctx: &mut Self::Context) {
+        match changed {
+            TwinChanged::Desired(who) if who == self.identity => self.read(ctx),
+            TwinChanged::Reported(who) if who == self.identity => self.report_again(ctx),
+            TwinChanged::Desired(_) | TwinChanged::Reported(_) => {}
         }
     }
 }

@@ -77,7 +77,7 @@ impl Routes {
         self.report_all(version, report);
     }
 
-    fn report_all(&self, version: u64, report: Report) {
+    fn report_all(&mut self, version: u64, report: Report) {
         if let Some((code, description)) = report {
             self.report(version, code, &description);
         }

@@ -72,7 +72,7 @@ impl Scene {
     async fn deploy(&self, desired: Desired) {
         *self.desired.borrow_mut() = Some(desired);
         let who = Identity::parse("gw/$edgeHub").unwrap();
-        self.routes.send(DesiredChanged(who)).await.unwrap();
+        self.routes.send(TwinChanged::Desired(who)).await.unwrap();
         settle().await;
     }
 

@@ -11,7 +11,7 @@ use crate::actors::hub::state::settled;
 use crate::actors::supervision::Supervised;
 use crate::domain::identity::Identity;
 use crate::messages::state::{Change, Pairs, Save, Scan, StoreError};
-use crate::messages::twins::Refused;
+use crate::messages::twins::{Refused, TwinChanged};
 
 /// Tables of `state/`: twins by identity; patches by identity and number, owed and refused;
 /// changes by number.
@@ -48,7 +48,7 @@ impl Twins {
                 [this.edge_hub.clone(), this.edge_agent.clone()]
                     .iter()
                     .filter(|own| this.entries.get(*own).is_some_and(|own| own.twin.is_known()))
-                    .for_each(|own| this.notify(own));
+                    .for_each(|own| this.notify(TwinChanged::Desired(own.clone())));
                 this.route_changes(ctx);
                 if this.is_up {
                     this.sync_all(ctx); // the link was faster

@@ -37,9 +37,7 @@ use crate::messages::queue::Ingest;
 use crate::messages::sessions::{self, ListOnline, json};
 use crate::messages::state::{Change, Save, Scan};
 use crate::messages::supervision::Health;
-use crate::messages::twins::{
-    DesiredChanged, GetTwinsStatus, PatchReported, TwinAnswer, TwinsStatus,
-};
+use crate::messages::twins::{GetTwinsStatus, PatchReported, TwinAnswer, TwinChanged, TwinsStatus};
 use crate::messages::upstream::Request;
 use crate::store::vault::Vault;
 
@@ -58,10 +56,10 @@ pub struct TwinsPorts {
     pub online: Port<ListOnline>,
     /// `queue`: changes of reported properties are messages for routes.
     pub ingest: Port<Ingest>,
-    /// Who acts on the desired properties of `$edgeHub`.
-    pub edge_hub: Port<DesiredChanged>,
-    /// Who acts on the desired properties of `$edgeAgent`.
-    pub edge_agent: Port<DesiredChanged>,
+    /// Who acts on the desired properties of `$edgeHub`, and reports how.
+    pub edge_hub: Port<TwinChanged>,
+    /// The same for `$edgeAgent`.
+    pub edge_agent: Port<TwinChanged>,
 }
 
 /// See the module documentation.
@@ -217,12 +215,13 @@ impl Twins {
         told.spawn(ctx);
     }
 
-    /// Those in this process who act on desired properties hear of it.
-    fn notify(&self, identity: &Identity) {
-        if *identity == self.edge_hub {
-            self.ports.edge_hub.tell(DesiredChanged(identity.clone()));
-        } else if *identity == self.edge_agent {
-            self.ports.edge_agent.tell(DesiredChanged(identity.clone()));
+    /// Those in this process who act on desired properties, and report how, hear of it.
+    fn notify(&self, changed: TwinChanged) {
+        let (TwinChanged::Desired(whose) | TwinChanged::Reported(whose)) = &changed;
+        if *whose == self.edge_hub {
+            self.ports.edge_hub.tell(changed);
+        } else if *whose == self.edge_agent {
+            self.ports.edge_agent.tell(changed);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Entry, Twins};
 use crate::domain::edge_twin::{Fate, Full, Patched};
 use crate::domain::identity::Identity;
 use crate::messages::sessions::{ListOnline, Online};
-use crate::messages::twins::{DesiredPatched, TwinAnswer};
+use crate::messages::twins::{DesiredPatched, TwinAnswer, TwinChanged};
 use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected, Request};
 
 /// So many identities talk to the parent at once.
@@ -54,7 +54,7 @@ impl Handler<DesiredPatched> for Twins {
         match entry.twin.on_desired(version, &patch) {
             Patched::Applied(telling) => {
                 self.save_and_tell(&identity, Some(telling), ctx);
-                self.notify(&identity);
+                self.notify(TwinChanged::Desired(identity));
             }
             Patched::Outdated => {
                 entry.is_stale = true;
@@ -239,11 +239,14 @@ impl Twins {
         if entry.is_stale && entry.twin.is_known() {
             return true;
         }
-        let (telling, is_other) = entry.twin.on_full(full, &entry.outbox);
-        self.save_and_tell(identity, telling.filter(|_| is_to_be_told), ctx);
+        let news = entry.twin.on_full(full, &entry.outbox);
+        self.save_and_tell(identity, news.telling.filter(|_| is_to_be_told), ctx);
         self.on_read_for(identity, ctx);
-        if is_other {
-            self.notify(identity);
+        if news.desired {
+            self.notify(TwinChanged::Desired(identity.clone()));
+        }
+        if news.reported {
+            self.notify(TwinChanged::Reported(identity.clone()));
         }
         true
     }

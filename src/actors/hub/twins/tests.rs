@@ -20,6 +20,8 @@ use crate::messages::upstream::{Ask, LinkAnswer, LinkChanged, NotConnected};
 struct Parent {
     desired: Value,
     reported_version: u64,
+    /// All that was reported to it, of everybody.
+    reported: Value,
     is_up: bool,
     /// The answer to patches with this name in them.
     refused: Option<(&'static str, u16)>,
@@ -35,7 +37,8 @@ impl Parent {
         let (status, body, version) = match &request.what {
             Ask::TwinGet => {
                 self.asked.push(format!("get {id}"));
-                let reported = json!({"$version": self.reported_version});
+                let mut reported = self.reported.clone();
+                reported["$version"] = self.reported_version.into();
                 (200, json!({"desired": self.desired, "reported": reported}).to_string(), None)
             }
             Ask::TwinPatch(patch) => {
@@ -77,6 +80,7 @@ impl Scene {
         let parent = Parent {
             desired: json!({"a": 1, "$version": 3}),
             reported_version: 1,
+            reported: json!({}),
             is_up: false,
             refused: None,
             asked: Vec::new(),
@@ -91,7 +95,10 @@ impl Scene {
         let (online, takes) = (Rc::clone(&is_online), Rc::clone(&is_online));
         let taken = Port::<DesiredTaken>::default();
         let acknowledge = taken.clone();
-        let (edge_hub, noticed) = noted(|DesiredChanged(id)| id.to_string());
+        let (edge_hub, noticed) = noted(|changed: TwinChanged| match changed {
+            TwinChanged::Desired(whose) => whose.to_string(),
+            TwinChanged::Reported(whose) => format!("reported {whose}"),
+        });
         let ports = TwinsPorts {
             save: shelf.save(),
             scan: shelf.scan(),
@@ -349,6 +356,38 @@ async fn those_who_act_on_our_own_desired_properties_hear_of_them() {
     let scene = scene.restart();
     settle().await;
     assert_eq!(*scene.noticed.borrow(), ["gw/$edgeHub"], "it is known with the parent away");
+}
+
+#[actix::test]
+async fn who_reports_for_this_edge_hears_that_the_parent_has_not_what_was_reported() {
+    let scene = Scene::new();
+    let report = async |patch: &'static str| {
+        let identity = id("gw/$edgeHub");
+        let patch = PatchReported { identity, patch: patch.into() };
+        scene.twins.send(patch).await.unwrap().status
+    };
+    let heard = async || {
+        settle().await;
+        std::mem::take(&mut *scene.noticed.borrow_mut())
+    };
+    scene.link(true).await;
+    assert_eq!(heard().await, ["gw/$edgeHub"]);
+    assert_eq!(report(r#"{"x":1}"#).await, 204);
+    scene.parent.borrow_mut().reported = json!({"x": 1});
+    scene.link(true).await;
+    assert!(heard().await.is_empty(), "it has it");
+    scene.parent.borrow_mut().reported = json!({});
+    scene.link(true).await;
+    assert_eq!(heard().await, ["reported gw/$edgeHub"], "it was set back");
+    scene.link(true).await;
+    assert!(heard().await.is_empty(), "that is known");
+    // Answered while the link was down, and refused for good when it was up.
+    scene.link(false).await;
+    assert_eq!(report(r#"{"bad":1}"#).await, 204);
+    scene.parent.borrow_mut().refused = Some(("bad", 400));
+    scene.link(true).await;
+    assert_eq!(heard().await, ["reported gw/$edgeHub"]);
+    assert_eq!(scene.status().await.2, 1);
 }
 
 #[actix::test]
