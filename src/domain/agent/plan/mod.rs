@@ -10,6 +10,8 @@ mod effort;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod space;
+#[cfg(test)]
 mod tests;
 mod trial;
 
@@ -158,7 +160,9 @@ pub fn stand<'a>(want: &Want, have: &[&'a Observed], known: Known) -> Stand<'a> 
         // To one that never ran there is no way back.
         let is_it = |it: &Observed| it.is_aside == aside && !(aside && it.phase == Phase::Created);
         let older = usable().filter(|it| it.spec_hash != want.hash && is_it(it));
-        let older = older.filter(|it| it.is_aside || is_up(it) || !rests(it, known));
+        // While the wanted one is refused, a job that is done is not taken away for it either.
+        let stays = |it: &Observed| known.is_held || it.is_aside || is_up(it) || !rests(it, known);
+        let older = older.filter(|it| stays(it));
         older.max_by_key(|it| (it.phase == Phase::Running, &it.id))
     };
     let (target, before) = match (wanted, older(true)) {

@@ -57,6 +57,10 @@ enum Event {
     Over,
     /// The container that runs ends by itself.
     Ends,
+    /// It fails.
+    Crashes,
+    /// The engine loses the container of this number, or somebody removes it.
+    Lost(usize, bool),
     /// The machine is restarted.
     Reboot,
     /// A registry that was away, or is now.
@@ -72,6 +76,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0..9usize, fault).prop_map(|(at, fault)| Event::Work(Some((at, fault)))),
         2 => Just(Event::Over),
         1 => Just(Event::Ends),
+        1 => Just(Event::Crashes),
+        1 => (0..3usize, any::<bool>()).prop_map(|(at, dead)| Event::Lost(at, dead)),
         1 => Just(Event::Reboot),
         1 => Just(Event::Registry(false)),
         1 => Just(Event::Registry(true)),
@@ -253,9 +259,7 @@ impl World {
         // What is wanted, and is not to run, is made without a trial.
         let is_there = want.status == Stopped && !all.is_empty();
         assert!(some_left || is_there, "neither the old one nor a new one: {want:?} {all:?}");
-        if !some_left {
-            self.proven.clear();
-        }
+        self.proven.retain(|_| some_left);
     }
 }
 
@@ -282,11 +286,20 @@ proptest! {
                 }
                 Event::Over => world.is_over = true,
                 Event::Registry(is_there) => world.is_there = *is_there,
-                Event::Ends | Event::Reboot => {
+                Event::Lost(at, is_dead) => {
+                    let Some(it) = world.containers.get_mut(*at) else { continue };
+                    it.phase = Phase::Dead;
+                    let lost = it.id.clone();
+                    world.containers.retain(|it| *is_dead || it.id != lost);
+                    let all = &world.containers;
+                    world.proven.retain(|id| *id != lost && all.iter().any(|it| it.id == *id));
+                }
+                Event::Ends | Event::Crashes | Event::Reboot => {
+                    let code = i64::from(matches!(event, Event::Crashes));
                     let is_trial = world.containers.iter().any(|it| it.is_aside);
                     for container in &mut world.containers {
                         if container.phase == Phase::Running {
-                            (container.phase, container.exit_code) = (Phase::Exited, Some(0));
+                            (container.phase, container.exit_code) = (Phase::Exited, Some(code));
                             if is_trial && !container.is_aside {
                                 world.proven.remove(&container.id);
                             }

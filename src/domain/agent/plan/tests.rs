@@ -179,6 +179,10 @@ fn nobody_goes_back_to_a_job_that_is_done() {
     assert_eq!(planned(&want(Running), &[&failed], once(job)), renew);
     let kept = "pull, aside c, create, startnew";
     assert_eq!(planned(&want(Running), &[&failed], job), kept);
+    // What was refused is not tried again when the one before has done its work.
+    let refused = Known { is_held: true, ..job };
+    assert_eq!(planned(&want(Running), &[&done], refused), "");
+    assert_eq!(planned(&want(Running), &[&failed], once(refused)), "");
 }
 
 #[test]
