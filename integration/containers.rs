@@ -21,6 +21,8 @@ mod operator;
 mod plan;
 #[path = "containers/python.rs"]
 mod python;
+#[path = "containers/renewal.rs"]
+mod renewal;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 mod image;
 pub(crate) mod own_engine;
 pub(crate) mod registry;
+pub(crate) mod relay;
 mod running;
 pub(crate) mod signing;
 mod traits;

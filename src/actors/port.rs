@@ -6,6 +6,7 @@
 //! waits: an ask is always a spawned future with a deadline.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -87,6 +88,28 @@ where
     /// The recipient as it is now, for threads that answer later.
     pub fn recipient(&self) -> Option<Recipient<M>> {
         self.0.borrow().clone()
+    }
+}
+
+impl<M, T, E> Port<M>
+where
+    M: Message<Result = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Display + Send + 'static,
+{
+    /// As `ask`; what went wrong, in words.
+    pub fn ask_in_words(
+        &self,
+        message: M,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<T, String>> + 'static + use<M, T, E> {
+        let asked = self.ask(message, deadline);
+        async move {
+            match asked.await {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod door;
 pub mod edge_twin;
 pub mod features;
 pub mod group_commit;
+pub mod hex;
 pub mod identity;
 pub mod iso8601;
 pub mod link;

@@ -19,6 +19,8 @@ pub struct AgentStatus {
     pub description: String,
     /// `ready`, or why the container engine cannot be used.
     pub engine: String,
+    /// How long it took from reading a deployment to its 200: of the last one that got there.
+    pub deployment_seconds: Option<f64>,
     /// Every module, `edgeAgent` and `edgeHub` first.
     pub modules: Vec<ModuleStatusLine>,
 }
@@ -47,6 +49,10 @@ pub struct ModuleStatusLine {
     /// What its deployment says and is not acted on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// So long it was to run, since our start.
+    pub wanted_seconds: f64,
+    /// So long of that it ran, and did not fail its health check.
+    pub running_seconds: f64,
 }
 
 /// What a deployment would do to this device; nothing is changed. The content of `$edgeAgent` as a

@@ -11,7 +11,7 @@ pub struct GetCertificates;
 /// See [`GetCertificates`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateStatus {
-    /// `server`, `device-ca`.
+    /// `server`, `device-ca`, `trusted-ca`.
     pub name: &'static str,
     /// ISO-8601.
     pub ends: String,
@@ -23,4 +23,6 @@ pub struct CertificateStatus {
     pub renewals: u64,
     /// Why it could not be, the last time.
     pub trouble: Option<String>,
+    /// It is in its last fifth, and not ours to renew: what the operator is to do.
+    pub warning: Option<String>,
 }

@@ -1,5 +1,8 @@
 //! What `engine` answers to, and what it tells: the container engine (Docker, Podman).
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use actix::{Message, Recipient};
 use serde_json::Value;
 
@@ -43,6 +46,8 @@ pub struct GetEngineStatus;
 /// See [`GetEngineStatus`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineStatus {
+    /// What it was told to do since our start, by the word for it.
+    pub commands: BTreeMap<&'static str, Commands>,
     /// It answers.
     pub is_ready: bool,
     /// `ready`, or why it cannot be used.
@@ -51,6 +56,17 @@ pub struct EngineStatus {
     pub version: String,
     /// Of the machine it runs on.
     pub architecture: String,
+}
+
+/// Commands of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// Done.
+    pub done: u64,
+    /// Refused, or not answered.
+    pub failed: u64,
+    /// How long all of them took.
+    pub took: Duration,
 }
 
 /// The containers that carry our instance's label: of one module, or all.
@@ -98,6 +114,22 @@ pub enum Run {
     FindImage(String),
     /// Creates the modules' network if it is not there.
     EnsureNetwork(String),
+}
+
+impl Run {
+    /// For metrics; none: nothing is changed by it.
+    pub fn word(&self) -> Option<&'static str> {
+        Some(match self {
+            Run::Create { .. } => "create",
+            Run::Start(_) => "start",
+            Run::Stop(_) => "stop",
+            Run::Remove(_) => "remove",
+            Run::Rename { .. } => "rename",
+            Run::Judge { .. } | Run::FindNetwork(_) | Run::FindImage(_) | Run::EnsureNetwork(_) => {
+                return None;
+            }
+        })
+    }
 }
 
 /// What came of [`Run`].

@@ -30,6 +30,7 @@ pub use self::authorities::{AuthorityError, ClientAuthorities};
 use self::proof::AskAndAcceptAny;
 use super::certs::ServerCertificate;
 use crate::domain::certificate::ClientCertificate;
+use crate::domain::hex::hex;
 
 /// A connection that was accepted.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -124,16 +125,6 @@ impl TlsServer {
 /// SHA-1 and SHA-256 of a certificate in DER, lower-case hex.
 pub fn thumbprints(der: &[u8]) -> Vec<String> {
     vec![hex(&Sha1::digest(der)), hex(&Sha256::digest(der))]
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(u32::from(nibble), 16));
-        }
-        text
-    })
 }
 
 /// Whom a client trusts.

@@ -186,8 +186,7 @@ async fn sweep(
 /// Modules, and what is kept of each.
 async fn scan(ports: &AgentPorts, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     let scan = Scan { table: TABLE, prefix: prefix.into(), from: Vec::new(), max: usize::MAX };
-    let found = ports.scan.ask(scan, SHORT).await.map_err(|it| it.to_string())?;
-    let found = found.map_err(|it| it.to_string())?;
+    let found = ports.scan.ask_in_words(scan, SHORT).await?;
     Ok(found.iter().map(|(key, value)| (text(&key[prefix.len()..]), value.clone())).collect())
 }
 
@@ -251,8 +250,7 @@ async fn forget(ports: &AgentPorts, key: Vec<u8>) -> Result<(), String> {
 }
 
 async fn save(ports: &AgentPorts, changes: Vec<Change>) -> Result<(), String> {
-    let saved = ports.save.ask(Save(changes), SHORT).await.map_err(|it| it.to_string())?;
-    saved.map_err(|it| it.to_string())
+    ports.save.ask_in_words(Save(changes), SHORT).await
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -267,8 +265,7 @@ async fn remove(
     generation: &str,
 ) -> Result<Swept, String> {
     let ask = ListContainers { module: Some(module.to_owned()) };
-    let containers = ports.list.ask(ask, ENGINE).await.map_err(|it| it.to_string())?;
-    if !containers.map_err(|it| it.to_string())?.is_empty() {
+    if !ports.list.ask_in_words(ask, ENGINE).await?.is_empty() {
         return Ok(Swept::Early);
     }
     let identity = rest.device.sibling(module).map_err(|it| it.to_string())?;

@@ -4,6 +4,7 @@ mod ends;
 mod fake;
 mod faults;
 mod lives;
+mod promptness;
 mod reports;
 mod secrets;
 mod updates;

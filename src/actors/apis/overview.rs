@@ -2,6 +2,7 @@
 //!
 //! An actor that does not answer is a finding, not an error: it is named, and the rest is shown.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::messages::agent::{
 };
 use crate::messages::certificates::{CertificateStatus, GetCertificates};
 use crate::messages::dead_letters::{Pause, ReadDeadLetters, Settle};
-use crate::messages::engine::{GetEngineStatus, ListContainers, Run};
+use crate::messages::engine::{Commands, GetEngineStatus, ListContainers, Run};
 use crate::messages::identities::Lookup;
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{Compact, GetQueueStatus, QueueStatus, TryRoutes};
@@ -134,6 +135,9 @@ pub struct Overview {
     pub twins: Option<TwinsStatus>,
     /// Until when each is good.
     pub certificates: Vec<CertificateStatus>,
+    /// What the container engine was told to do.
+    #[serde(skip)]
+    pub commands: BTreeMap<&'static str, Commands>,
     /// Modules.
     pub agent: Option<AgentStatus>,
     /// Actual is as desired.
@@ -192,7 +196,9 @@ impl ApiPorts {
             desired("$edgeHub"),
             desired("$edgeAgent"),
         );
+        let engine = self.engine.ask(GetEngineStatus, DEADLINE).await.unwrap_or_default();
         let certificates = self.certificates.ask(GetCertificates, DEADLINE).await;
+        let certificates = certificates.unwrap_or_default();
         let parts = vec![
             part("twins", true, &twins, |_| None),
             part("queue", true, &queue, |queue| match queue {
@@ -222,12 +228,17 @@ impl ApiPorts {
             is_ready: parts.iter().all(|part| part.is_ready || !part.is_needed),
             parts,
             link: link.ok(),
-            warnings: warnings(about, queue.as_ref().ok().and_then(|queue| queue.as_ref().ok())),
+            warnings: warnings(
+                about,
+                queue.as_ref().ok().and_then(|queue| queue.as_ref().ok()),
+                &certificates,
+            ),
             queue: queue.ok().and_then(Result::ok),
             clients: clients.ok(),
             local_topics: local.ok().filter(|local| local.is_enabled),
             twins: twins.ok(),
-            certificates: certificates.unwrap_or_default(),
+            certificates,
+            commands: engine.commands,
             agent: agent.ok(),
             in_sync: differences.is_empty(),
             differences,
@@ -263,9 +274,14 @@ fn part<T>(
     Part { name, is_ready: why.is_none(), is_needed, why }
 }
 
-/// What is known since the start, and what became of damaged messages.
-fn warnings(about: &About, queue: Option<&QueueStatus>) -> Vec<String> {
+/// What is known since the start, what ends soon, and what became of damaged messages.
+fn warnings(
+    about: &About,
+    queue: Option<&QueueStatus>,
+    certificates: &[CertificateStatus],
+) -> Vec<String> {
     let mut warnings = about.warnings.clone();
+    warnings.extend(certificates.iter().filter_map(|it| it.warning.clone()));
     let Some(queue) = queue else { return warnings };
     warnings.extend(queue.salvages.iter().map(Report::summary));
     if queue.quarantined > 0 {

@@ -13,7 +13,7 @@ use crate::domain::identity::Identity;
 use crate::domain::row::Offset;
 use crate::messages::agent::*;
 use crate::messages::dead_letters::{DeadLetter, Letter, Pause, Progress, ReadDeadLetters, Settle};
-use crate::messages::engine::{Done, EngineStatus, GetEngineStatus, ListContainers, Run};
+use crate::messages::engine::{Commands, Done, EngineStatus, GetEngineStatus, ListContainers, Run};
 use crate::messages::identities::{IdentityRecord, IdentityStatus, Lookup};
 use crate::messages::local_topics::{GetLocalStatus, LocalStatus};
 use crate::messages::queue::{EndpointStatus, GetQueueStatus, QueueStatus, RouteCounts};
@@ -39,6 +39,8 @@ impl Default for Probe {
             status: status.into(),
             since: Some("2026-01-01T00:00:00Z".into()),
             restarts: 2,
+            wanted_seconds: if name == "sensor" { 9.0 } else { 0.0 },
+            running_seconds: 8.5,
             ..ModuleStatusLine::default()
         };
         let modules = vec![module("edgeHub", "running"), module("sensor", "running")];
@@ -154,7 +156,12 @@ answers!(Run, |self, m| {
     self.restarted.push(format!("{m:?}"));
     Ok(Done::Plain)
 });
-answers!(GetEngineStatus, |self, _m| EngineStatus { version: "28".into(), ..Default::default() });
+answers!(GetEngineStatus, |self, _m| EngineStatus {
+    version: "28".into(),
+    commands: [("start", Commands { done: 3, failed: 1, took: Duration::from_millis(1500) })]
+        .into(),
+    ..Default::default()
+});
 answers!(Lookup, |self, m| Ok(Some(IdentityRecord {
     id: m.identity.clone(),
     keys: Vec::new(),

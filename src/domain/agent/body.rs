@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 use super::fields::{Object, some_field, take_field};
 use super::manifest::ModuleSpec;
 use super::names::{
-    GENERATION, IMAGE, INSTANCE, MODULE, NAMESPACE, SPEC_HASH, WORKLOAD_MOUNT, WORKLOAD_URI, hex,
+    GENERATION, IMAGE, INSTANCE, MODULE, NAMESPACE, SPEC_HASH, WORKLOAD_MOUNT, WORKLOAD_URI,
 };
-
+use crate::domain::hex::hex;
 use crate::domain::workload;
 
 /// What is the same for all modules of this device.

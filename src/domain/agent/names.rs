@@ -1,8 +1,8 @@
 //! Names and places that EdgeAgent gives: labels, containers, workload sockets.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
+
+use crate::domain::hex::hex;
 
 /// Label: the instance of the runtime that a container or a network belongs to.
 pub const INSTANCE: &str = "io.edge-runtime.instance";
@@ -45,14 +45,6 @@ pub fn other_container_name(module: &str, instance: &str) -> String {
 /// The name of a module's container that ran before an update, while it is kept.
 pub fn aside_name(module: &str, instance: &str) -> String {
     other_container_name(module, &format!("{instance}/before"))
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
 }
 
 #[cfg(test)]

@@ -121,6 +121,11 @@ impl Authority {
         read(&self.pem).map(|(ends, _)| ends).unwrap_or(Duration::MAX)
     }
 
+    /// When its certificate begins, since the epoch.
+    pub(super) fn begins(&self) -> Duration {
+        lives(&self.pem).next().map(|(begins, _)| begins).unwrap_or_default()
+    }
+
     /// Whether it is one that we made, and may follow with another: an operator's own we leave alone.
     pub(super) fn is_named_like(&self, name: &str) -> bool {
         read(&self.pem).is_some_and(|(_, subject)| subject.is_some_and(|it| it.starts_with(name)))
@@ -142,6 +147,16 @@ pub(super) fn read(pem: &str) -> Option<(Duration, Option<String>)> {
     let name = read.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     let is_own = read.subject() == read.issuer();
     Some((Duration::from_secs(ends), name.filter(|_| is_own).map(str::to_owned)))
+}
+
+/// When each certificate of a PEM text begins, and ends.
+pub(super) fn lives(pem: &str) -> impl Iterator<Item = (Duration, Duration)> {
+    let unix = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    CertificateDer::pem_slice_iter(pem.as_bytes()).flatten().filter_map(move |der| {
+        let (_, read) = X509Certificate::from_der(&der).ok()?;
+        let validity = read.validity();
+        Some((unix(validity.not_before.timestamp()), unix(validity.not_after.timestamp())))
+    })
 }
 
 pub(super) fn time_of(unix: Duration) -> OffsetDateTime {

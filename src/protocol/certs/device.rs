@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::authority::{Files, read, time_of};
+use super::authority::{Files, lives, read, time_of};
 use super::{
     Authority, CertError, ServerCertificate, counted_from_2026, names_of, optional,
     write_trust_bundle,
@@ -89,6 +89,16 @@ pub struct Life {
     pub ends: Duration,
     /// From then on it is followed by another; none: it is not ours to renew.
     pub renewed_from: Option<Duration>,
+    /// Where it is not: its last fifth begins, and who has to renew it is to be told.
+    pub warned_from: Option<Duration>,
+}
+
+impl Life {
+    /// Of a certificate that somebody else made.
+    fn of_others((begins, ends): (Duration, Duration)) -> Self {
+        let warned_from = ends.saturating_sub(ends.saturating_sub(begins) / 5);
+        Life { ends, renewed_from: None, warned_from: Some(warned_from) }
+    }
 }
 
 /// What an edge device serves with, and gives its clients.
@@ -98,6 +108,8 @@ pub struct DeviceCertificates {
     authority: CurrentAuthority,
     server: ServerCertificate,
     server_life: Life,
+    /// Of what is trusted upstream: the first to end.
+    trusted_life: Option<Life>,
     bundle: TrustBundle,
 }
 
@@ -133,6 +145,7 @@ impl DeviceCertificates {
             authority,
             server,
             server_life,
+            trusted_life: None,
             bundle: TrustBundle::default(),
         };
         made.write_bundle(now)?;
@@ -157,6 +170,10 @@ impl DeviceCertificates {
             (self.server, self.server_life) = serve(&self.names, &self.authority.now(), now)?;
             renewed.server = true;
         }
+        let trusted = self.names.trusted_ca.as_deref();
+        let trusted = trusted.and_then(|path| optional(path).ok().flatten());
+        let lives = trusted.iter().flat_map(|pem| lives(pem)).map(Life::of_others);
+        self.trusted_life = lives.min_by_key(|life| life.ends);
         Ok(renewed)
     }
 
@@ -179,8 +196,16 @@ impl DeviceCertificates {
     pub fn authority_life(&self) -> Life {
         let authority = self.authority.now();
         let ends = authority.ends();
-        let is_ours = authority.is_named_like(&self.prefix());
-        Life { ends, renewed_from: is_ours.then(|| ends.saturating_sub(self.names.ca_life / 5)) }
+        if !authority.is_named_like(&self.prefix()) {
+            return Life::of_others((authority.begins(), ends));
+        }
+        let renewed_from = Some(ends.saturating_sub(self.names.ca_life / 5));
+        Life { ends, renewed_from, warned_from: None }
+    }
+
+    /// Of the authorities of `upstream.trusted_ca`, the first to end.
+    pub fn trusted_life(&self) -> Option<Life> {
+        self.trusted_life
     }
 
     /// The device's authority, the one before it, and what it trusts upstream.
@@ -224,7 +249,7 @@ fn serve(
     let ends = made.saturating_add(life).min(authority.ends());
     let server = authority.certify_until(&wanted, time_of(ends), now)?;
     let renewed_from = made + ends.saturating_sub(made) / 5 * 4;
-    Ok((server, Life { ends, renewed_from: Some(renewed_from) }))
+    Ok((server, Life { ends, renewed_from: Some(renewed_from), warned_from: None }))
 }
 
 #[cfg(test)]

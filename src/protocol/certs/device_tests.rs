@@ -115,7 +115,40 @@ fn an_authority_of_the_operators_own_is_not_replaced() {
     let own = Authority::load_or_make(&certs.join("device-ca.pem"), "Plant 7 CA").unwrap();
     let made = DeviceCertificates::prepare(names(dir.path()), NOW + 40_000 * DAY).unwrap();
     assert_eq!(made.authority().now().pem(), own.pem());
-    assert_eq!(made.authority_life().renewed_from, None);
+    let life = made.authority_life();
+    assert_eq!(life.renewed_from, None);
+    // Made for 2020 to 2099: whose it is, is warned in its last fifth.
+    let year = 365 * DAY;
+    let warned = life.warned_from.unwrap();
+    assert!((15 * year..17 * year).contains(&(life.ends - warned)), "{life:?}");
+}
+
+#[test]
+fn of_what_is_trusted_upstream_the_first_to_end_is_looked_at_as_often_as_the_rest() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = other.path().join("trusted.pem");
+    let names = DeviceNames { trusted_ca: Some(file.clone()), ..names(dir.path()) };
+    let end = |year| time::Date::from_calendar_date(year, time::Month::June, 1).unwrap();
+    let authority = |year, name: &str| {
+        let until = end(year).midnight().assume_utc();
+        let path = other.path().join(format!("{name}.pem"));
+        Authority::load_or_make_until(&path, name, until).unwrap().pem().to_owned()
+    };
+    let (near, far) = (authority(2030, "near"), authority(2090, "far"));
+    std::fs::write(&file, far.clone() + &near).unwrap();
+    let mut made = DeviceCertificates::prepare(names, NOW).unwrap();
+    let ends = |made: &DeviceCertificates| {
+        let life = made.trusted_life().unwrap();
+        assert!(life.renewed_from.is_none() && life.warned_from.unwrap() < life.ends);
+        time_of(life.ends).year()
+    };
+    assert_eq!(ends(&made), 2030);
+    std::fs::write(&file, far).unwrap();
+    made.renew(NOW + DAY).unwrap();
+    assert_eq!(ends(&made), 2090);
+    std::fs::remove_file(&file).unwrap();
+    made.renew(NOW + 2 * DAY).unwrap();
+    assert_eq!(made.trusted_life(), None, "and that holds up no renewal");
 }
 
 /// The certificate that a client with these authorities is shown, if it takes it.

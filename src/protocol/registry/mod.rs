@@ -17,9 +17,10 @@ use sha2::{Digest, Sha256};
 use self::signature::Signature;
 use super::files::FileError;
 use super::http_client::{AskError, ClientAnswer, ClientRequest, Place, follow};
-use super::tls::{TlsClient, TlsError, Trust, hex};
+use super::tls::{TlsClient, TlsError, Trust};
 use crate::domain::agent::image::Location;
 use crate::domain::agent::manifest::Credential;
+use crate::domain::hex::hex;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Redirections: registries send for blobs to their storage.

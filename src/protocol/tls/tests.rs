@@ -88,8 +88,3 @@ fn a_file_without_certificates_is_no_trust() {
     let error = TlsClient::new(&Trust::Pem(b"hello".into(), "my-ca.pem".into())).unwrap_err();
     assert!(error.to_string().starts_with("my-ca.pem has no usable certificate"));
 }
-
-#[test]
-fn bytes_are_written_in_lower_case_hex() {
-    assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
-}

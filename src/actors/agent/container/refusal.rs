@@ -45,8 +45,7 @@ pub(super) async fn keep(
 ) -> Result<(), String> {
     let value = serde_json::to_vec(refusal).map_err(|error| error.to_string())?;
     let save = Save(vec![Change::put(TABLE, key(module), value)]);
-    let saved = ports.save.ask(save, STORE).await.map_err(|error| error.to_string())?;
-    saved.map_err(|error| error.to_string())
+    ports.save.ask_in_words(save, STORE).await
 }
 
 /// The module is gone, or wanted otherwise.

@@ -71,6 +71,7 @@ impl Deployment {
                     tracing::error!(version, %rejected, stays, "deployment is refused");
                 }
             }
+            self.times.on_read(version);
             self.version = Some(version);
             self.current = Some(current);
         }
@@ -154,8 +155,7 @@ async fn keep(config: &AgentConfig, ports: &AgentPorts, properties: &Value) -> b
     let sealed = config.vault.as_ref().map_or(Ok(text.clone()), |vault| vault.seal(GOOD, &text));
     let saved = match sealed {
         Ok(text) => {
-            let saved = ports.save.ask(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await;
-            saved.map_err(|it| it.to_string()).and_then(|it| it.map_err(|it| it.to_string()))
+            ports.save.ask_in_words(Save(vec![Change::put(TABLE, GOOD, text)]), SHORT).await
         }
         Err(error) => Err(error.to_string()),
     };
@@ -189,7 +189,7 @@ async fn assign(
         return Err(format!("the container engine cannot be used: {why}"));
     }
     let network = Run::EnsureNetwork(config.network.clone());
-    let network = ports.run.ask(network, ENGINE).await.map_err(|error| error.to_string())?;
+    let network = ports.run.ask_in_words(network, ENGINE).await;
     let gateway = match network.map_err(|error| format!("network {}: {error}", config.network))? {
         Done::Network(gateway) => gateway,
         Done::Plain | Done::Created(_) | Done::Image(_) => None,
@@ -197,8 +197,7 @@ async fn assign(
     let modules = assignments(config, (version, manifest), gateway.as_deref());
     let kept = manifest.modules.iter().filter(|(_, spec)| spec.is_err());
     let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
-    let observed = ports.list.ask(ListContainers { module: None }, ENGINE).await;
-    let observed = observed.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
+    let observed = ports.list.ask_in_words(ListContainers { module: None }, ENGINE).await?;
     let wanted: Vec<Want> = modules.iter().map(|it| it.want.clone()).collect();
     let plan = plan(&wanted, &kept, &observed);
     let names: Vec<String> = manifest.modules.keys().cloned().collect();

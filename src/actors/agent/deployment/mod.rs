@@ -9,6 +9,7 @@ mod apply;
 mod preview;
 mod report;
 mod status;
+mod times;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use actix::prelude::*;
 use serde_json::Value;
 
 use self::report::Reporting;
+use self::times::Times;
 use super::{AgentConfig, AgentPorts};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
@@ -59,6 +61,7 @@ pub struct Deployment {
     apply_again: bool,
     retry: Option<SpawnHandle>,
     reporting: Reporting,
+    times: Times,
     started: Duration,
     obituary: Obituary,
 }
@@ -83,6 +86,7 @@ impl Deployment {
             apply_again: false,
             retry: None,
             reporting: Reporting::default(),
+            times: Times::default(),
             started: clock::unix_time(),
             obituary,
         }
@@ -118,6 +122,7 @@ impl Actor for Deployment {
         ctx.run_interval(RESYNC, Self::apply);
         ctx.run_interval(RETELL, |this, _| this.tell_sockets());
         ctx.run_interval(report::INTERVAL, Self::report);
+        ctx.run_interval(times::STEP, |this, _| this.count_times());
         self.apply(ctx);
     }
 }

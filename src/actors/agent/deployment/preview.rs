@@ -29,16 +29,12 @@ impl Handler<PreviewDeployment> for Deployment {
             let properties = desired(&given, &current);
             let new = Manifest::parse(&properties, config.parent_hostname.as_deref());
             let new = new.map_err(|rejected| format!("{} {rejected}", rejected.code()))?;
-            let run = async |what| {
-                let done = ports.run.ask(what, ENGINE).await.map_err(|it| it.to_string())?;
-                done.map_err(|it| it.to_string())
-            };
+            let run = |what| ports.run.ask_in_words(what, ENGINE);
             let gateway = match run(Run::FindNetwork(config.network.clone())).await? {
                 Done::Network(gateway) => gateway,
                 _ => None,
             };
-            let have = ports.list.ask(ListContainers { module: None }, ENGINE).await;
-            let have = have.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
+            let have = ports.list.ask_in_words(ListContainers { module: None }, ENGINE).await?;
             let wanted = assignments(&config, (0, &new), gateway.as_deref());
             let wanted: Vec<Want> = wanted.into_iter().map(|it| it.want).collect();
             let modules = preview(now.as_ref(), &new, &wanted, &have);

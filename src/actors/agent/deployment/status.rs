@@ -21,6 +21,7 @@ impl Handler<GetAgentStatus> for Deployment {
             code,
             description,
             engine: self.engine.text.clone(),
+            deployment_seconds: self.times.deployment(),
             modules: self.lines(),
         })
     }
@@ -45,7 +46,9 @@ impl Deployment {
         let Some(manifest) = newest.or(self.good.as_ref()) else { return lines };
         for (name, spec) in &manifest.modules {
             let state = self.states.get(name).map(|it| self.as_of_now(it)).unwrap_or_default();
-            lines.push(line(name, spec, &state, self.trouble.as_deref()));
+            let line = line(name, spec, &state, self.trouble.as_deref());
+            let (wanted_seconds, running_seconds) = self.times.of(name);
+            lines.push(ModuleStatusLine { wanted_seconds, running_seconds, ..line });
         }
         let gone = self.states.values().filter(|it| !manifest.modules.contains_key(&it.name));
         lines.extend(gone.map(|state| ModuleStatusLine {

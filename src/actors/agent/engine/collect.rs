@@ -90,9 +90,9 @@ async fn collect(
     let used: BTreeSet<String> = used.into_iter().collect();
     let prefix = PREFIX.as_bytes().to_vec();
     let all = Scan { table: TABLE, prefix, from: Vec::new(), max: MOST };
-    let all = ports.scan.ask(all, DEADLINE).await.map_err(|error| error.to_string())?;
+    let all = ports.scan.ask_in_words(all, DEADLINE).await?;
     let mut changes = Vec::new();
-    for (key, value) in all.map_err(|error| error.to_string())?.iter() {
+    for (key, value) in all.iter() {
         let Some(record) = Record::parse(key, value) else { continue };
         let (is_wanted, is_used) = (wanted.contains(&record.name), used.contains(&record.id));
         match one(&docker, &record, is_wanted, is_used, now, age).await {

@@ -11,6 +11,9 @@ mod pulls;
 mod tests;
 mod work;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -21,7 +24,7 @@ use super::{AgentConfig, AgentPorts};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::domain::backoff::Backoff;
-use crate::messages::engine::{EngineError, EngineNotice, EngineStatus, GetEngineStatus};
+use crate::messages::engine::{Commands, EngineError, EngineNotice, EngineStatus, GetEngineStatus};
 use crate::messages::supervision::Health;
 use crate::protocol::docker::{Docker, EngineVersion};
 
@@ -41,8 +44,12 @@ pub struct Engine {
     pulls: Pulls,
     gate: Gate,
     is_collecting: bool,
+    commands: Counted,
     obituary: Obituary,
 }
+
+/// Shared with what is under way.
+type Counted = Rc<RefCell<BTreeMap<&'static str, Commands>>>;
 
 enum Connection {
     /// Why it cannot be used.
@@ -69,6 +76,7 @@ impl Engine {
             pulls,
             gate,
             is_collecting: false,
+            commands: Counted::default(),
             obituary,
         }
     }
@@ -185,15 +193,17 @@ crate::supervised!(Engine);
 
 impl Engine {
     fn status(&self) -> EngineStatus {
+        let commands = self.commands.borrow().clone();
         match &self.connection {
             Connection::Up(_, version, _) => EngineStatus {
+                commands,
                 is_ready: true,
                 text: "ready".into(),
                 version: version.version.clone(),
                 architecture: version.architecture.clone(),
             },
             Connection::Away(why) => {
-                EngineStatus { text: format!("away: {why}"), ..EngineStatus::default() }
+                EngineStatus { commands, text: format!("away: {why}"), ..EngineStatus::default() }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What the engine is asked to do. Each ask is a future of its own: none waits for another's,
 //! but downloads, of which there are few at a time.
 
+use std::rc::Rc;
+
 use actix::prelude::*;
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -8,6 +10,7 @@ use serde_json::Value;
 use super::Engine;
 use super::follow::follow;
 use super::gate::{Gate, find};
+use crate::actors::clock;
 use crate::domain::agent::manifest::Credential;
 use crate::domain::agent::observed::{Observed, newest};
 use crate::messages::agent::{GetLogs, InspectModule, ModuleLogs};
@@ -28,32 +31,48 @@ impl Handler<Run> for Engine {
 
     fn handle(&mut self, what: Run, _: &mut Self::Context) -> Self::Result {
         let (docker, gate) = (self.docker(), self.gate.clone());
+        let (word, counted) = (what.word(), Rc::clone(&self.commands));
         Box::pin(async move {
-            let docker = docker?;
-            Ok(match what {
-                Run::Create { name, mut body } => {
-                    let image = body["Image"].as_str().unwrap_or_default();
-                    body["Image"] = gate.admit(&docker, image, None).await?.into();
-                    Done::Created(docker.create(&name, &body).await?)
-                }
-                Run::Judge { id, credential } => {
-                    judge(&docker, &gate, &id, credential.as_ref()).await.map(|()| Done::Plain)?
-                }
-                Run::Start(id) => {
-                    judge(&docker, &gate, &id, None).await?;
-                    docker.start(&id).await.map(|()| Done::Plain)?
-                }
-                Run::Stop(id) => docker.stop(&id).await.map(|()| Done::Plain)?,
-                Run::Remove(id) => docker.remove(&id).await.map(|()| Done::Plain)?,
-                Run::Rename { id, name } => {
-                    docker.rename(&id, &name).await.map(|()| Done::Plain)?
-                }
-                Run::FindNetwork(name) => Done::Network(docker.find_network(&name).await?),
-                Run::FindImage(name) => Done::Image(docker.image_size(&name).await?),
-                Run::EnsureNetwork(name) => Done::Network(docker.ensure_network(&name).await?),
-            })
+            let began = clock::now();
+            let done = run(docker, gate, what).await;
+            if let Some(word) = word {
+                let mut counted = counted.borrow_mut();
+                let commands = counted.entry(word).or_default();
+                commands.took += clock::now().saturating_duration_since(began);
+                let count = if done.is_ok() { &mut commands.done } else { &mut commands.failed };
+                *count += 1;
+            }
+            done
         })
     }
+}
+
+async fn run(
+    docker: Result<Docker, EngineError>,
+    gate: Gate,
+    what: Run,
+) -> Result<Done, EngineError> {
+    let docker = docker?;
+    Ok(match what {
+        Run::Create { name, mut body } => {
+            let image = body["Image"].as_str().unwrap_or_default();
+            body["Image"] = gate.admit(&docker, image, None).await?.into();
+            Done::Created(docker.create(&name, &body).await?)
+        }
+        Run::Judge { id, credential } => {
+            judge(&docker, &gate, &id, credential.as_ref()).await.map(|()| Done::Plain)?
+        }
+        Run::Start(id) => {
+            judge(&docker, &gate, &id, None).await?;
+            docker.start(&id).await.map(|()| Done::Plain)?
+        }
+        Run::Stop(id) => docker.stop(&id).await.map(|()| Done::Plain)?,
+        Run::Remove(id) => docker.remove(&id).await.map(|()| Done::Plain)?,
+        Run::Rename { id, name } => docker.rename(&id, &name).await.map(|()| Done::Plain)?,
+        Run::FindNetwork(name) => Done::Network(docker.find_network(&name).await?),
+        Run::FindImage(name) => Done::Image(docker.image_size(&name).await?),
+        Run::EnsureNetwork(name) => Done::Network(docker.ensure_network(&name).await?),
+    })
 }
 
 /// Without rules the engine is not asked.

@@ -124,11 +124,9 @@ async fn carry_out(halt: Halt, module: String, ports: AgentPorts) -> Result<(), 
 
 async fn list(ports: &AgentPorts, module: &str) -> Result<Vec<Observed>, String> {
     let ask = ListContainers { module: Some(module.to_owned()) };
-    let answer = ports.list.ask(ask, ENGINE).await.map_err(|error| error.to_string())?;
-    answer.map_err(|error| error.to_string())
+    ports.list.ask_in_words(ask, ENGINE).await
 }
 
 async fn run(ports: &AgentPorts, what: Run) -> Result<(), String> {
-    let answer = ports.run.ask(what, ENGINE).await.map_err(|error| error.to_string())?;
-    answer.map(drop).map_err(|error| error.to_string())
+    ports.run.ask_in_words(what, ENGINE).await.map(drop)
 }

@@ -51,7 +51,8 @@ fn away(world: &Shared) -> Result<(), EngineError> {
 answers!(GetEngineStatus, EngineStatus, |world, _ask| {
     let is_ready = !world.borrow().is_away;
     let text = if is_ready { "ready" } else { "away: gone" };
-    EngineStatus { is_ready, text: text.into(), version: "28".into(), architecture: "x".into() }
+    let (text, version, architecture) = (text.into(), "28".into(), "x".into());
+    EngineStatus { is_ready, text, version, architecture, ..EngineStatus::default() }
 });
 answers!(ListContainers, Result<Vec<Observed>, EngineError>, |world, ask| {
     away(&world)?;

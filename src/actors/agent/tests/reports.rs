@@ -148,3 +148,30 @@ async fn who_never_read_its_twin_says_all_the_same_that_it_stops() {
     assert_eq!(reported["modules"]["a"]["runtimeStatus"], "unknown");
     assert_eq!(reported["old"], 1, "what is not known is left alone");
 }
+
+#[actix::test]
+async fn how_long_a_module_was_to_run_and_did_is_counted_and_how_long_a_deployment_took() {
+    let slow_images = ["slow:1".to_owned()].into();
+    let agent = Agent::start(World { slow_images, ..World::default() }).await;
+    let off = json!({"status": "stopped"});
+    let all =
+        json!({"a": module("i:1", none()), "b": module("slow:1", none()), "c": module("i:1", off)});
+    agent.deploy(1, all).await;
+    agent.settle(97).await;
+    assert_eq!(agent.status().await.deployment_seconds, None);
+    agent.world.borrow_mut().slow_images.clear();
+    agent.settle(100).await;
+    let status = agent.status().await;
+    let took = status.deployment_seconds.unwrap();
+    assert!((99.0..104.0).contains(&took), "{took}");
+    let of = |name: &str| {
+        let line = status.modules.iter().find(|it| it.name == name).unwrap();
+        (line.wanted_seconds, line.running_seconds)
+    };
+    let (wanted, ran) = of("a");
+    assert!((195.0..202.0).contains(&wanted) && wanted - ran <= 3.0, "{wanted} {ran}");
+    let (wanted, ran) = of("b");
+    assert!((195.0..202.0).contains(&wanted), "{wanted}");
+    assert!((95.0..102.0).contains(&ran), "{ran}");
+    assert_eq!(of("c"), (0.0, 0.0), "it was not to run");
+}

@@ -6,7 +6,7 @@ use super::fake::{Agent, deployment, module};
 use super::world::{Habit, World};
 use crate::domain::identity::Identity;
 use crate::messages::engine::EngineNotice;
-use crate::messages::twins::DesiredChanged;
+use crate::messages::twins::TwinChanged;
 
 #[actix::test]
 async fn what_the_engine_quotes_of_a_modules_secrets_is_shown_to_nobody() {
@@ -31,7 +31,7 @@ async fn what_the_engine_quotes_of_a_modules_secrets_is_shown_to_nobody() {
     desired["runtime"]["settings"] = json!({ "registryCredentials": { "r": log_in } });
     agent.world.borrow_mut().desired = Some((1, desired));
     let own = Identity::parse("edge-1/$edgeAgent").unwrap();
-    agent.ports.desired_changed.tell(DesiredChanged(own));
+    agent.ports.twin_changed.tell(TwinChanged::Desired(own));
     agent.settle(3).await;
     agent.world.borrow_mut().container("runs").error = "exec of PIN_TOKEN s3cret-2 failed".into();
     agent.end("runs", 127).await;

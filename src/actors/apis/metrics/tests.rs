@@ -40,6 +40,11 @@ async fn every_metric_has_help_type_and_prefix() {
         "edge_runtime_deployment_in_sync 1",
         "edge_runtime_module_status{module=\"sensor\",status=\"running\"} 1",
         "edge_runtime_module_restarts_total{module=\"sensor\"} 2",
+        "edge_runtime_module_wanted_seconds_total{module=\"sensor\"} 9",
+        "edge_runtime_module_running_seconds_total{module=\"sensor\"} 8.5",
+        "edge_runtime_engine_commands_total{command=\"start\",outcome=\"done\"} 3",
+        "edge_runtime_engine_commands_total{command=\"start\",outcome=\"failed\"} 1",
+        "edge_runtime_engine_command_seconds_total{command=\"start\"} 1.5",
         "edge_runtime_actors{actor=\"edge-runtime/core/services/edge-hub/sessions/connection\"} 2",
         "edge_runtime_actor_restarts_total{actor=\"edge-runtime/core/services/edge-hub/sessions/connection\"} 3",
     ] {

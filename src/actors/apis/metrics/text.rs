@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use super::super::overview::Overview;
 use crate::actors::supervision::panics;
+use crate::messages::agent::ModuleStatusLine;
 use crate::messages::local_topics::LocalStatus;
 use crate::messages::queue::{QueueStatus, RouteCounts};
 use crate::messages::supervision::Snapshot;
@@ -46,6 +47,12 @@ fn certificates(text: &mut Text, overview: &Overview) {
     for it in &overview.certificates {
         let name = "certificate_ends_timestamp_seconds";
         text.value(name, &[("certificate", it.name)], it.ends_unix);
+    }
+    let help = "1 if it is in the last fifth of its life, and an operator has to renew it";
+    text.head("certificate_ending", "gauge", help);
+    for it in &overview.certificates {
+        let is_ending = u8::from(it.warning.is_some());
+        text.value("certificate_ending", &[("certificate", it.name)], is_ending);
     }
     let help = "How often the certificate was made anew since the start";
     text.head("certificate_renewals_total", "counter", help);
@@ -214,6 +221,37 @@ fn modules(text: &mut Text, overview: &Overview) {
     text.head("module_restarts_total", "counter", "Restarts of the module's container");
     for module in &agent.modules {
         text.value("module_restarts_total", &[("module", &module.name)], module.restarts);
+    }
+    type Get = fn(&ModuleStatusLine) -> f64;
+    let times: [(&str, &str, Get); 2] = [
+        ("module_wanted_seconds_total", "How long the module was to run, since the start", |m| {
+            m.wanted_seconds
+        }),
+        ("module_running_seconds_total", "How long of that it ran, and was healthy", |m| {
+            m.running_seconds
+        }),
+    ];
+    for (name, help, get) in times {
+        text.head(name, "counter", help);
+        for module in agent.modules.iter().filter(|it| it.wanted_seconds > 0.0) {
+            text.value(name, &[("module", &module.name)], get(module));
+        }
+    }
+    if let Some(seconds) = agent.deployment_seconds {
+        let help = "From reading the last deployment that succeeded to its success";
+        text.one("deployment_seconds", "gauge", help, &[], seconds);
+    }
+    text.head("engine_commands_total", "counter", "Commands to the container engine, by outcome");
+    for (command, it) in &overview.commands {
+        for (outcome, count) in [("done", it.done), ("failed", it.failed)] {
+            let labels = [("command", *command), ("outcome", outcome)];
+            text.value("engine_commands_total", &labels, count);
+        }
+    }
+    text.head("engine_command_seconds_total", "counter", "How long they took, together");
+    for (command, it) in &overview.commands {
+        let seconds = it.took.as_secs_f64();
+        text.value("engine_command_seconds_total", &[("command", command)], seconds);
     }
 }
 

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use super::LinkServer;
 use crate::actors::clock;
 use crate::domain::delivery::{Answer, Config, Delivery, Effect};
+use crate::domain::devicebound::UNSETTLED;
 use crate::domain::identity::Identity;
 use crate::domain::link::down::LinkDown;
 use crate::domain::packet::QoS;
@@ -19,7 +20,6 @@ const STORE: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(1);
 /// Not settled by then on a live link: given again, and counted (by its next reading).
 const LOCK: Duration = Duration::from_secs(60);
-const UNSETTLED: usize = 10;
 
 /// What is owed to one device behind the edge.
 pub(super) struct Outbox {

@@ -122,6 +122,28 @@ async fn a_deployment_is_reported_once_messages_are_matched_by_it_and_not_before
 }
 
 #[actix::test]
+async fn what_the_hub_has_lost_is_reported_again_once_for_each_time_that_it_is_found_out() {
+    let scene = Scene::new().await;
+    scene.with_queue().await;
+    let lost = || scene.routes.send(TwinChanged::Reported(Identity::parse("gw/$edgeHub").unwrap()));
+    lost().await.unwrap();
+    tokio::time::sleep(REPORT_AGAIN * 2).await;
+    assert_eq!(scene.reports(), [], "nothing was reported yet");
+    scene.deploy(version(7, &json!({ "good": "FROM /messages/* INTO $upstream" }))).await;
+    let report = (7, 200, String::new());
+    assert_eq!(scene.reports(), [report.clone()]);
+    for _ in 0..2 {
+        for _ in 0..5 {
+            lost().await.unwrap();
+        }
+        settle().await;
+        assert_eq!(scene.reports(), [], "not at once: it may have refused it");
+        tokio::time::sleep(REPORT_AGAIN * 2).await;
+        assert_eq!(scene.reports(), [report.clone()]);
+    }
+}
+
+#[actix::test]
 async fn a_queue_that_cannot_be_had_is_reported_once_and_its_return_too() {
     let scene = Scene::new().await;
     scene.readiness.waits("queue", "not plugged in");
