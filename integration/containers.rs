@@ -21,8 +21,6 @@ mod operator;
 mod plan;
 #[path = "containers/python.rs"]
 mod python;
-#[path = "containers/renewal.rs"]
-mod renewal;
 
 use std::time::Duration;
 

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::agent::own_engine::OwnEngine;
 use super::agent::registry::{Registry, make_fresh_image};
-use super::agent::relay::Relay;
-use super::agent::{Agent, Instance, address, make_image, run};
+use super::agent::{Agent, Instance, make_image, run};
 use super::images::{is, pulled, why};
 use super::{deployment, module};
 
@@ -172,37 +171,4 @@ async fn what_is_others_is_left_alone_and_what_the_engine_refuses_is_told() {
     agent.stop().await;
     run("docker", &["rm", "-f", &theirs]);
     run("docker", &["volume", "rm", &volume]);
-}
-
-#[actix::test]
-async fn what_the_engine_told_while_nobody_could_hear_it_is_found_out_when_it_is_heard_again() {
-    if !address().starts_with("unix://") {
-        return println!("SKIPPED: the engine has no socket that could be cut off");
-    }
-    let image = "edge-runtime-test/cut:1";
-    make_image(image);
-    let relay = Relay::before(&address());
-    let mut instance = Instance::on("cut", relay.address());
-    instance.restart_backoff = std::time::Duration::from_secs(1);
-    let agent = Agent::start(&instance);
-    let always = json!({"restartPolicy": "always"});
-    agent.deploy(1, deployment(json!({"cut": module(image, &["run"], always)})));
-    agent.until("it runs", |it| it.code == 200 && is(it, "cut", "running")).await;
-    let id = instance.containers().remove(0);
-    relay.cut();
-    agent.until("the engine is away", |it| it.engine.contains("away")).await;
-    run("docker", &["kill", &id]);
-    assert_eq!(run("docker", &["inspect", "-f", "{{.State.Running}}", &id]), "false");
-    relay.mend();
-    let began = std::time::Instant::now();
-    agent
-        .until("its end was found out, and it runs again", |it| {
-            let line = it.modules.iter().find(|line| line.name == "cut");
-            line.is_some_and(|line| line.restarts == 1 && line.status == "running")
-        })
-        .await;
-    // By the look when the engine is back: the next one without any word is after 60 s.
-    assert!(began.elapsed().as_secs() < 40, "{:?}", began.elapsed());
-    assert_eq!(instance.containers(), [id]);
-    agent.stop().await;
 }

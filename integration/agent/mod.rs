@@ -3,7 +3,6 @@
 mod image;
 pub(crate) mod own_engine;
 pub(crate) mod registry;
-pub(crate) mod relay;
 mod running;
 pub(crate) mod signing;
 mod traits;

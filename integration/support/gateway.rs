@@ -174,14 +174,6 @@ impl Gateway {
         Self::start_as(network, &settings)
     }
 
-    /// With further settings.
-    pub fn with(name: &str, more: &[(&'static str, &str)]) -> Self {
-        let network = Network::make(name);
-        let mut settings = network.settings();
-        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Self::start_as(network, &settings)
-    }
-
     /// Reached by its address, by programs on this machine too.
     pub fn by_address(name: &str) -> Self {
         let network = Network::make(name);

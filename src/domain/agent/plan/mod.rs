@@ -201,7 +201,7 @@ pub fn steps(want: &Want, have: &[&Observed], known: Known) -> Vec<Step> {
             }
             steps
         }
-        (Some(new), Some(old)) => on_trial(want, have, known, (new, old), &others),
+        (Some(new), Some(old)) => on_trial(want, known, (new, old), &others),
     }
 }
 
@@ -241,7 +241,6 @@ fn returning(want: &Want, target: &Observed, others: &[&Observed]) -> Vec<Step> 
 /// The new one is there, and the old one is kept until it is up.
 fn on_trial(
     want: &Want,
-    have: &[&Observed],
     known: Known,
     (new, old): (&Observed, &Observed),
     others: &[&Observed],
@@ -261,7 +260,8 @@ fn on_trial(
         }
         Verdict::Failed(why) => {
             steps.push(Step::Refuse(why));
-            steps.extend(self::steps(want, have, Known { is_held: true, ..known }));
+            let left = [new, old]; // the others are gone by then
+            steps.extend(self::steps(want, &left, Known { is_held: true, ..known }));
         }
     }
     steps

@@ -19,15 +19,10 @@ enum Kind {
     StaysSick,
 }
 
-const KINDS: [Kind; 7] = [
-    Kind::Good,
-    Kind::Good,
-    Kind::Good,
-    Kind::CannotBeCreated,
-    Kind::CannotBeStarted,
-    Kind::Exits,
-    Kind::StaysSick,
-];
+const KINDS: [Kind; 7] = {
+    use Kind::{CannotBeCreated, CannotBeStarted, Exits, Good, StaysSick};
+    [Good, Good, Good, CannotBeCreated, CannotBeStarted, Exits, StaysSick]
+};
 
 fn hash(number: usize) -> String {
     format!("h{number}")
@@ -249,10 +244,9 @@ impl World {
     }
 
     fn note(&mut self, want: &Want) {
-        let up = self.containers.iter().filter(|it| it.phase == Phase::Running);
-        let up = up.filter(|it| kind(&it.spec_hash) == Kind::Good).map(|it| it.id.clone());
-        let up: Vec<String> = up.collect();
-        self.proven.extend(up);
+        let is_proven =
+            |it: &&Observed| it.phase == Phase::Running && kind(&it.spec_hash) == Kind::Good;
+        self.proven.extend(self.containers.iter().filter(is_proven).map(|it| it.id.clone()));
         let is_there = |id: &String| self.containers.iter().any(|it| it.id == *id);
         let some_left = self.proven.is_empty() || self.proven.iter().any(is_there);
         let all = &self.containers;
