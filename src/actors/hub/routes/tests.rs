@@ -130,8 +130,8 @@ async fn what_the_hub_has_lost_is_reported_again_once_for_each_time_that_it_is_f
     tokio::time::sleep(REPORT_AGAIN * 2).await;
     assert_eq!(scene.reports(), [], "nothing was reported yet");
     scene.deploy(version(7, &json!({ "good": "FROM /messages/* INTO $upstream" }))).await;
-    let report = (7, 200, String::new());
-    assert_eq!(scene.reports(), [report.clone()]);
+    let reports = [(7, 200, String::new())];
+    assert_eq!(scene.reports(), reports);
     for _ in 0..2 {
         for _ in 0..5 {
             lost().await.unwrap();
@@ -139,7 +139,7 @@ async fn what_the_hub_has_lost_is_reported_again_once_for_each_time_that_it_is_f
         settle().await;
         assert_eq!(scene.reports(), [], "not at once: it may have refused it");
         tokio::time::sleep(REPORT_AGAIN * 2).await;
-        assert_eq!(scene.reports(), [report.clone()]);
+        assert_eq!(scene.reports(), reports);
     }
 }
 

@@ -213,7 +213,7 @@ fn check(want: &Want, have: &[Observed], known: Known) -> Result<String, String>
 fn kind(plan: &str) -> String {
     let words = plan.split(' ').filter(|word| {
         let word = word.trim_end_matches([',', '|']);
-        !(word.starts_with('c') && word[1..].parse::<u32>().is_ok()) && !word.starts_with("new")
+        !(word.starts_with("new") || word.starts_with('c') && word[1..].parse::<u32>().is_ok())
     });
     words.collect::<Vec<_>>().join(" ")
 }
