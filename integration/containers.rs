@@ -17,10 +17,10 @@ mod methods;
 mod node;
 #[path = "containers/operator.rs"]
 mod operator;
-#[path = "containers/plan.rs"]
-mod plan;
 #[path = "containers/python.rs"]
 mod python;
+#[path = "containers/renewal.rs"]
+mod renewal;
 
 use std::time::Duration;
 

@@ -11,12 +11,13 @@ mod client;
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use client::{Client, devicebound};
-use support::world::World;
+use support::world::{EDGE, World};
 use support::{Random, number, wait_for};
 
 const SETTLE: Duration = Duration::from_secs(60);
@@ -119,6 +120,91 @@ fn what_was_reported_is_not_in_the_twin_of_who_bears_the_id_anew() {
         let twin = world.hub.service.call("GET", "/twins/leaf", None);
         (plain(&twin["properties"]["reported"]) == json!({ "second": 2 })).then_some(())
     });
+}
+
+/// A directory as it is.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&path, &to),
+            kind if kind.is_file() => drop(std::fs::copy(&path, &to).unwrap()),
+            _ => {} // a socket
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_was_set_back_or_made_anew_has_what_this_edge_reports_whole_again() {
+    let mut world = world();
+    // It has the deployment, and no report of it, when it is copied.
+    world.edge.kill();
+    let module = json!({ "type": "docker", "status": "running", "restartPolicy": "always",
+        "imagePullPolicy": "never", "settings": { "image": "nobody/nothing:1" } });
+    let agent = json!({ "schemaVersion": "1.1", "runtime": { "type": "docker", "settings": {} },
+        "systemModules": {}, "modules": { "m": module } });
+    let hub = json!({ "schemaVersion": "1.1", "routes": { "r": "FROM /messages/* INTO $upstream" },
+        "storeAndForwardConfiguration": { "timeToLiveSecs": 60 } });
+    let deployment = json!({ "$edgeAgent": agent, "$edgeHub": hub });
+    world.hub.service.apply(EDGE, &deployment);
+    let desired = |name: &str| {
+        let twin = world.hub.service.twin(EDGE, name);
+        twin["properties"]["desired"]["$version"].as_u64().unwrap()
+    };
+    let versions = [desired("$edgeAgent"), desired("$edgeHub")];
+    world.hub.program.kill();
+    let backup = world.folder.path().join("backup");
+    copy(&world.hub.state, &backup);
+    world.hub.program.again();
+    world.hub.program.wait_ready();
+    let before = world.hub.service.twin(EDGE, "$edgeAgent");
+    assert!(before["properties"]["reported"].get("modules").is_none(), "{before}");
+
+    let is_whole = |it: &Value, version: u64| {
+        it["lastDesiredVersion"] == version
+            && it["lastDesiredStatus"]["code"].is_u64()
+            && it["version"]["version"].is_string()
+    };
+    let wait_whole = |world: &World, [agent, hub]: [u64; 2]| {
+        world.wait_reported("$edgeAgent", "the agent's report, whole", |it| {
+            let module = &it["modules"]["m"];
+            is_whole(it, agent)
+                && module["settings"]["image"] == "nobody/nothing:1"
+                && module["runtimeStatus"].is_string()
+                && it["systemModules"]["edgeHub"]["runtimeStatus"] == "running"
+        });
+        world.wait_reported("$edgeHub", "the hub's", |it| is_whole(it, hub));
+    };
+    world.edge.again();
+    world.edge.wait_ready();
+    wait_whole(&world, versions);
+
+    // Set back to the copy; the edge goes on meanwhile, and knows all that it has reported.
+    world.hub.program.kill();
+    std::fs::remove_dir_all(&world.hub.state).unwrap();
+    copy(&backup, &world.hub.state);
+    world.hub.program.again();
+    world.hub.program.wait_ready();
+    wait_whole(&world, versions);
+
+    // Deleted, and made anew with the same key: its twins have nothing of before.
+    let target = format!("/devices/{EDGE}");
+    let device = world.hub.service.call("GET", &target, None);
+    world.hub.service.call("DELETE", &target, None);
+    let anew = json!({ "deviceId": EDGE, "capabilities": { "iotEdge": true },
+        "authentication": device["authentication"] });
+    world.hub.service.call("PUT", &target, Some(&anew));
+    world.wait_reported("$edgeAgent", "that there is no deployment", |it| {
+        it["lastDesiredStatus"]["code"] == 417 && it["version"]["version"].is_string()
+    });
+    world.hub.service.apply(EDGE, &deployment);
+    let twin = |name: &str| {
+        let twin = world.hub.service.twin(EDGE, name);
+        twin["properties"]["desired"]["$version"].as_u64().unwrap()
+    };
+    wait_whole(&world, [twin("$edgeAgent"), twin("$edgeHub")]);
 }
 
 #[test]

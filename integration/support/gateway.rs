@@ -105,9 +105,9 @@ impl Drop for Network {
             let mut command = Command::new("docker");
             command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()
         };
-        let all = self.containers();
-        let all: Vec<_> = all.iter().map(String::as_str).collect();
-        let _ = quiet(&[["rm", "-f"].as_slice(), &all].concat());
+        for id in self.containers() {
+            let _ = quiet(&["rm", "-f", &id]);
+        }
         let _ = quiet(&["network", "rm", &self.name]);
     }
 }
@@ -171,6 +171,14 @@ impl Gateway {
     pub fn start(name: &str) -> Self {
         let network = Network::make(name);
         let settings = network.settings();
+        Self::start_as(network, &settings)
+    }
+
+    /// With further settings.
+    pub fn with(name: &str, more: &[(&'static str, &str)]) -> Self {
+        let network = Network::make(name);
+        let mut settings = network.settings();
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         Self::start_as(network, &settings)
     }
 

@@ -105,7 +105,8 @@ impl EdgeTwin {
         let old = std::mem::replace(&mut self.desired, full.desired);
         let ours = std::mem::replace(&mut self.reported, full.reported);
         outbox.overlay(&mut self.reported.properties);
-        let reported = ours.properties != self.reported.properties;
+        // Nothing is known of what one that was never read was told to have.
+        let reported = !self.is_known || ours.properties != self.reported.properties;
         let desired = !std::mem::replace(&mut self.is_known, true) || old != self.desired;
         let is_same = old.properties == self.desired.properties;
         let telling = match &self.told {

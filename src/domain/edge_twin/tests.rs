@@ -180,6 +180,10 @@ fn reported_properties_that_the_parent_refused_or_lost_are_told_to_who_reported_
     assert!(twin.on_full(full(3, json!({})), &outbox).reported, "y is not there");
     assert!(!twin.on_full(full(3, json!({})), &outbox).reported, "that is known, and x is owed");
     assert!(twin.on_full(full(3, json!({})), &Outbox::default()).reported, "x is not there");
+    // One that was made anew at the parent, and forgotten here: what it has nobody knows.
+    let mut anew = EdgeTwin::default();
+    assert!(anew.on_full(full(1, json!({})), &Outbox::default()).reported);
+    assert!(!anew.on_full(full(1, json!({})), &Outbox::default()).reported);
 }
 
 #[test]

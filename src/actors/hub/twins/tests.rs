@@ -348,11 +348,11 @@ async fn those_who_act_on_our_own_desired_properties_hear_of_them() {
     let desired = || scene.twins.send(GetDesired(id("gw/$edgeHub")));
     assert_eq!(desired().await.unwrap(), None);
     scene.link(true).await;
-    assert_eq!(*scene.noticed.borrow(), ["gw/$edgeHub"]);
+    assert_eq!(*scene.noticed.borrow(), ["gw/$edgeHub", "reported gw/$edgeHub"]);
     let desired = desired().await.unwrap().unwrap();
     assert_eq!((desired.version, desired.properties), (3, json!({"a": 1})));
     scene.link(true).await;
-    assert_eq!(scene.noticed.borrow().len(), 1, "nothing has changed");
+    assert_eq!(scene.noticed.borrow().len(), 2, "nothing has changed");
     let scene = scene.restart();
     settle().await;
     assert_eq!(*scene.noticed.borrow(), ["gw/$edgeHub"], "it is known with the parent away");
@@ -371,7 +371,7 @@ async fn who_reports_for_this_edge_hears_that_the_parent_has_not_what_was_report
         std::mem::take(&mut *scene.noticed.borrow_mut())
     };
     scene.link(true).await;
-    assert_eq!(heard().await, ["gw/$edgeHub"]);
+    assert_eq!(heard().await, ["gw/$edgeHub", "reported gw/$edgeHub"]);
     assert_eq!(report(r#"{"x":1}"#).await, 204);
     scene.parent.borrow_mut().reported = json!({"x": 1});
     scene.link(true).await;
