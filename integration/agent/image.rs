@@ -4,7 +4,8 @@ use std::io::Read;
 use std::process::Command;
 
 /// A program for containers: `exit N`, `run` (until SIGTERM, then 0), `env` (prints it, then runs),
-/// `eat` (takes memory until there is none).
+/// `eat` (takes memory until there is none; after a second, as who dies in the moment of its start may
+/// be told without OOMKilled: containerd#8180).
 const PROGRAM: &str = r#"
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strcmp(what, "exit")) { printf("going\n"); return argc > 2 ? atoi(argv[2]) : 0; }
     if (!strcmp(what, "env")) for (char **e = environ; *e; e++) printf("%s\n", *e);
-    if (!strcmp(what, "eat")) { printf("eating\n"); for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
+    if (!strcmp(what, "eat")) { printf("eating\n"); sleep(1); for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
     if (!strcmp(what, "ls")) printf("%s\n", access(argv[2], F_OK) ? "absent" : "present");
     signal(SIGTERM, end);
     printf("running\n");

@@ -138,7 +138,7 @@ fn deployment(text: &mut String, status: &Value) {
     }
     _ = writeln!(text, "deployment    NOT IN SYNC{version}");
     for difference in members(&status["differences"]) {
-        let since = difference["since"].as_str().map(|t| format!(" (since {})", distance(t)));
+        let since = difference["since"].as_str().map(|t| format!(" (began {})", distance(t)));
         let (module, what) = (text_of(difference, "module"), text_of(difference, "what"));
         _ = writeln!(text, "              {module}: {what}{}", since.unwrap_or_default());
     }

@@ -181,8 +181,8 @@ impl Module {
         self.state.next_attempt = None;
     }
 
-    /// Does what the rule says, and tells so.
-    fn go_on(&mut self, next: Next, why: String, ctx: &mut Context<Self>) {
+    /// Does what the rule says, and tells so; `again` says in the audit log what it is then.
+    fn go_on(&mut self, next: Next, why: String, again: &'static str, ctx: &mut Context<Self>) {
         self.worker = None;
         self.stop_timer(ctx);
         match next {
@@ -196,12 +196,12 @@ impl Module {
                 });
             }
             Next::Again(delay, status) => {
-                self.timer = Some(ctx.run_later(delay, |this, ctx| {
+                self.timer = Some(ctx.run_later(delay, move |this, ctx| {
                     this.timer = None;
                     let restarts = this.restarts.in_a_row();
                     let now = Some(clock::unix_time());
                     let (module, why) = (&this.name, &this.state.why);
-                    tracing::info!(target: "audit", module, restarts, why, "restarted by its policy");
+                    tracing::info!(target: "audit", module, restarts, why, "{again}");
                     this.change(|state| {
                         state.restarts = restarts;
                         state.last_restart = now;
@@ -239,6 +239,11 @@ impl Module {
         self.changed.do_send(ModuleChanged(self.state.clone())); // the last one counts
     }
 }
+
+/// In the audit log: its run ended, and its policy wants another one.
+const RESTARTED: &str = "restarted by its policy";
+/// In the audit log: it could not be brought up.
+const TRIED_AGAIN: &str = "tried again";
 
 impl Actor for Module {
     type Context = Context<Self>;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Ending, Module, RunReport, Verdict};
+use super::{Ending, Module, RESTARTED, RunReport, TRIED_AGAIN, Verdict};
 use crate::actors::agent::container::{Doing, Update};
 use crate::actors::clock;
 use crate::actors::supervision::report_end;
@@ -195,12 +195,12 @@ impl Module {
                 };
                 let applied = self.applied_meanwhile();
                 self.change(|state| state.applied = applied);
-                self.go_on(next, self.why_ended(observed.why_ended()), ctx);
+                self.go_on(next, self.why_ended(observed.why_ended()), RESTARTED, ctx);
             }
             (Some(Ending::Sick), exit) => {
                 let next = self.restarts.on_ended(exit, now);
                 let why = self.why_ended("failed its health check, and was stopped".into());
-                self.go_on(next, why, ctx);
+                self.go_on(next, why, RESTARTED, ctx);
             }
             (Some(Ending::NotStarted(why)), _) => {
                 let next = self
@@ -213,7 +213,7 @@ impl Module {
                     state.progress.clear();
                     state.image.clear();
                 });
-                self.go_on(next, why, ctx);
+                self.go_on(next, why, TRIED_AGAIN, ctx);
             }
         }
     }
