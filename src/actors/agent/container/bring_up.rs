@@ -186,7 +186,6 @@ impl BringUp {
                     tracing::warn!(module, ?step, %error, ?then, "step failed");
                     return match then {
                         Then::GiveUp => Err(error.into()),
-                        Then::Leave => Ok(()),
                         Then::Hold => {
                             course.held = Some(error.to_string());
                             Ok(())

@@ -38,8 +38,6 @@ pub enum Then {
     Hold,
     /// What ran before is to run again; this is not tried again.
     Refuse,
-    /// It is as good without.
-    Leave,
     /// There is no other way.
     GiveUp,
 }
@@ -86,7 +84,6 @@ impl Turn<'_> {
         match (step, self.stand.before.is_some()) {
             (Step::StartNew | Step::Start(_), true) => Then::Refuse,
             (_, true) if is_new_down => Then::Hold,
-            (Step::Remove(_), true) => Then::Leave,
             _ => Then::GiveUp,
         }
     }

@@ -155,7 +155,7 @@ pub fn stand<'a>(want: &Want, have: &[&'a Observed], known: Known) -> Stand<'a> 
     };
     let usable = || have.iter().copied().filter(|it| is_usable(it));
     let wanted = usable().filter(|it| it.spec_hash == want.hash);
-    let wanted = wanted.max_by_key(|it| (it.phase == Phase::Running, !it.is_aside, &it.id));
+    let wanted = wanted.max_by_key(|it| (it.phase == Phase::Running, &it.id));
     let older = |aside: bool| {
         // To one that never ran there is no way back.
         let is_it = |it: &Observed| it.is_aside == aside && !(aside && it.phase == Phase::Created);
@@ -166,8 +166,6 @@ pub fn stand<'a>(want: &Want, have: &[&'a Observed], known: Known) -> Stand<'a> 
         older.max_by_key(|it| (it.phase == Phase::Running, &it.id))
     };
     let (target, before) = match (wanted, older(true)) {
-        // Back to what is kept aside: what came after it did not come up.
-        (Some(wanted), _) if wanted.is_aside => (Some(wanted), None),
         // What has come up has nobody aside; beside one in the module's place all else is left over.
         (Some(_), Some(aside)) if known.is_held => (Some(aside), None),
         (Some(wanted), aside) => (Some(wanted), aside),
@@ -252,12 +250,7 @@ fn on_trial(
             steps.push(Step::Start(new.id.clone()));
         }
         Verdict::Wait => steps.extend(stop(old)),
-        Verdict::Up => {
-            steps.extend(removal(&[old]));
-            if want.status == DesiredStatus::Stopped {
-                steps.extend(stop(new));
-            }
-        }
+        Verdict::Up => steps.extend(removal(&[old])), // one that is not to run is stopped next
         Verdict::Failed(why) => {
             steps.push(Step::Refuse(why));
             let left = [new, old]; // the others are gone by then

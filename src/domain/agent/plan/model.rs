@@ -235,7 +235,7 @@ impl World {
                         Ok(()) => effort.has_image = true,
                         Err(()) => return Ok(()),
                     },
-                    Then::Leave | Then::GiveUp => return Ok(()),
+                    Then::GiveUp => return Ok(()),
                 }
                 break;
             }

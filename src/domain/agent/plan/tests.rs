@@ -56,6 +56,8 @@ fn each_difference_has_its_steps() {
         (Stopped, Some(("h0", Phase::Running)), "pull, aside c, create, stop c, remove c"),
         (Stopped, Some(("h0", Phase::Exited)), "pull, aside c, create, remove c"),
         (Stopped, Some(("h1", Phase::Running)), "stop c"),
+        (Stopped, Some(("h1", Phase::Paused)), "stop c"),
+        (Stopped, Some(("h1", Phase::Restarting)), "stop c"),
         (Stopped, Some(("h1", Phase::Exited)), ""),
         (Stopped, Some(("h1", Phase::Created)), ""),
         (Other(ModuleStatus::Unknown), Some(("h1", Phase::Running)), ""),
@@ -80,10 +82,16 @@ fn an_update_that_was_broken_off_goes_on_where_it_was() {
         (vec![old(ended), new(Phase::Created)], "start n"),
         (vec![old(up), new(up)], "stop o"),
         (vec![old(ended), new(up)], ""),
+        // No trial beside one that never ran, or that is the same.
+        (vec![old(Phase::Created), new(up)], "remove o"),
+        (vec![aside("o", "h1", ended), new(up)], "remove o"),
     ] {
         let have: Vec<&Observed> = have.iter().collect();
         assert_eq!(planned(&want(Running), &have, Known::default()), expected, "{have:?}");
     }
+    // What is not to run is not started to be tried.
+    let have = [&old(up), &new(Phase::Created)];
+    assert_eq!(planned(&want(Stopped), &have, Known::default()), "stop o, remove o");
 }
 
 #[test]
@@ -187,8 +195,16 @@ fn nobody_goes_back_to_a_job_that_is_done() {
 
 #[test]
 fn of_two_containers_of_a_module_the_running_one_is_kept() {
-    let (a, b) = (container("a", "h1", Phase::Exited), container("b", "h1", Phase::Running));
-    assert_eq!(planned(&want(Running), &[&a, &b], Known::default()), "remove a");
+    for (hash, one, other, expected) in [
+        ("h1", "a", "b", "remove b"),
+        ("h1", "b", "a", "remove a"),
+        ("h0", "a", "b", "pull, remove b, aside a, create, stop a, startnew"),
+        ("h0", "b", "a", "pull, remove a, aside b, create, stop b, startnew"),
+    ] {
+        let (runs, other) =
+            (container(one, hash, Phase::Running), container(other, hash, Phase::Exited));
+        assert_eq!(planned(&want(Running), &[&runs, &other], Known::default()), expected);
+    }
 }
 
 #[test]
@@ -197,6 +213,86 @@ fn a_container_for_an_identity_that_was_made_anew_is_replaced_and_there_is_no_wa
     let want = Want { generation: Some("g2".into()), ..want(Running) };
     let renew = "pull, stop c, remove c, create, startnew";
     assert_eq!(planned(&want, &[&have], Known::default()), renew);
+}
+
+fn effort(status: DesiredStatus, has_image: bool, start_ended: bool) -> Effort {
+    Effort { want: want(status), known: Known::default(), has_image, start_ended }
+}
+
+#[test]
+fn an_image_is_had_beside_what_runs_and_only_if_there_is_to_be_a_new_container() {
+    let old = container("o", "h0", Phase::Running);
+    let (kept, new) = (aside("o", "h0", Phase::Exited), container("n", "h1", Phase::Running));
+    for (have, has_image, expected) in [
+        (vec![], false, (false, None, "pull, create, startnew")),
+        (vec![&old], false, (true, Some("o"), "")),
+        (vec![&old], true, (false, None, "pull, aside o, create, stop o, startnew")),
+        (vec![&kept], false, (true, Some("o"), "start o, back o")),
+        (vec![&kept, &new], false, (false, Some("n"), "")),
+        (vec![&new], false, (false, Some("n"), "")),
+    ] {
+        let turn = effort(Running, has_image, false).turn(&have);
+        let target = turn.stand.target.map(|it| &*it.id);
+        assert_eq!((turn.needs_image, target, &*words(&turn.steps)), expected, "{have:?}");
+    }
+}
+
+#[test]
+fn one_that_has_ended_is_started_once_if_it_is_to_run_and_nothing_else_starts_it() {
+    let one = |phase| vec![container("c", "h1", phase)];
+    let ended = Phase::Exited;
+    let on_trial = vec![aside("o", "h0", ended), container("n", "h1", ended)];
+    for (status, start_ended, have, expected) in [
+        (Running, true, one(ended), "start c"),
+        (Running, false, one(ended), ""),
+        (Stopped, true, one(ended), ""),
+        (Running, true, one(Phase::Created), "start c"),
+        (Running, true, one(Phase::Running), ""),
+        (Running, true, vec![aside("c", "h1", ended)], "start c, back c"),
+        (Running, true, on_trial, "start n"),
+    ] {
+        let have: Vec<&Observed> = have.iter().collect();
+        let turn = effort(status, false, start_ended).turn(&have);
+        assert_eq!(words(&turn.steps), expected, "{status:?} {start_ended} {have:?}");
+    }
+    for start in [Step::Start("c".into()), Step::StartNew] {
+        let mut effort = effort(Running, false, true);
+        effort.on_done(&start);
+        assert_eq!(words(&effort.turn(&[&one(ended)[0]]).steps), "", "{start:?}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_is_held_refused_or_given_up_by_what_there_is_to_fall_back_on() {
+    let old = container("o", "h0", Phase::Running);
+    let kept = aside("o", "h0", Phase::Exited);
+    let (made, new) = (container("n", "h1", Phase::Created), container("n", "h1", Phase::Running));
+    let (start, remove) = (|| Step::Start("n".into()), || Step::Remove("o".into()));
+    for (have, step, expected) in [
+        (vec![], Step::StartNew, Then::GiveUp),
+        (vec![], Step::Create, Then::GiveUp),
+        (vec![&old], Step::Create, Then::Hold),
+        (vec![&old], Step::StartNew, Then::Refuse),
+        (vec![&kept, &made], start(), Then::Refuse),
+        (vec![&kept, &made], Step::Stop("o".into()), Then::Hold),
+        (vec![&kept, &new], remove(), Then::GiveUp),
+        (vec![&new], start(), Then::GiveUp),
+    ] {
+        let turn = effort(Running, true, false).turn(&have);
+        assert_eq!(turn.on_failed(&step), expected, "{step:?} {have:?}");
+    }
+}
+
+#[test]
+fn an_identity_is_made_with_a_container_if_it_is_not_known() {
+    let runs = container("c", "h1", Phase::Running);
+    let known = Want { generation: Some("g1".into()), ..want(Running) };
+    for (want, have, expected) in
+        [(want(Running), vec![], true), (want(Running), vec![&runs], false), (known, vec![], false)]
+    {
+        let turn = effort(Running, false, false).turn(&have);
+        assert_eq!(turn.needs_identity(&want), expected, "{want:?} {have:?}");
+    }
 }
 
 #[test]
