@@ -7,6 +7,7 @@
 
 mod bring_up;
 pub(super) mod engine;
+mod finding;
 mod firewall;
 pub(super) mod refusal;
 mod rules;
@@ -17,8 +18,7 @@ use actix::prelude::*;
 
 pub use self::bring_up::Update;
 use self::bring_up::{BringUp, Down, Failure, Up};
-use self::firewall::Way;
-use self::rules::Rules;
+use self::finding::Finding;
 use super::{AgentPorts, Registrar};
 use crate::actors::clock;
 use crate::actors::supervision::{Obituary, Supervised};
@@ -90,9 +90,9 @@ pub struct Container {
     /// It was the wanted one once: from then on its absence is an end.
     was_up: bool,
     /// Whether EdgeHub can be reached from within: what is said of it.
-    way: Way,
+    way: Finding,
     /// What the device's rules say of its image.
-    rules: Rules,
+    rules: Finding,
     /// Until when the timer of a trial runs.
     trial: Option<Instant>,
     report: Recipient<RunReport>,
@@ -128,8 +128,8 @@ impl Container {
             is_busy: false,
             look_again: false,
             was_up: false,
-            way: Way::Unknown,
-            rules: Rules::Unknown,
+            way: Finding::Unknown,
+            rules: Finding::Unknown,
             trial: None,
             report,
             obituary,
