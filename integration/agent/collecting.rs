@@ -11,12 +11,11 @@ use edge_runtime::actors::supervision::Obituary;
 use edge_runtime::domain::agent::garbage::Record;
 use edge_runtime::messages::agent::GetWantedImages;
 use edge_runtime::messages::engine::GetEngineStatus;
-use edge_runtime::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
+use edge_runtime::protocol::http::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde_json::json;
-use tokio::net::UnixListener;
 
-use super::agent::{Instance, config, plug_store};
+use super::agent::{Instance, PlayedEngine, config, plug_store};
 
 /// What cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,20 +90,12 @@ impl Handler<GetWantedImages> for Wanted {
 
 #[actix::test]
 async fn while_the_engine_cannot_say_what_it_has_no_image_goes() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("d.sock");
     let played = Rc::new(Played::default());
-    let known = played.clone();
-    let answer = handler(move |request: HttpRequest| {
-        let known = known.clone();
-        async move { answer(&known, &request) }
-    });
-    let listener = UnixListener::bind(&socket).unwrap();
-    let _server = Server::unix(listener, answer, Limits::default());
+    let engine = PlayedEngine::start(&played, |played, request| answer(played, request));
     let collection = Some(Collection { every: Duration::from_millis(50), age: Duration::ZERO });
     let instance = Instance::new("collecting");
     let mut config = config(&instance, ImagesConfig { collection, ..ImagesConfig::default() });
-    config.docker = format!("unix://{}", socket.display());
+    config.docker = engine.address();
     for name in ["wanted", "used", "old"] {
         let (id, used) = (format!("sha256:{name}"), Duration::ZERO);
         let record = Record { id, name: name.into(), used };

@@ -2,6 +2,7 @@
 
 mod image;
 pub(crate) mod own_engine;
+mod played;
 pub(crate) mod registry;
 mod running;
 pub(crate) mod signing;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) use self::image::{address, make_image, run};
+pub(crate) use self::played::PlayedEngine;
 pub(crate) use self::running::{Agent, config, plug_store};
 pub(crate) use self::traits::{are_health_checks_run, is_podman};
 use edge_runtime::protocol::docker::{DAEMON_FILE, Docker};

@@ -12,13 +12,12 @@ use edge_runtime::actors::supervision::Obituary;
 use edge_runtime::messages::engine::{
     EngineError, GetEngineStatus, PullImage, PullProgress, Pulled,
 };
-use edge_runtime::protocol::http::{HttpRequest, HttpResponse, Limits, Server, handler};
+use edge_runtime::protocol::http::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
 
-use super::agent::{Instance, config};
+use super::agent::{Instance, PlayedEngine, config};
 
 /// What the engine sees and says.
 #[derive(Default)]
@@ -35,32 +34,23 @@ struct Played {
 struct Scene {
     played: Rc<Played>,
     ports: AgentPorts,
-    _server: Server,
-    _folder: tempfile::TempDir,
+    _engine: PlayedEngine,
 }
 
 impl Scene {
     async fn start(max_pulls: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("d.sock");
         let played = Rc::new(Played::default());
-        let known = played.clone();
-        let answer = handler(move |request: HttpRequest| {
-            let known = known.clone();
-            async move { answer(&known, &request) }
-        });
-        let listener = UnixListener::bind(&socket).unwrap();
-        let server = Server::unix(listener, answer, Limits::default());
+        let engine = PlayedEngine::start(&played, answer);
         let images = ImagesConfig { max_pulls, ..ImagesConfig::default() };
         let mut config = config(&Instance::new("pulls"), images);
-        config.docker = format!("unix://{}", socket.display());
+        config.docker = engine.address();
         let ports = AgentPorts::default();
         Engine::new(config, ports.clone(), Obituary::unsupervised()).start();
         let ask = || ports.engine_status.ask(GetEngineStatus, Duration::from_secs(5));
         while !ask().await.is_ok_and(|status| status.is_ready) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Scene { played, ports, _server: server, _folder: folder }
+        Scene { played, ports, _engine: engine }
     }
 
     fn pull(
