@@ -112,9 +112,9 @@ pub(super) fn distance(time: &str) -> String {
 
 /// How far ahead a time is; what is due is done at this moment.
 pub(super) fn ahead(time: &str) -> String {
-    match distance(time) {
-        passed if passed.ends_with(" ago") => "now".into(),
-        ahead => ahead,
+    match iso8601::parse(time) {
+        Some(at) if at <= unix_time() => "now".into(),
+        _ => distance(time),
     }
 }
 

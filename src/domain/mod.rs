@@ -21,6 +21,7 @@ pub mod iso8601;
 pub mod link;
 pub mod local_topics;
 pub mod method;
+pub mod nearest;
 pub mod packet;
 pub mod packet_ids;
 pub mod proof;

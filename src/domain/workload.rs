@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::hex::hex;
+
 /// Name of the socket in the module's directory.
 pub const SOCKET: &str = "s.sock";
 
@@ -20,7 +22,7 @@ pub fn directory(state: &Path, module: &str) -> PathBuf {
         return plain;
     }
     let hash = Sha256::digest(module);
-    all.join(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    all.join(hex(&hash[..8]))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::domain::hex::hex;
+
 /// A new symmetric key, base64 of 32 random bytes.
 pub fn key() -> String {
     let mut bytes = [0; 32];
@@ -15,5 +17,5 @@ pub fn key() -> String {
 pub fn token() -> String {
     let mut bytes = [0; 12];
     SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }

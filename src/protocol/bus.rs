@@ -18,6 +18,8 @@ use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, PingReq, Publi
 use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::watch;
 
+use crate::domain::hex::hex;
+
 /// Links at a time: the router's queue has a thousand places, and a link uses four at most, so
 /// that nobody waits for one.
 pub const MAX_LINKS: usize = 240;
@@ -107,8 +109,7 @@ impl Bus {
 
     /// A link for a client, to which references for `slot` come.
     pub async fn open(&self, client: &str, slot: usize) -> Result<(BusTx, BusRx), BusError> {
-        let id: String = client.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let (tx, mut rx) = self.link(id).await?;
+        let (tx, mut rx) = self.link(hex(client.as_bytes())).await?;
         let mut tx = BusTx(tx);
         tx.0.try_subscribe(topic(slot)).map_err(|error| broken(&error))?;
         loop {

@@ -99,6 +99,11 @@ impl Write for Tee {
     }
 }
 
+/// Enough of a text of a stranger's for a log line.
+pub fn cut(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
 /// What clients wrote stands in some lines: it is not to look like lines of ours, nor to steer a
 /// terminal. What is escaped in JSON stays JSON: it has no other control characters than DEL and
 /// those above ASCII.

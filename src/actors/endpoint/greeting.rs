@@ -23,6 +23,7 @@ use crate::domain::packet::{ClientPacket, Connect, ConnectCode, ServerPacket};
 use crate::domain::user_name::UserName;
 use crate::messages::identities::{Granted, LogIn, Refusal};
 use crate::protocol::codec::{self, BadPacket};
+use crate::protocol::logging::cut;
 
 /// The first packet must be whole by then.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -192,9 +193,4 @@ async fn answer(half: &mut WriteHalf<Box<dyn ByteStream>>, code: ConnectCode) {
         half.shutdown().await
     };
     let _ = timeout(Duration::from_secs(5), answer).await; // it is going anyway
-}
-
-/// Enough of a text of a stranger's for a log line.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(300).collect()
 }

@@ -14,7 +14,7 @@ use actix::prelude::*;
 use tokio::time::timeout;
 
 use super::doorkeeper::{Doorkeeper, Visit};
-use super::greeting::{cut, turn_away};
+use super::greeting::turn_away;
 use super::sessions::Accept;
 use super::stream::Arrived;
 use crate::actors::clock;
@@ -22,6 +22,7 @@ use crate::actors::port::Port;
 use crate::actors::supervision::{Obituary, Supervised};
 use crate::messages::supervision::Health;
 use crate::protocol::http::{self, Handler, Limits, Tunnel, serve_with_web_sockets};
+use crate::protocol::logging::cut;
 use crate::protocol::sockets::Seated;
 use crate::protocol::tls::{ServerStream, TlsServer};
 

@@ -74,6 +74,10 @@ pub fn workload<'a>(method: &str, path: &[&'a str]) -> Option<Call<'a>> {
         ("POST", ["modules", module, "certificate", "identity"]) => {
             ("2019-01-30", Who::Module(module))
         }
+        (_, ["modules" | "trust-bundle" | "manifest-trust-bundle"])
+        | (_, ["modules", _, "genid", _, "sign" | "encrypt" | "decrypt"])
+        | (_, ["modules", _, "genid", _, "certificate", "server"])
+        | (_, ["modules", _, "certificate", "identity"]) => (FIRST, Who::Nobody),
         _ => return None,
     })
 }

@@ -9,17 +9,9 @@ use super::grammar::Part;
 use super::lex::{Kind, Token};
 use super::tokens::{Tokens, is_keyword, last, peek, peek_two};
 use super::types::Type;
+use crate::domain::nearest::nearest;
 
 pub(super) const NO_BRACKET: &str = "expected `)`, or an operator as `=` or AND";
-
-/// The known word that is meant, if one is near.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let near =
-        known.map(|other| (strsim::damerau_levenshtein(&word, &other.to_lowercase()), other));
-    let best = near.min_by_key(|(distance, _)| *distance);
-    best.filter(|(distance, other)| *distance <= 1.max(other.len() / 3)).map(|(_, other)| other)
-}
 
 /// What stands where an operand should.
 pub(super) fn no_operand(input: &Tokens<'_>) -> Fault {

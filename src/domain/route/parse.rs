@@ -15,6 +15,7 @@ use super::expr::{Expr, Literal};
 use super::lex::{Kind, Token, tokens};
 use super::tokens::{Failure, Tokens, is_reserved, last, must, peek, sign, word, wrong};
 use super::{RouteError, Sink, Source, Statement, grammar, hint};
+use crate::domain::nearest::nearest;
 
 /// Of the route `name`.
 pub(super) fn statement(name: &str, text: &str) -> Result<Statement, RouteError> {
@@ -81,8 +82,7 @@ fn keyword<'t>(
     move |input: &mut Tokens<'t>| {
         let token = peek(input);
         let keywords = ["SELECT", "FROM", "WHERE", "INTO"];
-        let near =
-            hint::nearest(token.text, keywords.into_iter()).filter(|near| *near != token.text);
+        let near = nearest(token.text, keywords.into_iter()).filter(|near| *near != token.text);
         let near = near.filter(|_| token.kind == Kind::Word && !token.is_word("SELECT"));
         let fault = Fault::new(token.at.clone(), expected)
             .hint_if(near.map(|word| format!("did you mean {word}?")));
@@ -127,7 +127,7 @@ fn source(input: &mut Tokens<'_>) -> Result<Source, Failure> {
 
 fn near_source(items: &[String]) -> Option<String> {
     let known = ["messages", "twinChangeNotifications"];
-    let near = hint::nearest(items.first()?, known.into_iter())?;
+    let near = nearest(items.first()?, known.into_iter())?;
     (near != items[0]).then(|| format!("did you mean /{near}?"))
 }
 
@@ -138,7 +138,7 @@ fn sink(input: &mut Tokens<'_>) -> Result<Sink, Failure> {
     let found = peek(input);
     let fault = || {
         let known = ["$upstream", "BrokeredEndpoint"];
-        let near = hint::nearest(found.text, known.into_iter());
+        let near = nearest(found.text, known.into_iter());
         Fault::new(found.at.clone(), SINKS).hint_if(near.map(|it| format!("did you mean {it}?")))
     };
     match alt((upstream, word("BrokeredEndpoint"))).parse_next(input) {

@@ -84,8 +84,9 @@ pub fn properties(name: &str, now: &Value, new: &Value, but: &[&str]) -> Change 
 }
 
 fn walk(path: &str, now: &Map<String, Value>, new: &Map<String, Value>, found: &mut Vec<String>) {
+    let at = |name: &str| if path.is_empty() { name.into() } else { format!("{path}.{name}") };
     for (name, value) in new {
-        let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let place = at(name);
         match (now.get(name), value) {
             (None, _) => found.push(format!("{place} added")),
             (Some(Value::Object(now)), Value::Object(new)) => walk(&place, now, new, found),
@@ -94,8 +95,7 @@ fn walk(path: &str, now: &Map<String, Value>, new: &Map<String, Value>, found: &
         }
     }
     for name in now.keys().filter(|name| !new.contains_key(*name)) {
-        let dot = if path.is_empty() { "" } else { "." };
-        found.push(format!("{path}{dot}{name} removed"));
+        found.push(format!("{} removed", at(name)));
     }
 }
 

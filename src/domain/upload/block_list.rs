@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::domain::hex::hex;
 use crate::domain::service_error::ServiceError;
 
 /// As Azure Storage has it.
@@ -13,7 +14,7 @@ pub fn block_file(id: &str) -> Result<String, ServiceError> {
     let bytes = STANDARD.decode(id).ok().filter(|bytes| (1..=64).contains(&bytes.len()));
     let why = || ServiceError::new(400, "InvalidBlockId", "blockid is not base64 of 1 to 64 bytes");
     let bytes = bytes.ok_or_else(why)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Files of the blocks in order, of `<BlockList><Latest>id</Latest>…</BlockList>`.

@@ -61,6 +61,7 @@ impl Deployment {
     fn on_applied(&mut self, applied: Applied, ctx: &mut Context<Self>) {
         if let Some((version, current)) = applied.desired {
             if self.version != Some(version) {
+                self.times.on_read();
                 let refused = current.as_ref().err().map(ToString::to_string);
                 tracing::info!(target: "audit", version, refused, "deployment of $edgeAgent");
                 for warning in current.iter().flat_map(|manifest| &manifest.warnings) {
@@ -71,7 +72,6 @@ impl Deployment {
                     tracing::error!(version, %rejected, stays, "deployment is refused");
                 }
             }
-            self.times.on_read(version);
             self.version = Some(version);
             self.current = Some(current);
         }

@@ -16,19 +16,15 @@ pub(super) struct Times {
     looked: Option<Instant>,
     /// By module: it was to run, and ran.
     modules: BTreeMap<String, (Duration, Duration)>,
-    /// The newest version, and when it was read, until it is carried out.
-    open: Option<(u64, Instant)>,
-    last: u64,
+    /// When the newest version was read, until it is carried out.
+    open: Option<Instant>,
     took: Option<Duration>,
 }
 
 impl Times {
-    /// A deployment was read, perhaps again.
-    pub(super) fn on_read(&mut self, version: u64) {
-        if self.last != version {
-            self.last = version;
-            self.open = Some((version, clock::now()));
-        }
+    /// Another version of the deployment was read.
+    pub(super) fn on_read(&mut self) {
+        self.open = Some(clock::now());
     }
 
     /// Seconds that the last deployment took.
@@ -48,8 +44,7 @@ impl Deployment {
         let now = clock::now();
         let before = self.times.looked.replace(now).unwrap_or(now);
         let step = now.saturating_duration_since(before);
-        if let Some((version, since)) = self.times.open
-            && self.version == Some(version)
+        if let Some(since) = self.times.open
             && self.outcome().0 == 200
         {
             self.times.took = Some(now.saturating_duration_since(since));

@@ -52,8 +52,7 @@ impl Intent {
 
     /// That of the module; a new one is on disk when this answers.
     pub(super) async fn of(ports: &AgentPorts, module: &str) -> Result<Self, String> {
-        let known = ports.fetch.ask(Fetch(TABLE, key(module)), SHORT).await;
-        let known = known.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
+        let known = ports.fetch.ask_in_words(Fetch(TABLE, key(module)), SHORT).await?;
         if let Some(known) = known {
             return Ok(Intent::parse(&known));
         }

@@ -41,14 +41,11 @@ use crate::messages::agent::{GetLogs, ModuleStatusLine, RestartModule, StopModul
 use crate::messages::dead_letters::How;
 use crate::messages::twins::ListRefused;
 use crate::protocol::http::{HttpRequest, HttpResponse};
-use crate::protocol::logging::LogRing;
+use crate::protocol::logging::{LogRing, cut};
 
 pub(super) const SOON: Duration = Duration::from_secs(5);
 /// Stopping a container takes as long as it wants, up to Docker's patience; so does all of them.
 pub(super) const LONG: Duration = Duration::from_secs(120);
-
-/// Characters of it in the audit log.
-const LONGEST_PATH: usize = 300;
 
 type TextStream = BoxStream<'static, Result<Bytes, String>>;
 
@@ -74,8 +71,7 @@ impl Answers {
             let (uid, pid) = request.peer.map(|peer| (peer.uid, peer.pid)).unwrap_or_default();
             let (method, status) = (&request.method, answered.status);
             if status < 400 || self.refusals.is_said(&format!("user {uid}")) {
-                let path = format!("/{}", request.segments().join("/"));
-                let path: String = path.chars().take(LONGEST_PATH).collect();
+                let path = cut(&format!("/{}", request.segments().join("/")));
                 tracing::info!(target: "audit", uid, pid, method, path, status, "management call");
             }
         }

@@ -18,11 +18,10 @@ use crate::domain::identity::Identity;
 use crate::messages::agent::GetAgentStatus;
 use crate::messages::identities::{Lookup, Sign, SignError};
 use crate::protocol::http::{HttpRequest, HttpResponse};
+use crate::protocol::logging::cut;
 
 /// Looking up at the parent takes a round trip; an SDK waits longer than this.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// Characters of what a module wrote in a line of the log.
-pub(super) const LONGEST: usize = 300;
 
 /// Whom the workload API asks.
 #[derive(Clone, Default)]
@@ -70,28 +69,20 @@ impl Answers {
     async fn try_answer(&self, caller: &Caller, request: &HttpRequest) -> Answer {
         let segments = request.segments();
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
-        if let Some((since, who)) = workload(&request.method, &segments) {
-            check(request, since)?;
-            return match who {
-                Who::Module(module) => {
-                    let identity = self.caller_is(caller, module)?;
-                    self.of_module(identity, module, &segments, request).await
-                }
-                Who::Anyone | Who::Agent | Who::Nobody => match segments.as_slice() {
-                    ["trust-bundle"] => Ok(certificate(&self.config.trust_bundle.pem())),
-                    ["modules"] => self.modules().await,
-                    _ => Ok(certificate("")), // no deployment is signed here
-                },
-            };
+        let (since, who) = workload(&request.method, &segments).ok_or_else(|| nothing(request))?;
+        if who == Who::Nobody {
+            let why = format!("{} is not served here", request.method);
+            return Err(HttpResponse::error(405, why));
         }
-        match (request.method.as_str(), segments.as_slice()) {
-            (_, ["trust-bundle" | "manifest-trust-bundle" | "modules"])
-            | (_, ["modules", _, "genid", _, "sign" | "encrypt" | "decrypt"])
-            | (_, ["modules", _, "genid", _, "certificate", "server"])
-            | (_, ["modules", _, "certificate", "identity"]) => {
-                Err(HttpResponse::error(405, format!("{} is not served here", request.method)))
-            }
-            _ => Err(nothing(request)),
+        check(request, since)?;
+        if let Who::Module(module) = who {
+            let identity = self.caller_is(caller, module)?;
+            return self.of_module(identity, module, &segments, request).await;
+        }
+        match segments.as_slice() {
+            ["trust-bundle"] => Ok(certificate(&self.config.trust_bundle.pem())),
+            ["modules"] => self.modules().await,
+            _ => Ok(certificate("")), // no deployment is signed here
         }
     }
 
@@ -122,7 +113,7 @@ impl Answers {
             && own != module
         {
             if self.refusals.is_said(own) {
-                let asked: String = module.chars().take(LONGEST).collect();
+                let asked = cut(module);
                 tracing::warn!(target: "audit", own, asked, "workload call refused");
             }
             let message = format!("this socket is that of module {own}, not of {module}");

@@ -7,13 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answers::{Answers, LONGEST, decoded, unprocessable};
+use super::answers::{Answers, decoded, unprocessable};
 use super::keys::{Bound, KeyError};
 use crate::actors::clock;
 use crate::domain::identity::Identity;
 use crate::domain::iso8601;
 use crate::protocol::certs::{CertError, ModuleCertificate};
 use crate::protocol::http::{HttpRequest, HttpResponse};
+use crate::protocol::logging::cut;
 
 type Answer = Result<HttpResponse, HttpResponse>;
 
@@ -76,7 +77,7 @@ impl Answers {
         let gateway = &self.config().gateway_hostname;
         if ![own, module, gateway.as_str()].iter().any(|name| name.eq_ignore_ascii_case(asked)) {
             if self.refusals().is_said(module) {
-                let asked: String = asked.chars().take(LONGEST).collect();
+                let asked = cut(asked);
                 tracing::warn!(target: "audit", %identity, asked, "server certificate refused");
             }
             let why = format!("module {module} gets certificates for {own} and {gateway} only");

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::domain::agent::fields::{Object, some_field};
+use crate::domain::nearest::nearest;
 
 const ROOT: &[&str] = &["schemaVersion", "runtime", "systemModules", "modules", "integrity"];
 const RUNTIME: &[&str] = &["type", "settings"];
@@ -54,9 +55,7 @@ fn look(object: &Object, place: &str, known: &[&str], found: &mut Vec<String>) {
         if is_known || is_piece || key.starts_with('$') || value.is_null() {
             continue;
         }
-        let word = key.to_lowercase();
-        let far = |name: &&&str| strsim::damerau_levenshtein(&word, &name.to_lowercase());
-        let near = known.iter().min_by_key(far).filter(|name| far(name) <= 1.max(name.len() / 3));
+        let near = nearest(key, known.iter().copied());
         let hint = near.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         found.push(format!("{place}{key} is not known, and is ignored{hint}"));
     }
